@@ -1,0 +1,132 @@
+//! What a provider gave, before it is handed to the step.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::secret::Secret;
+
+/// The name of an environment variable: letters, digits and `_`, not beginning with a digit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct EnvName(String);
+
+impl EnvName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The text is no name of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected the name of an environment variable (letters, digits, `_`), saw `{0}`")]
+pub struct NotAName(String);
+
+impl FromStr for EnvName {
+    type Err = NotAName;
+
+    fn from_str(text: &str) -> Result<Self, NotAName> {
+        let mut bytes = text.bytes();
+        let starts = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        if starts && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NotAName(text.to_owned()))
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for EnvName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for EnvName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One variable that is about to be handed to the step.
+#[derive(Clone, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: EnvName,
+    /// Its value: a secret or plain.
+    pub value: Value,
+}
+
+/// What a variable holds.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Registered with the redactor before it is exported.
+    Secret(Secret),
+    /// Fit to be seen: a region, a name.
+    Plain(String),
+}
+
+impl Value {
+    /// Lends the value, secret or not, to the export.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Secret(secret) => secret.expose(),
+            Self::Plain(text) => text,
+        }
+    }
+}
+
+/// What one exchange gave.
+#[derive(Debug)]
+pub struct Credential {
+    /// What the step gets to see.
+    pub variables: Vec<Variable>,
+    /// When the provider stops honouring it.
+    pub expires_at: DateTime<Utc>,
+    /// Who the step now is there, in the provider's own words (an assumed-role ARN); not secret.
+    pub principal: String,
+    /// The provider's public name for this one credential, to find it in the provider's own log; not secret.
+    pub handle: String,
+    /// What settling the lease needs.
+    pub settle_with: SettleWith,
+}
+
+/// What the settlement of a lease needs, besides time.
+#[derive(Clone, Debug)]
+pub enum SettleWith {
+    /// Nothing: it ends by itself.
+    Nothing,
+    /// The credential's own handle, the only secret that may reach the journal.
+    Handle(Secret),
+    /// A fresh token of the job with this audience.
+    JobToken {
+        /// The audience to ask for.
+        audience: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_a_shell_can_read() {
+        assert!("AWS_REGION".parse::<EnvName>().is_ok());
+        assert!("_X1".parse::<EnvName>().is_ok());
+        for bad in ["", "1X", "A-B", "A B", "A=B", "É"] {
+            assert!(bad.parse::<EnvName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn debug_of_a_credential_does_not_show_its_secrets() {
+        let variable = Variable {
+            name: "TOKEN".parse().unwrap(),
+            value: Value::Secret(Secret::new("very-secret-value")),
+        };
+        assert!(!format!("{variable:?}").contains("very-secret"));
+    }
+}

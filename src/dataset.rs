@@ -1,0 +1,83 @@
+//! Data that a step reads or writes, named by URI.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// A dataset: `s3://bucket/prefix/`, `artifact://model/*.bin`, any URI with a scheme.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Dataset(String);
+
+impl Dataset {
+    /// The URI as written.
+    pub fn uri(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The text is no URI of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotADataset {
+    /// No scheme, or nothing behind it.
+    #[error("expected a URI such as `s3://bucket/prefix/`, saw `{0}`")]
+    NoUri(String),
+    /// Credentials in a URI would end in the record.
+    #[error("a dataset's URI must not carry a user name or password")]
+    UserInfo,
+}
+
+impl FromStr for Dataset {
+    type Err = NotADataset;
+
+    fn from_str(text: &str) -> Result<Self, NotADataset> {
+        let wrong = || NotADataset::NoUri(text.to_owned());
+        let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+        let letters = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(letters) {
+            return Err(wrong());
+        }
+        if rest.is_empty() || rest.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(wrong());
+        }
+        if rest.split('/').next().is_some_and(|authority| authority.contains('@')) {
+            return Err(NotADataset::UserInfo);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Dataset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dataset_is_any_uri_with_something_behind_the_scheme() {
+        for good in ["s3://raw/events/", "artifact://model/*.bin", "postgres://db:5432/app.public.users"] {
+            assert_eq!(good.parse::<Dataset>().unwrap().uri(), good);
+        }
+        for bad in ["", "raw/events", "s3://", "://x", "s3://a b"] {
+            assert!(bad.parse::<Dataset>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_uri_is_refused_without_repeating_it() {
+        let error = "postgres://me:hunter2@db/app".parse::<Dataset>().unwrap_err();
+        assert_eq!(error, NotADataset::UserInfo);
+        assert!(!error.to_string().contains("hunter2"));
+    }
+}

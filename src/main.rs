@@ -1,0 +1,3 @@
+//! The hook binary and command-line tool.
+
+fn main() {}

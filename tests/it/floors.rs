@@ -1,0 +1,93 @@
+//! The floors of `ARCHITECTURE.md`: a module uses its own floor or lower ones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FLOORS: &[&[&str]] = &[
+    &["claims", "credential", "dataset", "failure", "secret", "settlement", "span"],
+    &["host", "agent"],
+    &["job", "config", "pipeline"],
+    &["policy"],
+    &["provider", "lease"],
+    &["record", "sink"],
+    &["hook", "rehearse"],
+    &["cli"],
+];
+
+fn floor(module: &str) -> usize {
+    FLOORS
+        .iter()
+        .position(|floor| floor.contains(&module))
+        .unwrap_or_else(|| panic!("`{module}` stands on no floor: add it to FLOORS and to ARCHITECTURE.md"))
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The top-level module of a file below `src`.
+fn module(root: &Path, file: &Path) -> String {
+    let first = file.strip_prefix(root).unwrap().iter().next().unwrap();
+    first.to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// The modules named by `crate::` paths in one file.
+fn used(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for rest in text.split("crate::").skip(1) {
+        let names = match rest.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap().split(',').collect(),
+            None => vec![rest],
+        };
+        for name in names {
+            let name = name.trim_start();
+            let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+            found.push(name[..end].to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn no_module_uses_a_higher_floor() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in sources(&root) {
+        let from = module(&root, &file);
+        if from == "lib" || from == "main" {
+            continue;
+        }
+        for to in used(&fs::read_to_string(&file).unwrap()) {
+            if floor(&to) > floor(&from) {
+                wrong.push(format!("{} (floor {}) uses `{to}`", file.display(), floor(&from)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_use_of_a_higher_floor_would_be_seen() {
+    assert_eq!(used("use crate::cli::Face; crate::{hook, secret::Secret}"), ["cli", "hook", "secret"]);
+}
+
+#[test]
+fn no_file_grows_past_300_lines_before_its_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let production = |text: &str| text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+    let long: Vec<_> = sources(&root)
+        .into_iter()
+        .map(|file| (production(&fs::read_to_string(&file).unwrap()), file))
+        .filter(|(lines, _)| *lines > 300)
+        .collect();
+    assert!(long.is_empty(), "{long:?}");
+}
