@@ -68,16 +68,13 @@ pub struct Failure {
 impl Failure {
     /// A failure told by `error`, its sources as causes.
     pub fn of(ident: &'static str, class: Class, error: &(dyn Error + 'static)) -> Self {
-        let causes = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string);
-        Self {
-            ident,
-            class,
-            what: error.to_string(),
-            causes: causes.collect(),
-            presented: None,
-            hint: None,
-            left: None,
+        let mut causes = Vec::new();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
         }
+        Self { ident, class, what: error.to_string(), causes, presented: None, hint: None, left: None }
     }
 
     /// The same failure with advice.
