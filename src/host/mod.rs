@@ -1,1 +1,39 @@
-//! (being built)
+//! The outside world as one value: environment, clock, files, HTTP, processes.
+//!
+//! Nothing outside `host` and `agent` reads or changes anything beyond the process; clippy.toml holds it.
+
+use std::path::PathBuf;
+
+pub mod clock;
+pub mod env;
+pub mod files;
+pub mod http;
+pub mod process;
+pub mod retry;
+
+pub use clock::Clock;
+pub use env::Env;
+
+use crate::secret::Mask;
+
+/// The doors that a story is given.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The environment as it was when the process started.
+    pub env: Env,
+    /// What time it is, and waiting.
+    pub clock: Clock,
+    /// Secrets that diagnostics must not show.
+    pub mask: Mask,
+    /// The folder this process was started in.
+    pub cwd: PathBuf,
+}
+
+impl Host {
+    /// The real one.
+    pub fn real() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+        let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        Self { env: Env::of_process(), clock: Clock::System, mask: Mask::default(), cwd }
+    }
+}

@@ -1,0 +1,247 @@
+//! Private files: 0600 in 0700 folders, never through a link, replaced whole.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
+
+/// No file that this program reads is longer, in bytes.
+const MAX_LENGTH: u64 = 16 << 20;
+
+/// Why a file is not trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum Untrusted {
+    /// It could not be opened, looked at or read.
+    #[error("cannot read `{path}`")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Not a regular file, or one with several names.
+    #[error("`{path}` is not a regular file with one name")]
+    NotRegular {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Somebody else's.
+    #[error("`{path}` belongs to user {owner}, expected {expected}")]
+    Owner {
+        /// Which file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Whose it should be.
+        expected: String,
+    },
+    /// Others may write to it.
+    #[error("`{path}` can be written by others (mode {mode:04o})")]
+    Writable {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Longer than any file of ours.
+    #[error("`{path}` is longer than {MAX_LENGTH} bytes")]
+    TooLong {
+        /// Which file.
+        path: PathBuf,
+    },
+}
+
+/// Reads a file only its owner can have written: the owner one of `owners`, not writable by others, no link.
+pub fn read_trusted(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
+    let io = |source| Untrusted::Io { path: path.to_owned(), source };
+    let file = open_no_follow(path).map_err(io)?;
+    let meta = file.metadata().map_err(io)?;
+    if !meta.is_file() || meta.nlink() != 1 {
+        return Err(Untrusted::NotRegular { path: path.to_owned() });
+    }
+    check_owner(path, &meta, owners)?;
+    read_all(file, path)
+}
+
+/// Checks that only the owner, one of `owners`, can put files into a folder.
+pub fn check_folder(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
+    let meta = fs::metadata(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
+    check_owner(path, &meta, owners)
+}
+
+fn check_owner(path: &Path, meta: &fs::Metadata, owners: &[u32]) -> Result<(), Untrusted> {
+    if !owners.contains(&meta.uid()) {
+        let expected = owners.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+        return Err(Untrusted::Owner { path: path.to_owned(), owner: meta.uid(), expected });
+    }
+    // A sticky folder (/tmp) lets others add files but not replace ours; a file has no such excuse.
+    let sticky = meta.is_dir() && meta.mode() & 0o1000 != 0;
+    if meta.mode() & 0o022 != 0 && !sticky {
+        return Err(Untrusted::Writable { path: path.to_owned(), mode: meta.mode() & 0o7777 });
+    }
+    Ok(())
+}
+
+/// Reads a file that somebody else wrote, whose content is checked by whoever asked: links are followed.
+pub fn read(path: &Path) -> Result<Vec<u8>, Untrusted> {
+    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+    let file = File::open(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
+    read_all(file, path)
+}
+
+fn read_all(file: File, path: &Path) -> Result<Vec<u8>, Untrusted> {
+    let mut bytes = Vec::new();
+    let io = |source| Untrusted::Io { path: path.to_owned(), source };
+    file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > MAX_LENGTH {
+        return Err(Untrusted::TooLong { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
+// O_NONBLOCK: a FIFO in place of a file must not hang a hook.
+fn open_no_follow(path: &Path) -> io::Result<File> {
+    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+    OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK).open(path)
+}
+
+/// Makes a folder that only this user can enter, parents included, and checks that it is ours.
+pub fn private_folder(path: &Path) -> Result<(), Untrusted> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
+    check_folder(path, &[nix::unistd::geteuid().as_raw()])
+}
+
+/// Opens a file of this user for appending, 0600, making it if it is not there.
+pub fn open_append(path: &Path) -> io::Result<File> {
+    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+    OpenOptions::new().create(true).read(true).append(true).mode(0o600).custom_flags(O_NOFOLLOW).open(path)
+}
+
+/// Writes a file whole or not at all, 0600, durable when this returns.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
+    let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync_folder(folder)
+}
+
+/// Writes a file that must not be there yet, durable when this returns; `AlreadyExists` otherwise.
+pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
+    let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path)?;
+    sync_folder(folder)
+}
+
+/// Makes the names in a folder durable.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+    File::open(path)?.sync_all()
+}
+
+/// The names in a folder, sorted; none when there is no such folder.
+pub fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
+    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut paths = entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Removes a file or a whole folder; one that is not there is fine.
+pub fn remove(path: &Path) -> io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+    let result = if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The seconds since a file was last written, by the file system's clock against `now`; `None` if it is not there.
+pub fn age(path: &Path, now: chrono::DateTime<chrono::Utc>) -> Option<i64> {
+    let modified = fs::metadata(path).ok()?.modified().ok()?;
+    Some((now - chrono::DateTime::<chrono::Utc>::from(modified)).num_seconds())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn me() -> u32 {
+        nix::unistd::geteuid().as_raw()
+    }
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn what_was_replaced_reads_back_and_is_private() {
+        let folder = folder();
+        let path = folder.path().join("x");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(read_trusted(&path, &[me()]).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("x");
+        replace(&path, b"one").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(matches!(read_trusted(&path, &[me()]), Err(Untrusted::Writable { .. })));
+    }
+
+    #[test]
+    fn another_users_file_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("x");
+        replace(&path, b"one").unwrap();
+        assert!(matches!(read_trusted(&path, &[me() + 1]), Err(Untrusted::Owner { .. })));
+    }
+
+    #[test]
+    fn links_and_pipes_are_refused_without_waiting() {
+        let folder = folder();
+        let (real, soft, hard, fifo) =
+            ["real", "soft", "hard", "fifo"].map(|name| folder.path().join(name)).into();
+        replace(&real, b"one").unwrap();
+        std::os::unix::fs::symlink(&real, &soft).unwrap();
+        assert!(matches!(read_trusted(&soft, &[me()]), Err(Untrusted::Io { .. })));
+        fs::hard_link(&real, &hard).unwrap();
+        assert!(matches!(read_trusted(&hard, &[me()]), Err(Untrusted::NotRegular { .. })));
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(read_trusted(&fifo, &[me()]), Err(Untrusted::NotRegular { .. })));
+    }
+
+    #[test]
+    fn a_new_file_never_overwrites() {
+        let folder = folder();
+        let path = folder.path().join("x");
+        create_new(&path, b"one").unwrap();
+        assert_eq!(create_new(&path, b"two").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(read(&path).unwrap(), b"one");
+    }
+}

@@ -1,0 +1,292 @@
+//! HTTPS with this program's own rules: no redirect is followed, bodies are bounded, neither the
+//! environment's proxies nor its certificates are believed, URLs never carry secrets.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::sync::OnceCell;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::files;
+use crate::secret::Secret;
+
+/// No answer that this program reads is longer, in bytes.
+pub const MAX_BODY: usize = 1 << 20;
+
+/// Where distributions keep the certificates that the host trusts; the first that exists is used.
+const SYSTEM_CERTIFICATES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// What the host config says about the network.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    /// Certificates trusted beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The proxy for every request that leaves the host.
+    pub proxy: Option<Url>,
+    /// A Unix socket to speak to, whatever the URL's host.
+    pub unix_socket: Option<PathBuf>,
+}
+
+/// Why no usable answer came.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The certificates could not be read.
+    #[error("cannot read certificates")]
+    Certificates(#[source] files::Untrusted),
+    /// No certificate of the host was found.
+    #[error("found no CA certificates (looked at {})", SYSTEM_CERTIFICATES.join(", "))]
+    NoCertificates,
+    /// The client could not be set up.
+    #[error("cannot set up TLS")]
+    Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A name or value is no HTTP header.
+    #[error("`{0}` cannot be sent as a header")]
+    Header(String),
+    /// Nothing is listening, no such name, the handshake failed, or the connection broke.
+    #[error("cannot reach `{host}`")]
+    Unreachable {
+        /// Which host.
+        host: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// No whole answer in time.
+    #[error("`{host}` did not answer within {}s", .after.as_secs_f32())]
+    Timeout {
+        /// Which host.
+        host: String,
+        /// The time it had.
+        after: Duration,
+    },
+    /// A redirect: followed, it would carry a token to a host that nobody chose.
+    #[error("`{host}` answered {status} and a redirect{to}, which is not followed")]
+    Redirect {
+        /// Which host.
+        host: String,
+        /// Its status.
+        status: StatusCode,
+        /// ` to HOST`, or nothing.
+        to: String,
+    },
+    /// A body past [`MAX_BODY`].
+    #[error("`{host}` answered more than {MAX_BODY} bytes")]
+    TooLong {
+        /// Which host.
+        host: String,
+    },
+}
+
+impl Error {
+    /// Whether the same request may succeed later without anyone's help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
+    }
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Request {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Zeroizing<Vec<u8>>,
+    timeout: Duration,
+}
+
+impl Request {
+    /// A request that must be answered within `timeout`.
+    pub fn new(method: Method, url: Url, timeout: Duration) -> Self {
+        Self { method, url, headers: HeaderMap::new(), body: Zeroizing::default(), timeout }
+    }
+
+    /// Adds a header that may be seen.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
+        self.insert(name, value, false)?;
+        Ok(self)
+    }
+
+    /// Adds a header whose value is a secret: `prefix` and then the secret.
+    pub fn secret_header(mut self, name: &str, prefix: &str, secret: &Secret) -> Result<Self, Error> {
+        let value = Zeroizing::new(format!("{prefix}{}", secret.expose()));
+        self.insert(name, &value, true)?;
+        Ok(self)
+    }
+
+    fn insert(&mut self, name: &str, value: &str, sensitive: bool) -> Result<(), Error> {
+        let wrong = || Error::Header(name.to_owned());
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| wrong())?;
+        value.set_sensitive(sensitive);
+        self.headers.insert(header, value);
+        Ok(())
+    }
+
+    /// Adds a body, wiped after it was sent.
+    #[must_use]
+    pub fn body(mut self, content_type: &'static str, body: Vec<u8>) -> Self {
+        self.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        self.body = Zeroizing::new(body);
+        self
+    }
+}
+
+/// One whole answer.
+#[derive(Debug)]
+pub struct Response {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, wiped when dropped.
+    pub body: Body,
+}
+
+/// A body that is not shown and is wiped when dropped.
+#[derive(Default)]
+pub struct Body(Zeroizing<Vec<u8>>);
+
+impl Body {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Body({} bytes)", self.0.len())
+    }
+}
+
+/// The client; TLS is set up at the first request, so that a hook that asks nobody pays nothing.
+#[derive(Clone, Debug)]
+pub struct Http {
+    network: Arc<Network>,
+    client: Arc<OnceCell<reqwest::Client>>,
+}
+
+impl Http {
+    /// A client for these settings.
+    pub fn new(network: Network) -> Self {
+        Self { network: Arc::new(network), client: Arc::default() }
+    }
+
+    /// Sends one request and reads the whole answer.
+    pub async fn send(&self, request: Request) -> Result<Response, Error> {
+        let host = request.url.host_str().unwrap_or_default().to_owned();
+        let after = request.timeout;
+        let client = self.client.get_or_try_init(|| async { build(&self.network) }).await?;
+        let started = client
+            .request(request.method, request.url)
+            .headers(request.headers)
+            .body(request.body.to_vec())
+            .timeout(after);
+        let broken = |source: reqwest::Error| {
+            let (host, source) = (host.clone(), source.without_url());
+            if source.is_timeout() {
+                Error::Timeout { host, after }
+            } else {
+                Error::Unreachable { host, source }
+            }
+        };
+        let mut answer = started.send().await.map_err(broken)?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+            return Err(Error::Redirect { host, status, to: target(&headers) });
+        }
+        let mut body = Zeroizing::new(Vec::new());
+        while let Some(chunk) = answer.chunk().await.map_err(broken)? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(Error::TooLong { host });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response { status, headers, body: Body(body) })
+    }
+}
+
+fn target(headers: &HeaderMap) -> String {
+    let location = headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
+    let host =
+        location.and_then(|text| Url::parse(text).ok()).and_then(|url| url.host_str().map(str::to_owned));
+    host.map(|host| format!(" to `{host}`")).unwrap_or_default()
+}
+
+fn build(network: &Network) -> Result<reqwest::Client, Error> {
+    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+    let mut builder = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .http1_only()
+        .user_agent(concat!("buildkite-dataflow/", env!("CARGO_PKG_VERSION")));
+    if let Some(socket) = &network.unix_socket {
+        // No TLS on a socket, and the certificates are not read for it.
+        builder = builder
+            .unix_socket(socket.clone())
+            .tls_backend_preconfigured(tls(rustls::RootCertStore::empty())?);
+    } else {
+        builder = builder.tls_backend_preconfigured(tls(roots(network)?)?);
+    }
+    if let Some(proxy) = &network.proxy {
+        let proxy = reqwest::Proxy::all(proxy.clone()).map_err(setup)?;
+        builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string("localhost,127.0.0.0/8,::1")));
+    }
+    builder.build().map_err(setup)
+}
+
+fn setup(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Setup(Box::new(error))
+}
+
+fn tls(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(builder.map_err(setup)?.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn roots(network: &Network) -> Result<rustls::RootCertStore, Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    let system = SYSTEM_CERTIFICATES.iter().map(PathBuf::from).find(|path| path.exists());
+    for path in system.iter().chain(&network.ca_file) {
+        let pem = files::read(path).map_err(Error::Certificates)?;
+        // A bundle with one odd certificate is still a bundle: what cannot be parsed is left out.
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+    }
+    if roots.is_empty() { Err(Error::NoCertificates) } else { Ok(roots) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_of_a_request_does_not_show_secret_headers_or_bodies() {
+        let url = Url::parse("https://example.test/").unwrap();
+        let request = Request::new(Method::POST, url, Duration::from_secs(1))
+            .secret_header("authorization", "Bearer ", &Secret::new("tok-123456"))
+            .unwrap();
+        assert!(!format!("{request:?}").contains("tok-123456"));
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_sent_is_named_without_its_value() {
+        let url = Url::parse("https://example.test/").unwrap();
+        let request = Request::new(Method::GET, url, Duration::from_secs(1));
+        let error = request.secret_header("x-token", "", &Secret::new("line\nbreak")).unwrap_err();
+        assert_eq!(error.to_string(), "`x-token` cannot be sent as a header");
+    }
+}

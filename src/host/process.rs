@@ -1,0 +1,173 @@
+//! Other processes: starting them, and telling whether one is still there.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A process, told apart from a later one with the same number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProcessId {
+    /// The machine's boot, where it says (`/proc/sys/kernel/random/boot_id`).
+    pub boot: Option<String>,
+    /// The PID namespace in which `pid` counts.
+    pub namespace: Option<String>,
+    /// Its number.
+    pub pid: i32,
+    /// When it started, in clock ticks since boot (`/proc/PID/stat`, field 22).
+    pub started: Option<u64>,
+}
+
+/// Whether a process still runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alive {
+    /// It does.
+    Yes,
+    /// It certainly does not.
+    No,
+    /// From here it cannot be told.
+    Unknown,
+}
+
+impl ProcessId {
+    /// The process that started this one: the job's bootstrap, for a hook.
+    pub fn parent() -> Self {
+        Self::of(nix::unistd::getppid().as_raw())
+    }
+
+    fn of(pid: i32) -> Self {
+        Self { boot: boot(), namespace: namespace(), pid, started: started(pid) }
+    }
+
+    /// Whether it still runs. Where `/proc` is missing (macOS) only a reboot could be told, and is not.
+    pub fn alive(&self) -> Alive {
+        let here = Self { boot: boot(), namespace: namespace(), pid: self.pid, started: started(self.pid) };
+        match (&self.boot, &here.boot) {
+            (Some(then), Some(now)) if then != now => return Alive::No,
+            (Some(_), Some(_)) => {}
+            _ => return Alive::Unknown,
+        }
+        if self.namespace.is_none() || self.namespace != here.namespace || self.started.is_none() {
+            return Alive::Unknown;
+        }
+        if self.started == here.started { Alive::Yes } else { Alive::No }
+    }
+}
+
+fn boot() -> Option<String> {
+    let bytes = super::files::read(Path::new("/proc/sys/kernel/random/boot_id")).ok()?;
+    Some(String::from_utf8(bytes).ok()?.trim().to_owned())
+}
+
+fn namespace() -> Option<String> {
+    Some(std::fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().into_owned())
+}
+
+fn started(pid: i32) -> Option<u64> {
+    let bytes = super::files::read(&PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
+    // The command's name, in parentheses, may itself hold spaces and parentheses.
+    let text = String::from_utf8_lossy(&bytes);
+    let (_, after_name) = text.rsplit_once(')')?;
+    after_name.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// A program to run.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// The program's file.
+    pub program: PathBuf,
+    /// Its arguments; never a secret.
+    pub arguments: Vec<OsString>,
+    /// Its whole environment: nothing is inherited.
+    pub environment: BTreeMap<String, crate::secret::Secret>,
+    /// Where it starts.
+    pub folder: PathBuf,
+}
+
+/// What a program that ended left.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status; `None` when a signal ended it.
+    pub status: Option<i32>,
+    /// What it printed; may be a secret.
+    pub stdout: crate::secret::Secret,
+    /// What it complained of.
+    pub stderr: String,
+}
+
+impl Command {
+    fn build(&self) -> tokio::process::Command {
+        #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+        let mut command = tokio::process::Command::new(&self.program);
+        command.args(&self.arguments).env_clear().current_dir(&self.folder).kill_on_drop(true);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value.expose())));
+        command
+    }
+
+    /// Runs the program to its end, or kills it when `time` is over.
+    pub async fn output(&self, time: Duration) -> io::Result<Ended> {
+        let child =
+            self.build().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let output = tokio::time::timeout(time, child.wait_with_output())
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it did not end in time"))??;
+        let stdout = String::from_utf8(output.stdout).map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidData, "it printed something that is not UTF-8")
+        })?;
+        Ok(Ended {
+            status: output.status.code(),
+            stdout: crate::secret::Secret::new(stdout),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Starts the program with its output on a pipe, line by line, standard error folded in by the caller's shell.
+    pub fn spawn_piped(&self) -> io::Result<tokio::process::Child> {
+        self.build().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    }
+}
+
+/// A user of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The number.
+    pub uid: u32,
+    /// The home folder, from the user database and not from `HOME`.
+    pub home: PathBuf,
+}
+
+/// The user this process acts as.
+pub fn user() -> io::Result<User> {
+    let uid = nix::unistd::geteuid();
+    let entry = nix::unistd::User::from_uid(uid)?.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::NotFound, format!("user {uid} is in no user database"))
+    })?;
+    Ok(User { uid: uid.as_raw(), home: entry.dir })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_that_started_us_is_alive_and_a_later_one_with_its_number_is_not_it() {
+        let parent = ProcessId::parent();
+        assert_eq!(parent.alive(), Alive::Yes);
+        let earlier = ProcessId { started: parent.started.map(|ticks| ticks - 1), ..parent.clone() };
+        assert_eq!(earlier.alive(), Alive::No);
+        let before_reboot = ProcessId { boot: Some("another".into()), ..parent.clone() };
+        assert_eq!(before_reboot.alive(), Alive::No);
+        let elsewhere = ProcessId { namespace: Some("pid:[1]".into()), ..parent };
+        assert_eq!(elsewhere.alive(), Alive::Unknown);
+    }
+
+    #[test]
+    fn the_user_comes_from_the_user_database() {
+        assert!(user().unwrap().home.is_absolute());
+    }
+}
