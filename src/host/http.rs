@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+pub use ::http::{HeaderMap, Method, StatusCode};
+use ::http::{HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::OnceCell;
@@ -136,7 +137,7 @@ impl Request {
     /// Adds a body, wiped after it was sent.
     #[must_use]
     pub fn body(mut self, content_type: &'static str, body: Vec<u8>) -> Self {
-        self.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        self.headers.insert(::http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         self.body = Zeroizing::new(body);
         self
     }
@@ -218,7 +219,7 @@ impl Http {
 }
 
 fn target(headers: &HeaderMap) -> String {
-    let location = headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok());
+    let location = headers.get(::http::header::LOCATION).and_then(|value| value.to_str().ok());
     let host =
         location.and_then(|text| Url::parse(text).ok()).and_then(|url| url.host_str().map(str::to_owned));
     host.map(|host| format!(" to `{host}`")).unwrap_or_default()
