@@ -1,1 +1,9 @@
-//! (being built)
+//! What is asked: the step config in `pipeline.yml` and the host config of the platform engineer.
+
+pub mod aws;
+pub mod host;
+pub mod place;
+pub mod step;
+pub mod token;
+
+pub use place::Error;

@@ -1,0 +1,383 @@
+//! The platform engineer's file on the agent host: what no pipeline can loosen.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use url::Url;
+
+use super::place::{self, Error};
+use super::step::{self, Credential};
+use crate::host::files::{self, Untrusted};
+use crate::host::http::Network;
+use crate::host::{Env, env};
+use crate::span::Span;
+
+/// The file's name beside the agent's own config file.
+pub const BESIDE_AGENT: &str = "buildkite-dataflow.yml";
+/// Where it is looked for otherwise.
+pub const SYSTEM: &str = "/etc/buildkite-dataflow/config.yml";
+
+/// The host config; every key has a default, so that no file at all works too.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct HostConfig {
+    /// `enforce` decisions, only `observe` and record them, or be `off`.
+    pub mode: Mode,
+    /// Whether a job whose token could not be verified, because the issuer's keys are out of reach, is served.
+    pub verify: Verify,
+    /// Whose tokens are believed.
+    pub issuers: Vec<String>,
+    /// Whether steps may ask for credentials of their own, or only for named grants.
+    pub step_requests: StepRequests,
+    /// Endpoints that a step may name; a token is sent there. Exact origins such as `https://sts.example.test`.
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    pub endpoints: Vec<Url>,
+    /// Credentials lent by claims, without a line in any pipeline, or by name.
+    pub grants: Vec<Grant>,
+    /// Where leases are kept while jobs run.
+    pub state_directory: Option<PathBuf>,
+    /// Where records go.
+    pub sinks: Vec<Sink>,
+    /// What a provider needs to know about this host.
+    pub aws: AwsHost,
+    /// How to reach the network.
+    pub network: NetworkConfig,
+    /// The most that a step may ask for.
+    pub limits: Limits,
+    /// How long things may take.
+    pub deadlines: Deadlines,
+    /// Which troubles at the end of a step fail the job.
+    pub required: Required,
+    /// Diagnostics on standard error: `off`, `error`, `warn`, `info`, `debug`.
+    pub log: Log,
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            verify: Verify::default(),
+            issuers: vec!["https://agent.buildkite.com".into()],
+            step_requests: StepRequests::default(),
+            endpoints: Vec::new(),
+            grants: Vec::new(),
+            state_directory: None,
+            sinks: Vec::new(),
+            aws: AwsHost::default(),
+            network: NetworkConfig::default(),
+            limits: Limits::default(),
+            deadlines: Deadlines::default(),
+            required: Required::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// What a decision does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// A denial stops the step.
+    #[default]
+    Enforce,
+    /// A denial is recorded and told, and the credential is lent all the same.
+    Observe,
+    /// The hooks do nothing.
+    Off,
+}
+
+/// Whether unverified identity is good enough.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// No verification, no credential.
+    #[default]
+    Required,
+    /// Keys out of reach are noted in the record; a wrong signature is still refused.
+    WhenAvailable,
+}
+
+/// Who may say what a step gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum StepRequests {
+    /// The step itself, inside the cloud's own trust conditions.
+    #[default]
+    Allowed,
+    /// Only the grants of this file.
+    GrantsOnly,
+}
+
+/// A named set of credentials, lent to jobs whose verified claims match.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Grant {
+    /// What a step calls it: `credentials: [{grant: NAME}]`.
+    pub name: String,
+    /// Claims that must all match: exact, or with `*` for any text.
+    pub claims: BTreeMap<String, String>,
+    /// What is lent.
+    pub credentials: Vec<Credential>,
+    /// Lend it to every matching job through the agent's own hooks, unasked.
+    #[serde(default)]
+    pub automatic: bool,
+}
+
+/// Where records go.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Sink {
+    /// A folder on this host.
+    File(FileSink),
+}
+
+/// A folder of records.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FileSink {
+    /// The folder, an absolute path.
+    pub directory: PathBuf,
+}
+
+/// AWS, as this host reaches it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct AwsHost {
+    /// The STS to ask instead of the region's own: a VPC endpoint.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub sts_endpoint: Option<Url>,
+}
+
+/// The network, as this host reaches it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct NetworkConfig {
+    /// Certificates trusted beside the system's, a PEM file.
+    pub ca_file: Option<PathBuf>,
+    /// The proxy for requests that leave the host.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub proxy: Option<Url>,
+}
+
+/// The most that a step may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Limits {
+    /// The longest life of a credential.
+    pub duration: Span,
+    /// The longest life of an OIDC token.
+    pub token_lifetime: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { duration: super::aws::MAX_DURATION, token_lifetime: super::token::MAX_LIFETIME }
+    }
+}
+
+/// How long things may take.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Deadlines {
+    /// From the start of pre-command until everything is lent or the step fails.
+    pub grant: Span,
+    /// From the start of post-command or pre-exit until everything is settled as far as it can be.
+    pub release: Span,
+    /// The wait after a first failed try; it doubles.
+    pub retry: Span,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { grant: Span::seconds(60), release: Span::seconds(5), retry: Span::seconds(1) }
+    }
+}
+
+/// Which troubles fail the job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Required {
+    /// A lease that could not be settled (exit code 108).
+    pub settlement: bool,
+    /// A record that could not be stored (exit code 109).
+    pub record: bool,
+}
+
+/// How much is told on standard error, beside what a user needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Log {
+    /// Nothing.
+    Off,
+    /// What went wrong.
+    Error,
+    /// What looks wrong.
+    #[default]
+    Warn,
+    /// Each act.
+    Info,
+    /// Each request.
+    Debug,
+}
+
+/// A host config and where it came from.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// What it says.
+    pub config: HostConfig,
+    /// The file; `None` for the embedded defaults.
+    pub file: Option<PathBuf>,
+    /// Its digest, for the record.
+    pub digest: Option<crate::secret::Fingerprint>,
+}
+
+/// Why the host config cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Others could have written it.
+    #[error("the host config is not used")]
+    Untrusted(#[source] Untrusted),
+    /// It says something wrong.
+    #[error(transparent)]
+    Wrong(#[from] Error),
+}
+
+impl LoadError {
+    /// The failure as a person is told it.
+    pub fn failure(&self) -> crate::failure::Failure {
+        use crate::failure::{Class, Failure};
+        match self {
+            Self::Wrong(error) => error.failure(),
+            Self::Untrusted(_) => Failure::of("untrusted-configuration", Class::Configuration, self)
+                .hinted("it must belong to root or to the agent's user, and be writable by nobody else"),
+        }
+    }
+}
+
+/// Finds and reads the host config: beside the agent's own file, whose place the agent protects, or
+/// [`SYSTEM`]; never through a variable that a job can set.
+pub fn load(env: &Env) -> Result<Loaded, LoadError> {
+    let beside = env.get(&env::CONFIG_PATH).map(Path::new).and_then(Path::parent);
+    let candidates =
+        beside.map(|folder| folder.join(BESIDE_AGENT)).into_iter().chain([PathBuf::from(SYSTEM)]);
+    for file in candidates {
+        let owners = [0, nix::unistd::geteuid().as_raw()];
+        match files::read_trusted(&file, &owners) {
+            Err(Untrusted::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(LoadError::Untrusted(error)),
+            Ok(bytes) => {
+                let folder = file.parent().unwrap_or_else(|| Path::new("/"));
+                files::check_folder(folder, &owners).map_err(LoadError::Untrusted)?;
+                let digest = Some(crate::secret::Fingerprint::of(&bytes));
+                let config = parse(&file.display().to_string(), &String::from_utf8_lossy(&bytes))?;
+                return Ok(Loaded { config, file: Some(file), digest });
+            }
+        }
+    }
+    Ok(Loaded::default())
+}
+
+/// Reads a host config and checks what types alone do not.
+pub fn parse(file: &str, text: &str) -> Result<HostConfig, Error> {
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(HostConfig::default());
+    }
+    let config: HostConfig = place::from_yaml(file, text)?;
+    let mut names = BTreeMap::new();
+    for (index, grant) in config.grants.iter().enumerate() {
+        step::check(file, &format!("grants[{index}].credentials"), &grant.credentials)?;
+        if let Some(other) = names.insert(&grant.name, index) {
+            let problem = format!("`{}` is the name of `grants[{other}]` already", grant.name);
+            return Err(Error::at(file, format!("grants[{index}].name"), problem));
+        }
+        if grant.claims.is_empty() {
+            let problem = "saw no claim, expected at least one: this would lend to every job of the host";
+            return Err(Error::at(file, format!("grants[{index}].claims"), problem)
+                .hinted("to really mean every job write `organization_slug: \"*\"`"));
+        }
+        if let Some(inner) = grant.credentials.iter().position(|c| matches!(c, Credential::Grant(_))) {
+            let place = format!("grants[{index}].credentials[{inner}]");
+            return Err(Error::at(file, place, "a grant cannot name another grant"));
+        }
+    }
+    Ok(config)
+}
+
+impl HostConfig {
+    /// How requests leave this host.
+    pub fn network(&self) -> Network {
+        Network {
+            ca_file: self.network.ca_file.clone(),
+            proxy: self.network.proxy.clone(),
+            unix_socket: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(yaml: &str, expected: &str) {
+        assert_eq!(parse("config.yml", yaml).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        assert_eq!(parse("config.yml", "# nothing yet\n").unwrap(), HostConfig::default());
+        assert_eq!(parse("config.yml", "").unwrap(), HostConfig::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let error = parse("config.yml", "mode: enforce\nverfy: required\n").unwrap_err();
+        assert_eq!(error.problem, "unknown key `verfy`");
+        assert_eq!(error.hint.unwrap(), "did you mean `verify`?");
+        assert!(error.file.starts_with("config.yml:2"), "{}", error.file);
+    }
+
+    #[test]
+    fn a_grant_without_claims_is_refused() {
+        refused(
+            "grants:\n  - name: all\n    claims: {}\n    credentials: []\n",
+            "config.yml: `grants[0].claims`: saw no claim, expected at least one: this would lend to every job of the host",
+        );
+    }
+
+    #[test]
+    fn two_grants_of_one_name_are_refused() {
+        let grant = "  - {name: a, claims: {pipeline_slug: x}, credentials: []}\n";
+        refused(
+            &format!("grants:\n{grant}{grant}"),
+            "config.yml: `grants[1].name`: `a` is the name of `grants[0]` already",
+        );
+    }
+
+    #[test]
+    fn the_file_beside_the_agents_own_is_read_and_refused_when_others_can_write_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(BESIDE_AGENT);
+        files::replace(&file, b"mode: observe\n").unwrap();
+        let agent = folder.path().join("buildkite-agent.cfg");
+        let env = Env::of([("BUILDKITE_CONFIG_PATH", agent.to_str().unwrap())]);
+        assert_eq!(load(&env).unwrap().config.mode, Mode::Observe);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(matches!(load(&env), Err(LoadError::Untrusted(Untrusted::Writable { .. }))));
+    }
+}

@@ -1,0 +1,198 @@
+//! The plugin's block in `pipeline.yml`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::aws::Aws;
+use super::place::{self, Error};
+use crate::dataset::Dataset;
+
+/// How messages name this configuration.
+pub const FILE: &str = "step config";
+
+/// What one plugin block asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Step {
+    /// The credentials that the step is to be lent, all or none.
+    pub credentials: Vec<Credential>,
+    /// Data that the step reads, by URI.
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    pub inputs: Vec<Dataset>,
+    /// Data that the step writes, by URI.
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    pub outputs: Vec<Dataset>,
+    /// When they are lent: `pre-command`, or `environment` for a step whose checkout needs them.
+    pub hook: Hook,
+    /// When they are given back: `post-command`, or `pre-exit` where artifacts or other plugins' hooks need them.
+    pub release: Release,
+}
+
+/// One credential of a block.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Credential {
+    /// A role of AWS.
+    Aws(Box<Aws>),
+    /// A grant that the host config names.
+    Grant(String),
+}
+
+/// When credentials are lent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Hook {
+    /// Before the command.
+    #[default]
+    PreCommand,
+    /// Before the checkout.
+    Environment,
+}
+
+/// When credentials are given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Release {
+    /// After the command.
+    #[default]
+    PostCommand,
+    /// After artifacts were uploaded and other plugins' hooks have run.
+    PreExit,
+}
+
+impl Step {
+    /// Reads the JSON in `BUILDKITE_PLUGIN_CONFIGURATION`.
+    pub fn parse(json: &str) -> Result<Self, Error> {
+        let value: Value = serde_json::from_str(json).map_err(|error| {
+            Error::at(FILE, "", format!("the agent gave something that is not JSON: {error}"))
+        })?;
+        Self::read(value)
+    }
+
+    /// Reads one block.
+    pub fn read(value: Value) -> Result<Self, Error> {
+        if value.is_null() {
+            return Ok(Self::default());
+        }
+        if let Some(place) = place::first_null(&value) {
+            return Err(Error::at(FILE, place, "saw null, expected a value").hinted(
+                "remove the key or give it a value: the agent drops a plugin's whole configuration at a null",
+            ));
+        }
+        let step: Self = place::from_json(FILE, value)?;
+        check(FILE, "credentials", &step.credentials)?;
+        Ok(step)
+    }
+
+    /// Whether nothing is asked and nothing is to be recorded.
+    pub fn asks_for_nothing(&self) -> bool {
+        self.credentials.is_empty() && self.inputs.is_empty() && self.outputs.is_empty()
+    }
+}
+
+/// Checks what types alone do not: ranges, and that no two credentials export one name.
+pub fn check(file: &str, place: &str, credentials: &[Credential]) -> Result<(), Error> {
+    let mut owners = BTreeMap::new();
+    for (index, credential) in credentials.iter().enumerate() {
+        let Credential::Aws(aws) = credential else { continue };
+        let here = format!("{place}[{index}].aws");
+        aws.check().map_err(|(key, problem)| Error::at(file, format!("{here}.{key}"), problem))?;
+        for name in aws.exports() {
+            if let Some(other) = owners.insert(name, index) {
+                let problem = format!("would export `{name}`, which `{place}[{other}]` exports too");
+                return Err(Error::at(file, here, problem).hinted(
+                    "one step environment can hold one role: use two steps, or one role that may do both",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ROLE: &str = r#""role":"arn:aws:iam::123456789012:role/train""#;
+
+    #[track_caller]
+    fn refused(json: &str, expected: &str) {
+        assert_eq!(Step::parse(json).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn a_whole_block_is_read() {
+        let json = format!(
+            r#"{{"credentials":[{{"aws":{{{ROLE},"region":"eu-west-1","duration":"2h"}}}},{{"grant":"read"}}],
+                 "inputs":["s3://raw/"],"outputs":["artifact://model/*"],"hook":"environment","release":"pre-exit"}}"#
+        );
+        let step = Step::parse(&json).unwrap();
+        assert_eq!(step.credentials.len(), 2);
+        assert_eq!((step.hook, step.release), (Hook::Environment, Release::PreExit));
+    }
+
+    #[test]
+    fn a_block_without_anything_asks_for_nothing() {
+        assert!(Step::parse("{}").unwrap().asks_for_nothing());
+        assert!(Step::parse("null").unwrap().asks_for_nothing());
+    }
+
+    #[test]
+    fn a_null_names_its_place() {
+        refused(
+            r#"{"credentials":[{"aws":{"role":null}}]}"#,
+            "step config: `credentials[0].aws.role`: saw null, expected a value",
+        );
+    }
+
+    #[test]
+    fn a_role_that_is_no_arn_names_its_place() {
+        refused(
+            r#"{"credentials":[{"aws":{"role":"train"}}]}"#,
+            "step config: `credentials[0].aws.role`: expected the ARN of a role such as \
+             `arn:aws:iam::123456789012:role/NAME`, saw `train`",
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_names_its_place() {
+        refused(
+            r#"{"credentials":"aws"}"#,
+            "step config: `credentials`: saw string \"aws\", expected a sequence",
+        );
+        refused(
+            r#"{"credentials":[{"aws":{"role":7}}]}"#,
+            "step config: `credentials[0].aws.role`: saw integer `7`, expected a string",
+        );
+    }
+
+    #[test]
+    fn a_duration_out_of_range_names_its_place() {
+        refused(
+            &format!(r#"{{"credentials":[{{"aws":{{{ROLE},"duration":60}}}}]}}"#),
+            "step config: `credentials[0].aws.duration`: expected 15m to 12h, saw `1m`",
+        );
+    }
+
+    #[test]
+    fn two_credentials_that_export_one_name_are_refused() {
+        refused(
+            &format!(r#"{{"credentials":[{{"aws":{{{ROLE}}}}},{{"aws":{{{ROLE}}}}}]}}"#),
+            "step config: `credentials[1].aws`: would export `AWS_ACCESS_KEY_ID`, which `credentials[0]` exports too",
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in ".{0,200}") {
+            drop(Step::parse(&text));
+        }
+    }
+}
