@@ -1,1 +1,192 @@
-//! (being built)
+//! What is allowed: requests and claims in, decisions out; pure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::claims::Claims;
+use crate::config::aws::{Aws, DEFAULT_DURATION};
+use crate::config::host::{HostConfig, StepRequests};
+use crate::span::Span;
+
+pub mod pattern;
+pub mod request;
+
+pub use request::{Ask, Origin, Request};
+
+/// The answer to one request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Decision {
+    /// Yes or no.
+    pub effect: Effect,
+    /// What decided: `built-in`, `grant:NAME`, `endpoints`, `limits.duration`, `limits.token-lifetime`, `step-requests`.
+    pub rule: String,
+    /// Why not; empty for an allowance.
+    pub reason: String,
+    /// The claims that were not as a grant wants them; empty where claims did not decide.
+    pub failed: Vec<Mismatch>,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// It may be lent.
+    Allow,
+    /// It may not.
+    Deny,
+}
+
+/// A claim that is not as a grant wants it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Mismatch {
+    /// The claim's name.
+    pub claim: String,
+    /// The grant's pattern.
+    pub expected: String,
+    /// The token's value; absent when the token has no such claim.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seen: Option<String>,
+}
+
+impl Decision {
+    fn allow(rule: impl Into<String>) -> Self {
+        Self { effect: Effect::Allow, rule: rule.into(), reason: String::new(), failed: Vec::new() }
+    }
+
+    fn deny(rule: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { effect: Effect::Deny, rule: rule.into(), reason: reason.into(), failed: Vec::new() }
+    }
+
+    /// Whether it may be lent.
+    pub fn allows(&self) -> bool {
+        self.effect == Effect::Allow
+    }
+}
+
+/// Decides one request of the job with these claims. The first rule that says no is the answer.
+pub fn decide(request: &Request, claims: &Claims, host: &HostConfig) -> Decision {
+    let Ask::Aws(aws) = &request.ask;
+    let rule = match &request.origin {
+        Origin::Step if host.step_requests == StepRequests::GrantsOnly => {
+            return Decision::deny("step-requests", "this host lends only what its own grants name");
+        }
+        Origin::Step => "built-in".to_owned(),
+        Origin::Grant(name) => match grant_mismatch(name, claims, host) {
+            Some(denial) => return denial,
+            None => format!("grant:{name}"),
+        },
+    };
+    let denial = endpoint(request, aws, host).or_else(|| limits(aws, host));
+    denial.unwrap_or_else(|| Decision::allow(rule))
+}
+
+fn grant_mismatch(name: &str, claims: &Claims, host: &HostConfig) -> Option<Decision> {
+    let rule = format!("grant:{name}");
+    let Some(grant) = host.grants.iter().find(|grant| grant.name == name) else {
+        return Some(Decision::deny(rule, "the host config has no such grant"));
+    };
+    let failed = pattern::mismatches(&grant.claims, claims);
+    if failed.is_empty() {
+        return None;
+    }
+    Some(Decision { failed, ..Decision::deny(rule, "the job's claims do not match the grant") })
+}
+
+fn endpoint(request: &Request, aws: &Aws, host: &HostConfig) -> Option<Decision> {
+    // What the host config itself names in a grant needs no second permission.
+    let named = aws.endpoint.as_ref().filter(|_| request.origin == Origin::Step)?;
+    if host.endpoints.iter().any(|allowed| allowed.origin() == named.origin()) {
+        return None;
+    }
+    let reason =
+        format!("`endpoints` in the host config does not allow `{}`", named.origin().ascii_serialization());
+    Some(Decision::deny("endpoints", reason))
+}
+
+fn limits(aws: &Aws, host: &HostConfig) -> Option<Decision> {
+    let over = |rule: &str, asked: Option<Span>, limit: Span| {
+        let asked = asked.filter(|asked| *asked > limit)?;
+        Some(Decision::deny(rule, format!("{asked} was asked for, and this host allows {limit}")))
+    };
+    over("limits.duration", aws.duration, host.limits.duration)
+        .or_else(|| over("limits.token-lifetime", aws.token.lifetime, host.limits.token_lifetime))
+}
+
+/// How long the credential will live: what was asked for, or the usual hour within the host's limit.
+pub fn duration(aws: &Aws, host: &HostConfig) -> Span {
+    aws.duration.unwrap_or_else(|| DEFAULT_DURATION.min(host.limits.duration))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn host(yaml: &str) -> HostConfig {
+        crate::config::host::parse("config.yml", yaml).unwrap()
+    }
+
+    fn request(origin: Origin, more: &str) -> Request {
+        let yaml = format!("role: arn:aws:iam::123456789012:role/x\n{more}");
+        Request {
+            origin,
+            place: "credentials[0]".into(),
+            ask: Ask::Aws(serde_yaml::from_str(&yaml).unwrap()),
+        }
+    }
+
+    fn claims() -> Claims {
+        Claims::new(json!({"pipeline_slug": "web", "build_branch": "main"}).as_object().unwrap().clone())
+    }
+
+    fn grant(claims: &str) -> HostConfig {
+        host(&format!(
+            "step-requests: grants-only\ngrants:\n- {{name: g, claims: {{{claims}}}, credentials: []}}\n"
+        ))
+    }
+
+    #[test]
+    fn a_step_may_ask_where_nothing_forbids_it() {
+        let decision = decide(&request(Origin::Step, ""), &claims(), &HostConfig::default());
+        assert_eq!(decision, Decision::allow("built-in"));
+    }
+
+    #[test]
+    fn a_step_may_not_ask_where_only_grants_lend() {
+        let host = host("step-requests: grants-only");
+        assert_eq!(decide(&request(Origin::Step, ""), &claims(), &host).rule, "step-requests");
+    }
+
+    #[test]
+    fn a_grant_lends_when_every_claim_matches() {
+        let origin = || Origin::Grant("g".into());
+        let check = |rules: &str| decide(&request(origin(), ""), &claims(), &grant(rules));
+        assert_eq!(check("pipeline_slug: web, build_branch: ma*"), Decision::allow("grant:g"));
+        let denied = check("pipeline_slug: web, build_branch: release/*, queue_key: big");
+        let failed: Vec<_> = denied.failed.iter().map(|m| (m.claim.as_str(), m.seen.as_deref())).collect();
+        assert_eq!(failed, [("build_branch", Some("main")), ("queue_key", None)]);
+    }
+
+    #[test]
+    fn a_token_goes_only_to_endpoints_that_the_host_allows() {
+        let asked = request(Origin::Step, "endpoint: https://sts.evil.test");
+        assert_eq!(decide(&asked, &claims(), &HostConfig::default()).rule, "endpoints");
+        let host = host("endpoints: ['https://sts.example.test']");
+        assert!(!decide(&asked, &claims(), &host).allows());
+        let asked = request(Origin::Step, "endpoint: https://sts.example.test/path");
+        assert!(decide(&asked, &claims(), &host).allows());
+    }
+
+    #[test]
+    fn limits_bound_what_is_asked_for_and_what_is_not() {
+        let host = host("limits: {duration: 30m}");
+        let decision = decide(&request(Origin::Step, "duration: 1h"), &claims(), &host);
+        assert_eq!(decision.reason, "1h was asked for, and this host allows 30m");
+        let Ask::Aws(unasked) = request(Origin::Step, "").ask;
+        assert_eq!(duration(&unasked, &host).to_string(), "30m");
+    }
+}

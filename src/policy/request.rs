@@ -1,0 +1,168 @@
+//! Requests: what a step or a grant asks for, one credential each.
+
+use crate::claims::Claims;
+use crate::config::aws::Aws;
+use crate::config::host::HostConfig;
+use crate::config::place::{Error, nearest};
+use crate::config::step::{self, Credential, Step};
+use crate::job::Reported;
+
+/// One credential that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Who asks.
+    pub origin: Origin,
+    /// Where it is asked for: `credentials[0]`, `grants.deploy[0]`.
+    pub place: String,
+    /// What is asked for.
+    pub ask: Ask,
+}
+
+/// Who asks for a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The step's own block.
+    Step,
+    /// A named grant of the host config.
+    Grant(String),
+}
+
+/// What is asked for, by provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A role of AWS.
+    Aws(Box<Aws>),
+}
+
+/// The requests of a step's block, its grants spelled out.
+pub fn of_step(block: &Step, host: &HostConfig) -> Result<Vec<Request>, Error> {
+    let mut requests = Vec::new();
+    for (index, credential) in block.credentials.iter().enumerate() {
+        let place = format!("credentials[{index}]");
+        match credential {
+            Credential::Aws(aws) => {
+                requests.push(Request { origin: Origin::Step, place, ask: Ask::Aws(aws.clone()) });
+            }
+            Credential::Grant(name) => requests.extend(of_grant(name, &place, host)?),
+        }
+    }
+    no_name_twice(&requests)?;
+    Ok(requests)
+}
+
+/// The requests of every automatic grant that a job with these reported values could have. Values from
+/// the environment only spare a token here; the verified claims decide.
+pub fn of_automatic_grants(reported: &Reported, host: &HostConfig) -> Result<Vec<Request>, Error> {
+    let plausible = |claim: &String, pattern: &String| {
+        reported.claim(claim).is_none_or(|seen| super::pattern::matches(pattern, seen))
+    };
+    let grants = host.grants.iter().filter(|grant| grant.automatic);
+    let mut requests = Vec::new();
+    for grant in grants.filter(|grant| grant.claims.iter().all(|(claim, pattern)| plausible(claim, pattern)))
+    {
+        requests.extend(of_grant(&grant.name, "grants", host)?);
+    }
+    Ok(requests)
+}
+
+/// Leaves out automatic grants whose claims do not match: nobody asked for those.
+pub fn without_unmatched(requests: Vec<Request>, claims: &Claims, host: &HostConfig) -> Vec<Request> {
+    let unmatched = |name: &str| {
+        let grant = host.grants.iter().find(|grant| grant.name == name && grant.automatic);
+        grant.is_some_and(|grant| !super::pattern::mismatches(&grant.claims, claims).is_empty())
+    };
+    let wanted = |request: &Request| match &request.origin {
+        Origin::Grant(name) => !(request.place.starts_with("grants.") && unmatched(name)),
+        Origin::Step => true,
+    };
+    requests.into_iter().filter(wanted).collect()
+}
+
+fn of_grant(name: &str, place: &str, host: &HostConfig) -> Result<Vec<Request>, Error> {
+    let Some(grant) = host.grants.iter().find(|grant| grant.name == name) else {
+        let names: Vec<&str> = host.grants.iter().map(|grant| grant.name.as_str()).collect();
+        let error =
+            Error::at(step::FILE, format!("{place}.grant"), format!("this host has no grant `{name}`"));
+        return Err(match nearest(name, &names) {
+            Some(near) => error.hinted(format!("did you mean `{near}`?")),
+            None => error.hinted("grants are named in the host config"),
+        });
+    };
+    let place = if place == "grants" { format!("grants.{name}") } else { format!("{place}.{name}") };
+    let asks = grant.credentials.iter().enumerate().filter_map(|(index, credential)| match credential {
+        Credential::Aws(aws) => Some((index, Ask::Aws(aws.clone()))),
+        Credential::Grant(_) => None,
+    });
+    let request = |(index, ask)| Request {
+        origin: Origin::Grant(name.to_owned()),
+        place: format!("{place}[{index}]"),
+        ask,
+    };
+    Ok(asks.map(request).collect())
+}
+
+/// Refuses two credentials for one variable, wherever they come from.
+pub fn no_name_twice(requests: &[Request]) -> Result<(), Error> {
+    let mut owners = std::collections::BTreeMap::new();
+    for request in requests {
+        let Ask::Aws(aws) = &request.ask;
+        for name in aws.exports() {
+            if let Some(other) = owners.insert(name, &request.place) {
+                let problem = format!("would export `{name}`, which `{other}` exports too");
+                return Err(Error::at(step::FILE, &request.place, problem));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRANTS: &str = "grants:\n- name: deploy\n  automatic: true\n  claims: {pipeline_slug: web, build_branch: main}\n  \
+                          credentials: [{aws: {role: 'arn:aws:iam::123456789012:role/d'}}]\n";
+
+    fn host() -> HostConfig {
+        crate::config::host::parse("config.yml", GRANTS).unwrap()
+    }
+
+    #[test]
+    fn a_grant_is_spelled_out_where_it_is_named() {
+        let block = Step::parse(r#"{"credentials":[{"grant":"deploy"}]}"#).unwrap();
+        let requests = of_step(&block, &host()).unwrap();
+        assert_eq!(requests[0].place, "credentials[0].deploy[0]");
+        assert_eq!(requests[0].origin, Origin::Grant("deploy".into()));
+    }
+
+    #[test]
+    fn an_unknown_grant_names_the_nearest() {
+        let block = Step::parse(r#"{"credentials":[{"grant":"deplay"}]}"#).unwrap();
+        let error = of_step(&block, &host()).unwrap_err();
+        assert_eq!(error.place, "credentials[0].grant");
+        assert_eq!(error.hint.unwrap(), "did you mean `deploy`?");
+    }
+
+    #[test]
+    fn a_role_and_a_grant_for_the_same_names_are_refused() {
+        let block =
+            r#"{"credentials":[{"aws":{"role":"arn:aws:iam::123456789012:role/x"}},{"grant":"deploy"}]}"#;
+        let error = of_step(&Step::parse(block).unwrap(), &host()).unwrap_err();
+        assert_eq!(error.place, "credentials[1].deploy[0]");
+    }
+
+    #[test]
+    fn automatic_grants_are_asked_for_only_by_jobs_that_could_match() {
+        let reported = |pipeline: &str| Reported([("pipeline", pipeline.to_owned())].into());
+        assert_eq!(of_automatic_grants(&reported("web"), &host()).unwrap().len(), 1);
+        assert_eq!(of_automatic_grants(&reported("docs"), &host()).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn an_automatic_grant_that_does_not_match_is_no_denial() {
+        let requests = of_automatic_grants(&Reported::default(), &host()).unwrap();
+        let claims = serde_json::json!({"pipeline_slug": "web", "build_branch": "fix"});
+        let claims = Claims::new(claims.as_object().unwrap().clone());
+        assert!(without_unmatched(requests, &claims, &host()).is_empty());
+    }
+}

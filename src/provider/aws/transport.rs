@@ -1,0 +1,65 @@
+//! The AWS SDK over this program's own HTTP client: one TLS, one set of certificates and proxies.
+
+use std::time::Duration;
+
+use aws_sdk_sts::config::RuntimeComponents;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use url::Url;
+
+use crate::host::http::{Error, Http, Method, Request};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Our client, as the SDK wants to see one.
+#[derive(Clone, Debug)]
+pub(super) struct Transport {
+    pub(super) http: Http,
+    pub(super) timeout: Duration,
+}
+
+impl HttpClient for Transport {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Transport {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let transport = self.clone();
+        HttpConnectorFuture::new(async move {
+            let request = transport.request(&request).map_err(|error| ConnectorError::user(error.into()))?;
+            match transport.http.send(request).await {
+                Ok(answer) => Ok(response(answer)?),
+                Err(error @ Error::Timeout { .. }) => Err(ConnectorError::timeout(error.into())),
+                Err(error) => Err(ConnectorError::io(error.into())),
+            }
+        })
+    }
+}
+
+impl Transport {
+    /// Only the form goes out: the SDK's own headers tell about the host and serve nobody here.
+    fn request(&self, request: &HttpRequest) -> Result<Request, Box<dyn std::error::Error + Send + Sync>> {
+        let url = Url::parse(request.uri())?;
+        let body = request.body().bytes().ok_or("a streamed body")?.to_vec();
+        Ok(Request::new(Method::POST, url, self.timeout).header("accept", "text/xml")?.body(FORM, body))
+    }
+}
+
+fn response(answer: crate::host::http::Response) -> Result<HttpResponse, ConnectorError> {
+    let broken = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::other(error, None);
+    let status = StatusCode::try_from(answer.status.as_u16()).map_err(|error| broken(error.into()))?;
+    let mut response = HttpResponse::new(status, SdkBody::from(answer.body.bytes()));
+    for (name, value) in &answer.headers {
+        if let Ok(value) = value.to_str() {
+            response.headers_mut().insert(name.to_string(), value.to_owned());
+        }
+    }
+    Ok(response)
+}
