@@ -4,6 +4,11 @@
 //! The modules stand on floors: a module uses its own floor or lower ones (`tests/it/floors.rs`).
 //! `ARCHITECTURE.md` has the map.
 
+#![cfg_attr(
+    test,
+    expect(clippy::disallowed_methods, reason = "tests stand outside the doors that the lints guard")
+)]
+
 // Floor 0, words: values without I/O.
 pub mod claims;
 pub mod credential;

@@ -42,6 +42,7 @@ impl<'de> Deserialize<'de> for Secret {
 
 /// SHA-256 of some bytes, written `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Fingerprint(String);
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The end of one lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "outcome", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Settlement {
     /// It cannot be given back: whoever copied it can use it until then.

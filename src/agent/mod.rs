@@ -2,6 +2,7 @@
 
 pub mod job_api;
 pub mod oidc;
+pub mod protected;
 
 /// What a server said about a refusal, fit to be shown: the named field of a JSON object, shortened.
 fn said(body: &[u8], field: &str) -> Option<String> {

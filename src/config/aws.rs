@@ -29,7 +29,6 @@ pub struct Aws {
     #[cfg_attr(test, schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z0-9_+=,.@-]{2,64}$")))]
     pub session_name: Option<SessionName>,
     /// Another STS endpoint; the host config must allow it, for the token is sent there.
-    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub endpoint: Option<Url>,
     /// Where the subject token comes from and what it is like.
     #[serde(default)]

@@ -32,7 +32,6 @@ pub struct HostConfig {
     /// Whether steps may ask for credentials of their own, or only for named grants.
     pub step_requests: StepRequests,
     /// Endpoints that a step may name; a token is sent there. Exact origins such as `https://sts.example.test`.
-    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub endpoints: Vec<Url>,
     /// Credentials lent by claims, without a line in any pipeline, or by name.
     pub grants: Vec<Grant>,
@@ -153,7 +152,6 @@ pub struct FileSink {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct AwsHost {
     /// The STS to ask instead of the region's own: a VPC endpoint.
-    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub sts_endpoint: Option<Url>,
 }
 
@@ -165,7 +163,6 @@ pub struct NetworkConfig {
     /// Certificates trusted beside the system's, a PEM file.
     pub ca_file: Option<PathBuf>,
     /// The proxy for requests that leave the host.
-    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub proxy: Option<Url>,
 }
 

@@ -49,6 +49,7 @@ variables! {
     JOB_API_TOKEN = "BUILDKITE_AGENT_JOB_API_TOKEN", Anyone, "authenticates to the Job API";
     JOB_ID = "BUILDKITE_JOB_ID", Anyone, "which job a token is asked for; the endpoint checks it against the access token, the verified token says who runs";
     HOOK_PHASE = "BUILDKITE_HOOK_PHASE", AgentPerHook, "the phase, where neither file name nor argument says it";
+    HOOK_SCOPE = "BUILDKITE_HOOK_SCOPE", AgentPerHook, "whether this is a plugin's hook or the agent's own";
     PLUGINS = "BUILDKITE_PLUGINS", Anyone, "the step config, only where the agent dropped PLUGIN_CONFIGURATION because of a null";
     PLUGIN_CONFIGURATION = "BUILDKITE_PLUGIN_CONFIGURATION", AgentPerHook, "the step config";
     PLUGIN_NAME = "BUILDKITE_PLUGIN_NAME", AgentPerHook, "that this is a plugin's hook";

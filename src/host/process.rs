@@ -59,6 +59,27 @@ impl ProcessId {
     }
 }
 
+/// Whether somebody still listens on a socket: its file outlives a server that was killed.
+pub fn listening(socket: &Path) -> Alive {
+    match std::os::unix::net::UnixStream::connect(socket) {
+        Ok(_) => Alive::Yes,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Alive::No,
+        Err(_) => Alive::Unknown,
+    }
+}
+
+/// Lets this process finish what it is doing when the job is cancelled or its terminal goes away.
+/// Must be called inside a runtime.
+pub fn outlive_signals() {
+    use tokio::signal::unix::{SignalKind, signal};
+    for kind in [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()] {
+        // A handler once installed replaces the default for good, whether or not anybody listens.
+        if let Err(error) = signal(kind) {
+            tracing::warn!(%error, "a signal could still end this process early");
+        }
+    }
+}
+
 fn boot() -> Option<String> {
     let bytes = super::files::read(Path::new("/proc/sys/kernel/random/boot_id")).ok()?;
     Some(String::from_utf8(bytes).ok()?.trim().to_owned())

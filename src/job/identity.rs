@@ -1,5 +1,7 @@
 //! Who runs: the claims of the job's token, and how sure they are.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier, CoreJwsSigningAlgorithm};
 use openidconnect::{ClaimsVerificationError, ClientId, IssuerUrl, Nonce, SignatureVerificationError};
@@ -65,7 +67,7 @@ pub enum Error {
     },
     /// No key, and the host config wants one.
     #[error("the job's token could not be verified")]
-    Keys(#[source] keys::Error),
+    Keys(#[source] Arc<keys::Error>),
 }
 
 impl Error {
@@ -133,7 +135,7 @@ impl Verifier<'_> {
             Err(ClaimsVerificationError::SignatureVerification(
                 SignatureVerificationError::NoMatchingKey,
             )) if source == Source::Cached => {
-                let keys = self.keys.fetch(issuer).await.map_err(Error::Keys)?;
+                let keys = self.keys.fetch(issuer).await.map_err(|error| Error::Keys(Arc::new(error)))?;
                 signed(token, audience, issuer, keys, now).map_err(invalid)?;
                 Ok(Source::Fetched)
             }

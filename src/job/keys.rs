@@ -1,11 +1,14 @@
 //! An issuer's signing keys: found by discovery (OpenID Connect Discovery 1.0), kept for a bounded age.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use openidconnect::core::CoreJsonWebKeySet;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::host::http::{self, Http, Method, Request};
@@ -64,7 +67,11 @@ pub struct KeyStore {
     http: Http,
     clock: Clock,
     folder: Option<PathBuf>,
+    asked: Arc<Mutex<BTreeMap<String, Asked>>>,
 }
+
+/// One question to an issuer, shared by all who have it.
+type Asked = Arc<OnceCell<Result<Keys, Arc<Error>>>>;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -83,15 +90,22 @@ struct Discovery {
 impl KeyStore {
     /// A store; without a folder nothing is remembered.
     pub fn new(http: &Http, clock: &Clock, folder: Option<PathBuf>) -> Self {
-        Self { http: http.clone(), clock: clock.clone(), folder }
+        Self { http: http.clone(), clock: clock.clone(), folder, asked: Arc::default() }
     }
 
     /// The keys of `issuer`, from the store where they are young enough.
-    pub async fn keys(&self, issuer: &str) -> Result<Keys, Error> {
-        match self.kept(issuer) {
-            Some(set) => Ok(Keys { set, source: Source::Cached }),
-            None => self.fetch(issuer).await,
-        }
+    pub async fn keys(&self, issuer: &str) -> Result<Keys, Arc<Error>> {
+        let asked = {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(asked.entry(issuer.to_owned()).or_default())
+        };
+        let ask = || async {
+            match self.kept(issuer) {
+                Some(set) => Ok(Keys { set, source: Source::Cached }),
+                None => self.fetch(issuer).await.map_err(Arc::new),
+            }
+        };
+        asked.get_or_init(ask).await.clone()
     }
 
     /// The keys of `issuer`, from the issuer.

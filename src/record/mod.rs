@@ -1,1 +1,158 @@
-//! (being built)
+//! The record: the whole account of one job, made of links sealed one after the other.
+//!
+//! A link is canonical JSON (RFC 8785), written once; it carries the digest of the one before. The
+//! schema is `schemas/record.json`. Nothing in a link is secret: secrets appear as digests.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::lease::journal::{Opened, Sealed};
+use crate::lease::state::plain;
+use crate::secret::Fingerprint;
+
+pub mod parts;
+
+pub use parts::{End, Late, Proof, Run, SettledPart, Start};
+
+/// What the links of this version call themselves.
+pub const SCHEMA: &str = "urn:buildkite-dataflow:record:1";
+
+/// One sealed part of a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Link {
+    /// The schema and its version: `urn:buildkite-dataflow:record:1`.
+    pub schema: String,
+    /// Which part this is.
+    pub kind: Kind,
+    /// Its place in the chain, from 0.
+    pub sequence: u32,
+    /// The digest of the link before; absent in the first.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub previous: Option<Fingerprint>,
+    /// When it was sealed, by the host's clock.
+    pub sealed_at: DateTime<Utc>,
+    /// Which job, which block, which program.
+    pub run: Run,
+    /// How far it can be believed.
+    pub proof: Proof,
+    /// Before any step code ran.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub start: Option<Box<Start>>,
+    /// Leases settled while the job went on.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub settled: Option<SettledPart>,
+    /// The job's end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub end: Option<Box<End>>,
+    /// What came after the end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub late: Option<Late>,
+}
+
+/// Which part of a record a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Before any step code.
+    Start,
+    /// In between.
+    Settled,
+    /// The end.
+    End,
+    /// After the end.
+    Late,
+}
+
+impl Kind {
+    /// The word in names of files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Settled => "settled",
+            Self::End => "end",
+            Self::Late => "late",
+        }
+    }
+}
+
+/// The part that a link carries.
+#[derive(Debug)]
+pub enum Part {
+    /// START.
+    Start(Start),
+    /// Settled in between.
+    Settled(SettledPart),
+    /// END.
+    End(End),
+    /// LATE.
+    Late(Late),
+}
+
+/// Seals a link: the next after `earlier`, the links of the same journal.
+pub fn seal(
+    part: Part,
+    run: Run,
+    earlier: &[&Sealed],
+    now: DateTime<Utc>,
+) -> Result<Sealed, serde_json::Error> {
+    let mut link = Link {
+        schema: SCHEMA.to_owned(),
+        kind: Kind::Start,
+        sequence: u32::try_from(earlier.len()).unwrap_or(u32::MAX),
+        previous: earlier.last().map(|link| link.digest.clone()),
+        sealed_at: now,
+        run: Run::of(opened),
+        proof: Proof::default(),
+        start: None,
+        settled: None,
+        end: None,
+        late: None,
+    };
+    match part {
+        Part::Start(start) => link.start = Some(Box::new(start)),
+        Part::Settled(settled) => (link.kind, link.settled) = (Kind::Settled, Some(settled)),
+        Part::End(end) => (link.kind, link.end) = (Kind::End, Some(Box::new(end))),
+        Part::Late(late) => (link.kind, link.late) = (Kind::Late, Some(late)),
+    }
+    let folder = match earlier.first().and_then(|first| first.path.rsplit_once('/')) {
+        Some((folder, _)) => folder.to_owned(),
+        None => folder(&link),
+    };
+    let bytes = serde_json_canonicalizer::to_vec(&link)?;
+    Ok(Sealed {
+        kind: link.kind.word().to_owned(),
+        digest: Fingerprint::of(&bytes),
+        path: format!("{folder}/{}", file(&link)),
+        document: String::from_utf8(bytes).map_err(serde::de::Error::custom)?,
+    })
+}
+
+/// Where a record's links belong: folders that DuckDB, Athena and others read as columns.
+fn folder(link: &Link) -> String {
+    let identity = link.start.as_ref().and_then(|start| start.identity.as_ref());
+    let claim = |name| {
+        let text = identity.and_then(|identity| identity.claim(name));
+        plain(text.as_deref().unwrap_or("unverified"))
+    };
+    let date = link.sealed_at.format("%Y-%m-%d");
+    format!(
+        "v=1/org={}/date={date}/pipeline={}/build={}",
+        claim("organization_slug"),
+        claim("pipeline_slug"),
+        claim("build_number")
+    )
+}
+
+fn file(link: &Link) -> String {
+    let parts = [Some(&link.run.job), Some(&link.run.instance), link.run.container.as_ref()];
+    let name: Vec<String> = parts.into_iter().flatten().map(|part| plain(part)).collect();
+    format!("job-{}.{}-{}.json", name.join("."), link.sequence, link.kind.word())
+}
+
+/// Reads a link that this or another version of the program sealed.
+pub fn read(bytes: &[u8]) -> Result<Link, serde_json::Error> {
+    serde_json::from_slice(bytes)
+}

@@ -1,1 +1,46 @@
-//! (being built)
+//! Sinks: where links are delivered. What is not delivered stays in its journal, which is the outbox.
+
+use std::path::PathBuf;
+
+use crate::config::host::{HostConfig, Sink};
+use crate::lease::journal::{Entry, Journal, Sealed};
+use crate::lease::state::State;
+
+pub mod file;
+
+/// Why a link was not delivered.
+#[derive(Debug, thiserror::Error)]
+#[error("the record could not be stored in `{sink}`")]
+pub struct Error {
+    /// Which sink.
+    pub sink: String,
+    /// Why.
+    #[source]
+    pub source: std::io::Error,
+}
+
+/// The folders that this host's records go to.
+pub fn folders(config: &HostConfig, state: &State) -> Vec<PathBuf> {
+    if config.sinks.is_empty() {
+        return vec![state.records()];
+    }
+    config.sinks.iter().map(|Sink::File(file)| file.directory.clone()).collect()
+}
+
+/// Delivers what the journal's outbox holds to every sink; the first error, after all were tried.
+pub fn deliver(journal: &mut Journal, folders: &[PathBuf]) -> Result<(), Error> {
+    let mut worst = None;
+    for link in journal.undelivered() {
+        match to_all(&link, folders) {
+            // Not durable is not lost: it would be delivered once more, to the same name.
+            Ok(()) => drop(journal.append(vec![Entry::Delivered { digest: link.digest }])),
+            Err(error) => worst = worst.or(Some(error)),
+        }
+    }
+    worst.map_or(Ok(()), Err)
+}
+
+fn to_all(link: &Sealed, folders: &[PathBuf]) -> Result<(), Error> {
+    let results: Vec<_> = folders.iter().map(|folder| file::store(folder, link)).collect();
+    results.into_iter().collect()
+}

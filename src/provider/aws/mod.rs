@@ -40,10 +40,9 @@ impl Provider for Role<'_> {
         let client = self.client(context)?;
         let stale = std::cell::Cell::new(false);
         let attempt = |_| async {
-            let token = match stale.replace(false) {
-                true => context.tokens.fresh(&key).await?,
-                false => context.tokens.get(&key).await?,
-            };
+            let fresh = stale.replace(false);
+            let token =
+                if fresh { context.tokens.fresh(&key).await? } else { context.tokens.get(&key).await? };
             let answer =
                 self.request(&client, session, context).web_identity_token(token.expose()).send().await;
             answer.map_err(|error| {

@@ -33,9 +33,9 @@ impl HttpConnector for Transport {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let transport = self.clone();
         HttpConnectorFuture::new(async move {
-            let request = transport.request(&request).map_err(|error| ConnectorError::user(error.into()))?;
+            let request = transport.request(&request).map_err(ConnectorError::user)?;
             match transport.http.send(request).await {
-                Ok(answer) => Ok(response(answer)?),
+                Ok(answer) => Ok(response(&answer)?),
                 Err(error @ Error::Timeout { .. }) => Err(ConnectorError::timeout(error.into())),
                 Err(error) => Err(ConnectorError::io(error.into())),
             }
@@ -52,7 +52,7 @@ impl Transport {
     }
 }
 
-fn response(answer: crate::host::http::Response) -> Result<HttpResponse, ConnectorError> {
+fn response(answer: &crate::host::http::Response) -> Result<HttpResponse, ConnectorError> {
     let broken = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::other(error, None);
     let status = StatusCode::try_from(answer.status.as_u16()).map_err(|error| broken(error.into()))?;
     let mut response = HttpResponse::new(status, SdkBody::from(answer.body.bytes()));

@@ -1,0 +1,254 @@
+//! Handing variables to the step, and taking them back: redact, then set, all or nothing.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+
+use super::journal::Exported;
+use super::{Kept, forms};
+use crate::agent::job_api::{self, JobApi};
+use crate::agent::protected::is_protected;
+use crate::credential::{EnvName, Value, Variable};
+use crate::failure::{Class, Failure};
+use crate::host::Env;
+use crate::secret::{Fingerprint, MIN_LENGTH, Secret};
+
+/// The variable that lists the exported names, for the docker plugins' `env-propagation-list`.
+pub const NAMES: &str = "DATAFLOW_ENV_NAMES";
+
+/// The longest value that is exported, in bytes. Past about 128 KiB every later process of the job
+/// fails to start ("argument list too long"), the hooks that clean up among them.
+pub const MAX_VALUE: usize = 64 << 10;
+
+/// Why nothing was exported.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The agent would refuse the name.
+    #[error("`{0}` is protected by the agent and cannot be set from within a job")]
+    Protected(String),
+    /// The value would break the job.
+    #[error("the value of `{name}` has {length} bytes, the most that is exported is {MAX_VALUE}")]
+    TooLong {
+        /// Which variable.
+        name: String,
+        /// Its length.
+        length: usize,
+    },
+    /// The value cannot be hidden in the log.
+    #[error(
+        "the secret in `{name}` is shorter than {MIN_LENGTH} characters and could not be hidden in the log"
+    )]
+    TooShort {
+        /// Which variable.
+        name: String,
+    },
+    /// The value cannot stand in an environment.
+    #[error("the value of `{0}` holds a NUL character")]
+    Nul(String),
+    /// The Job API said no.
+    #[error("the variables could not be handed to the step")]
+    JobApi(#[source] job_api::Error),
+}
+
+impl Error {
+    /// The failure as a person is told it.
+    pub fn failure(&self) -> Failure {
+        Failure::of("export-failed", Class::Export, self)
+    }
+}
+
+/// Variables that may be exported.
+#[derive(Debug)]
+pub struct Export {
+    variables: Vec<Variable>,
+    previous: Vec<Exported>,
+}
+
+impl Export {
+    /// Checks `variables` and takes down what stands in their place now.
+    pub fn prepare(mut variables: Vec<Variable>, env: &Env) -> Result<Self, Error> {
+        variables.iter().try_for_each(check)?;
+        variables.extend(list_of_names(&variables, env));
+        let previous = variables.iter().map(|variable| Exported {
+            name: variable.name.to_string(),
+            fingerprint: Fingerprint::of(variable.value.expose().as_bytes()),
+            previous: env.standing(&variable.name).cloned().map(Kept),
+        });
+        Ok(Self { previous: previous.collect(), variables })
+    }
+
+    /// What the journal must hold before anything is set.
+    pub fn previous(&self) -> &[Exported] {
+        &self.previous
+    }
+
+    /// The names, for people.
+    pub fn names(&self) -> Vec<String> {
+        self.variables.iter().map(|variable| variable.name.to_string()).collect()
+    }
+
+    /// Tells the log what to hide, then sets every variable or none.
+    pub async fn apply(&self, job: &JobApi) -> Result<(), Error> {
+        redact(job, self.secrets()).await.map_err(Error::JobApi)?;
+        let values = self.variables.iter().map(|variable| (variable.name.as_str(), variable.value.expose()));
+        job.set(&values.collect()).await.map_err(Error::JobApi)
+    }
+
+    fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.variables.iter().filter_map(|variable| match &variable.value {
+            Value::Secret(secret) => Some(secret),
+            Value::Plain(_) => None,
+        })
+    }
+}
+
+/// Tells the log to hide every form of these secrets.
+pub async fn redact(job: &JobApi, secrets: impl Iterator<Item = &Secret>) -> Result<(), job_api::Error> {
+    let all: Vec<Secret> = secrets.flat_map(forms::forms).collect();
+    try_join_all(all.iter().map(|form| job.redact(form))).await.map(drop)
+}
+
+fn check(variable: &Variable) -> Result<(), Error> {
+    let (name, value) = (variable.name.to_string(), variable.value.expose());
+    if is_protected(&name) {
+        return Err(Error::Protected(name));
+    }
+    if value.len() > MAX_VALUE {
+        return Err(Error::TooLong { name, length: value.len() });
+    }
+    if value.contains('\0') {
+        return Err(Error::Nul(name));
+    }
+    if matches!(variable.value, Value::Secret(_)) && value.len() < MIN_LENGTH {
+        return Err(Error::TooShort { name });
+    }
+    Ok(())
+}
+
+/// The list variable: what an earlier block listed, and these names.
+fn list_of_names(variables: &[Variable], env: &Env) -> Option<Variable> {
+    let name: EnvName = NAMES.parse().ok()?;
+    let earlier = env.standing(&name).map(|list| list.expose().to_owned()).unwrap_or_default();
+    let mut names: Vec<&str> =
+        earlier.split_whitespace().filter(|word| word.parse::<EnvName>().is_ok()).collect();
+    for variable in variables {
+        if !names.contains(&variable.name.as_str()) {
+            names.push(variable.name.as_str());
+        }
+    }
+    Some(Variable { name, value: Value::Plain(names.join(" ")) })
+}
+
+/// What is to be done with one variable when the lease ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restore {
+    /// It is ours and was something else before: set it back.
+    PutBack,
+    /// It is ours and was not there before: remove it.
+    Remove,
+    /// Somebody changed it since: it is not ours to touch.
+    LeaveChanged,
+}
+
+impl Restore {
+    /// The word in the record.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::PutBack => "restored",
+            Self::Remove => "removed",
+            Self::LeaveChanged => "left-changed",
+        }
+    }
+}
+
+/// Decides for each exported variable, from the environment as it is now.
+pub fn restoring(exported: &[Exported], env: &Env) -> Vec<(Exported, Restore)> {
+    let decide = |variable: &Exported| {
+        let name: Option<EnvName> = variable.name.parse().ok();
+        let now = name.as_ref().and_then(|name| env.standing(name));
+        match (now.map(Secret::fingerprint), &variable.previous) {
+            (Some(now), _) if now != variable.fingerprint => Restore::LeaveChanged,
+            (None, _) => Restore::LeaveChanged,
+            (Some(_), Some(_)) => Restore::PutBack,
+            (Some(_), None) => Restore::Remove,
+        }
+    };
+    exported.iter().map(|variable| (variable.clone(), decide(variable))).collect()
+}
+
+/// Puts the environment back as it was.
+pub async fn restore(job: &JobApi, variables: &[(Exported, Restore)]) -> Result<(), job_api::Error> {
+    let mut values = BTreeMap::new();
+    let mut names = Vec::new();
+    for (variable, restore) in variables {
+        match (restore, &variable.previous) {
+            (Restore::PutBack, Some(previous)) => {
+                values.insert(variable.name.as_str(), previous.0.expose());
+            }
+            (Restore::Remove, _) => names.push(variable.name.as_str()),
+            _ => {}
+        }
+    }
+    let set = if values.is_empty() { Ok(()) } else { job.set(&values).await };
+    let unset = if names.is_empty() { Ok(()) } else { job.unset(&names).await };
+    set.and(unset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Restore::{LeaveChanged, PutBack, Remove};
+    use super::*;
+
+    fn variable(name: &str, value: Value) -> Variable {
+        Variable { name: name.parse().unwrap(), value }
+    }
+
+    fn secret(name: &str, value: &str) -> Variable {
+        variable(name, Value::Secret(Secret::new(value)))
+    }
+
+    #[track_caller]
+    fn refused(one: Variable, expected: &str) {
+        assert_eq!(Export::prepare(vec![one], &Env::default()).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn what_would_break_or_betray_the_job_is_not_exported() {
+        refused(
+            secret("BUILDKITE_SHELL", "long-enough"),
+            "`BUILDKITE_SHELL` is protected by the agent and cannot be set from within a job",
+        );
+        refused(
+            secret("TOKEN", "12345"),
+            "the secret in `TOKEN` is shorter than 6 characters and could not be hidden in the log",
+        );
+        refused(
+            secret("TOKEN", &"x".repeat(MAX_VALUE + 1)),
+            "the value of `TOKEN` has 65537 bytes, the most that is exported is 65536",
+        );
+        refused(secret("TOKEN", "abcdef\0"), "the value of `TOKEN` holds a NUL character");
+    }
+
+    #[test]
+    fn the_names_are_listed_after_those_of_an_earlier_block() {
+        let env = Env::of([(NAMES, "AWS_REGION VAULT_TOKEN")]);
+        let variables = vec![
+            secret("AWS_SECRET_ACCESS_KEY", "long-enough"),
+            variable("AWS_REGION", Value::Plain("x".into())),
+        ];
+        let export = Export::prepare(variables, &env).unwrap();
+        let list = export.variables.last().unwrap();
+        assert_eq!(list.value.expose(), "AWS_REGION VAULT_TOKEN AWS_SECRET_ACCESS_KEY");
+    }
+
+    #[test]
+    fn a_variable_goes_back_to_what_it_was_unless_somebody_changed_it() {
+        let before = Env::of([("A", "old"), ("C", "old")]);
+        let variables = ["A", "B", "C", "D"].map(|name| variable(name, Value::Plain("ours".into())));
+        let export = Export::prepare(variables.to_vec(), &before).unwrap();
+        let now = Env::of([("A", "ours"), ("B", "ours"), ("C", "theirs")]);
+        let decided: Vec<_> =
+            restoring(export.previous(), &now).iter().map(|(_, restore)| *restore).collect();
+        assert_eq!(decided, [PutBack, Remove, LeaveChanged, LeaveChanged, LeaveChanged]);
+    }
+}

@@ -1,0 +1,501 @@
+//! The journal of one block of one job: append-only, each line checked, durable before it counts.
+//!
+//! A line is the first 16 hexadecimal digits of the SHA-256 of its JSON, a space, the JSON. A torn
+//! tail (a crash in mid-write) is recognised and left out; whatever follows it is too.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Kept, Lease};
+use crate::host::files::{self, Untrusted};
+use crate::host::process::ProcessId;
+use crate::secret::Fingerprint;
+use crate::settlement::Settlement;
+
+/// The file's name in the block's folder.
+const NAME: &str = "journal";
+
+/// The format that this version writes.
+pub const VERSION: u32 = 1;
+
+/// One thing that happened, or is about to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Entry {
+    /// The first line: whose journal this is.
+    Opened(Opened),
+    /// An exchange is about to be tried.
+    Intent(Intent),
+    /// The exchange failed and made nothing.
+    NotIssued {
+        /// The intent's id.
+        id: String,
+        /// The provider's code.
+        reason: String,
+    },
+    /// The exchange gave a credential.
+    Leased(Lease),
+    /// Variables are about to be set.
+    Exporting {
+        /// Which, and what they were.
+        variables: Vec<Exported>,
+    },
+    /// An earlier block of the same job ended first: this is what its variable was before.
+    Rebased {
+        /// Which variable.
+        name: String,
+        /// What it was before either block.
+        previous: Option<Kept>,
+    },
+    /// A link of the record was sealed; the journal is its outbox.
+    Sealed(Sealed),
+    /// A lease came to its end.
+    Settled {
+        /// The lease's or intent's id.
+        id: String,
+        /// What became of it.
+        settlement: Settlement,
+    },
+    /// A sink has the link.
+    Delivered {
+        /// The link's digest.
+        digest: Fingerprint,
+    },
+    /// Written by a newer version; kept out of the way.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Whose journal this is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Opened {
+    /// The format.
+    pub version: u32,
+    /// The job, as its token says.
+    pub job: String,
+    /// Which block of the job.
+    pub instance: String,
+    /// Which container, where several share a folder.
+    pub container: Option<String>,
+    /// The job's bootstrap: when it is gone, so is the job.
+    pub bootstrap: ProcessId,
+    /// The Job API's socket at the time.
+    pub socket: Option<PathBuf>,
+    /// Whether post-command leaves the leases to pre-exit.
+    pub release_at_pre_exit: bool,
+    /// How the hooks are installed: `plugin` or `agent-hook`.
+    pub install: String,
+    /// What denials do: `enforce` or `observe`.
+    pub mode: String,
+    /// Digest of the host config.
+    pub host_config: Option<Fingerprint>,
+    /// When it was opened.
+    pub at: DateTime<Utc>,
+}
+
+/// An exchange that is about to be tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Intent {
+    /// The request's id.
+    pub id: String,
+    /// Who is asked.
+    pub provider: String,
+    /// What the exchange is called in the provider's log.
+    pub session: String,
+    /// The latest time at which a credential made by it could live.
+    pub latest: DateTime<Utc>,
+}
+
+/// A variable that is exported.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Exported {
+    /// Its name.
+    pub name: String,
+    /// Digest of the value that is set.
+    pub fingerprint: Fingerprint,
+    /// What it was before; `None` when it was not there.
+    pub previous: Option<Kept>,
+}
+
+/// A sealed link, kept until every sink has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Sealed {
+    /// `start`, `settled`, `end`, `late`.
+    pub kind: String,
+    /// The digest of its bytes.
+    pub digest: Fingerprint,
+    /// Where it belongs in a sink.
+    pub path: String,
+    /// Its bytes: canonical JSON.
+    pub document: String,
+}
+
+/// Why a journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not ours, or cannot be read.
+    #[error("the journal cannot be trusted")]
+    Untrusted(#[from] Untrusted),
+    /// It could not be written, or it is not certain that it was.
+    #[error("`{path}` cannot be written durably")]
+    NotDurable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its first line does not say whose it is.
+    #[error("`{path}` does not begin as a journal does")]
+    Headless {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Another process is at it.
+    #[error("`{path}` is in use by another process")]
+    Busy {
+        /// Which file.
+        path: PathBuf,
+    },
+}
+
+/// An open journal; the file is locked while this lives.
+#[derive(Debug)]
+pub struct Journal {
+    folder: PathBuf,
+    file: File,
+    opened: Opened,
+    entries: Vec<Entry>,
+}
+
+impl Journal {
+    /// Begins a journal in a new folder. The first line is durable with the next [`Self::append`].
+    pub fn create(folder: &Path, opened: Opened) -> Result<Self, Error> {
+        files::private_folder(folder)?;
+        let path = folder.join(NAME);
+        let not_durable = |source| Error::NotDurable { path: path.clone(), source };
+        let file = files::open_append(&path).map_err(not_durable)?;
+        lock(&file, &path)?;
+        let mut journal =
+            Self { folder: folder.to_owned(), file, opened: opened.clone(), entries: Vec::new() };
+        journal.write(&[Entry::Opened(opened)])?;
+        Ok(journal)
+    }
+
+    /// Reads a journal and takes it for this process alone; `Busy` when another has it.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(NAME);
+        let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()])?;
+        let file =
+            files::open_append(&path).map_err(|source| Error::NotDurable { path: path.clone(), source })?;
+        lock(&file, &path)?;
+        let (whole, length) = parse(&bytes);
+        let mut entries = whole.into_iter();
+        let Some(Entry::Opened(opened)) = entries.next() else { return Err(Error::Headless { path }) };
+        if length < bytes.len() {
+            // What is written next must begin a line, and not end a torn one.
+            file.set_len(length as u64).map_err(|source| Error::NotDurable { path, source })?;
+        }
+        Ok(Self { folder: folder.to_owned(), file, opened, entries: entries.collect() })
+    }
+
+    /// Whose journal a folder holds, without taking it.
+    pub fn peek(folder: &Path) -> Option<Opened> {
+        let bytes = files::read_trusted(&folder.join(NAME), &[nix::unistd::geteuid().as_raw()]).ok()?;
+        match parse(&bytes).0.into_iter().next() {
+            Some(Entry::Opened(opened)) => Some(opened),
+            _ => None,
+        }
+    }
+
+    /// Writes entries so that a power cut cannot lose them; an error means that they do not count.
+    pub fn append(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
+        self.write(&entries)?;
+        let durable = self.file.sync_data().and_then(|()| self.sync_names());
+        durable.map_err(|source| Error::NotDurable { path: self.folder.join(NAME), source })?;
+        self.entries.extend(entries);
+        Ok(())
+    }
+
+    // The first time, the names of file and folder must last as well.
+    fn sync_names(&self) -> io::Result<()> {
+        if !self.entries.is_empty() {
+            return Ok(());
+        }
+        files::sync_folder(&self.folder)?;
+        files::sync_folder(self.folder.parent().unwrap_or(&self.folder))
+    }
+
+    fn write(&mut self, entries: &[Entry]) -> Result<(), Error> {
+        let not_durable = |source| Error::NotDurable { path: self.folder.join(NAME), source };
+        let lines = entries.iter().map(line).collect::<Result<String, _>>().map_err(not_durable)?;
+        let lines = zeroize::Zeroizing::new(lines);
+        self.file.write_all(lines.as_bytes()).map_err(not_durable)
+    }
+
+    /// Removes the journal and everything beside it: the job's account is closed.
+    pub fn close(self) -> io::Result<()> {
+        files::remove(&self.folder)
+    }
+
+    /// Whose it is.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// Everything after the first line.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Leases without an end yet.
+    pub fn open_leases(&self) -> Vec<&Lease> {
+        let leases = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Leased(lease) => Some(lease),
+            _ => None,
+        });
+        leases.filter(|lease| self.settlement(&lease.id).is_none()).collect()
+    }
+
+    /// Intents of which neither a lease, nor a refusal, nor an end is known: their answer was lost.
+    pub fn lost_intents(&self) -> Vec<&Intent> {
+        let answered = |id: &str| {
+            self.entries.iter().any(|entry| match entry {
+                Entry::Leased(lease) => lease.id == id,
+                Entry::NotIssued { id: other, .. } | Entry::Settled { id: other, .. } => other == id,
+                _ => false,
+            })
+        };
+        let intents = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Intent(intent) => Some(intent),
+            _ => None,
+        });
+        intents.filter(|intent| !answered(&intent.id)).collect()
+    }
+
+    /// What became of a lease.
+    pub fn settlement(&self, id: &str) -> Option<&Settlement> {
+        self.entries.iter().find_map(|entry| match entry {
+            Entry::Settled { id: other, settlement } if other == id => Some(settlement),
+            _ => None,
+        })
+    }
+
+    /// Every settlement so far.
+    pub fn settlements(&self) -> Vec<(String, Settlement)> {
+        let settled = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Settled { id, settlement } => Some((id.clone(), settlement.clone())),
+            Entry::NotIssued { id, reason } => {
+                Some((id.clone(), Settlement::NotIssued { reason: reason.clone() }))
+            }
+            _ => None,
+        });
+        settled.collect()
+    }
+
+    /// The variables that were set, with what each was before.
+    pub fn exported(&self) -> Vec<Exported> {
+        let mut variables: Vec<Exported> = Vec::new();
+        for entry in &self.entries {
+            match entry {
+                Entry::Exporting { variables: more } => variables.extend(more.iter().cloned()),
+                Entry::Rebased { name, previous } => {
+                    if let Some(variable) = variables.iter_mut().find(|variable| variable.name == *name) {
+                        variable.previous.clone_from(previous);
+                    }
+                }
+                _ => {}
+            }
+        }
+        variables
+    }
+
+    /// The links sealed so far.
+    pub fn links(&self) -> Vec<&Sealed> {
+        self.entries
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Sealed(sealed) => Some(sealed),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The outbox: links that no sink has confirmed.
+    pub fn undelivered(&self) -> Vec<Sealed> {
+        let delivered = |digest: &Fingerprint| {
+            self.entries
+                .iter()
+                .any(|entry| matches!(entry, Entry::Delivered { digest: other } if other == digest))
+        };
+        self.links().into_iter().filter(|link| !delivered(&link.digest)).cloned().collect()
+    }
+
+    /// Whether the record has its END.
+    pub fn ended(&self) -> bool {
+        self.links().iter().any(|link| link.kind == "end")
+    }
+}
+
+fn lock(file: &File, path: &Path) -> Result<(), Error> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Busy { path: path.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(Error::NotDurable { path: path.to_owned(), source }),
+    }
+}
+
+fn line(entry: &Entry) -> io::Result<String> {
+    let json = serde_json::to_string(entry)?;
+    Ok(format!("{} {json}\n", check(&json)))
+}
+
+fn check(json: &str) -> String {
+    Fingerprint::of(json.as_bytes()).short(16).to_owned()
+}
+
+/// The entries of a journal up to the first line that is not whole, and how many bytes they take.
+pub fn parse(bytes: &[u8]) -> (Vec<Entry>, usize) {
+    let whole = |line: &[u8]| {
+        let (sum, json) = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?.split_once(' ')?;
+        if sum == check(json) { serde_json::from_str(json).ok() } else { None }
+    };
+    let mut length = 0;
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let entries = lines.map_while(|line| whole(line).inspect(|_| length += line.len())).collect();
+    (entries, length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn opened() -> Opened {
+        Opened {
+            version: VERSION,
+            job: "job-1".into(),
+            instance: "abc".into(),
+            container: None,
+            bootstrap: ProcessId { boot: None, namespace: None, pid: 1, started: None },
+            socket: None,
+            release_at_pre_exit: false,
+            install: "plugin".into(),
+            mode: "enforce".into(),
+            host_config: None,
+            at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn intent(id: &str) -> Entry {
+        Entry::Intent(Intent {
+            id: id.into(),
+            provider: "aws".into(),
+            session: "s".into(),
+            latest: DateTime::UNIX_EPOCH,
+        })
+    }
+
+    fn settled(id: &str) -> Entry {
+        Entry::Settled { id: id.into(), settlement: Settlement::Expires { at: DateTime::UNIX_EPOCH } }
+    }
+
+    fn written(entries: Vec<Entry>) -> (tempfile::TempDir, PathBuf) {
+        let state = tempfile::tempdir().unwrap();
+        let folder = state.path().join("job");
+        Journal::create(&folder, opened()).unwrap().append(entries).unwrap();
+        (state, folder)
+    }
+
+    #[test]
+    fn what_was_appended_reads_back() {
+        let (_state, folder) = written(vec![intent("1"), settled("1")]);
+        let journal = Journal::open(&folder).unwrap();
+        assert_eq!(journal.opened(), &opened());
+        assert_eq!(journal.settlements().len(), 1);
+        assert!(journal.lost_intents().is_empty());
+    }
+
+    #[test]
+    fn an_intent_without_an_answer_is_lost() {
+        let (_state, folder) = written(vec![intent("1"), intent("2"), settled("2")]);
+        let journal = Journal::open(&folder).unwrap();
+        assert_eq!(journal.lost_intents().iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["1"]);
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_keeps_its_whole_lines() {
+        let (_state, folder) = written(vec![intent("1"), settled("1")]);
+        let bytes = std::fs::read(folder.join(NAME)).unwrap();
+        for length in 0..=bytes.len() {
+            let whole = bytes[..length].split(|byte| *byte == b'\n').count() - 1;
+            assert_eq!(parse(&bytes[..length]).0.len(), whole, "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn writing_goes_on_after_a_torn_tail() {
+        let (_state, folder) = written(vec![intent("1")]);
+        let path = folder.join(NAME);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.truncate(bytes.len() - 3);
+        std::fs::write(&path, bytes).unwrap();
+        Journal::open(&folder).unwrap().append(vec![settled("2")]).unwrap();
+        assert_eq!(Journal::open(&folder).unwrap().settlements().len(), 1);
+    }
+
+    #[test]
+    fn a_flipped_byte_ends_the_journal_before_its_line() {
+        let (_state, folder) = written(vec![intent("1"), settled("1")]);
+        let bytes = std::fs::read(folder.join(NAME)).unwrap();
+        for index in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            let line = bytes[..index].split(|byte| *byte == b'\n').count() - 1;
+            bytes[index] ^= 0x01;
+            assert!(parse(&bytes).0.len() <= line, "byte {index}");
+        }
+    }
+
+    #[test]
+    fn two_processes_cannot_hold_one_journal() {
+        let (_state, folder) = written(vec![]);
+        let _held = Journal::open(&folder).unwrap();
+        assert!(matches!(Journal::open(&folder), Err(Error::Busy { .. })));
+    }
+
+    #[test]
+    fn entries_of_a_newer_version_are_passed_over() {
+        let json = r#"{"entry":"from-the-future","x":1}"#;
+        let text = format!("{} {json}\n", check(json));
+        assert!(matches!(parse(text.as_bytes()).0.as_slice(), [Entry::Unknown]));
+    }
+
+    #[test]
+    fn debug_of_an_entry_does_not_show_previous_values() {
+        let previous = Some(Kept(Secret::new("old-secret-value")));
+        let entry = Entry::Rebased { name: "X".into(), previous };
+        assert!(!format!("{entry:?}").contains("old-secret"));
+    }
+
+    #[test]
+    fn a_rebased_variable_goes_back_to_what_it_was_before_both_blocks() {
+        let exporting = |previous: Option<&str>| Exported {
+            name: "X".into(),
+            fingerprint: Fingerprint::of(b"b"),
+            previous: previous.map(|text| Kept(Secret::new(text))),
+        };
+        let (_state, folder) = written(vec![
+            Entry::Exporting { variables: vec![exporting(Some("a"))] },
+            Entry::Rebased { name: "X".into(), previous: None },
+        ]);
+        assert!(Journal::open(&folder).unwrap().exported()[0].previous.is_none());
+    }
+}

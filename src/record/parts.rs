@@ -1,0 +1,425 @@
+//! The parts of a record. Every statement about identity carries its trust: `verified` (recomputed
+//! from a signed token by whoever verifies the record), `reported` (the agent's environment, which
+//! earlier hooks can rewrite), `asserted` (anything a caller could set).
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::job::identity::{self, Trust};
+use crate::job::keys::Source;
+use crate::lease::journal::Opened;
+use crate::policy::Decision;
+use crate::secret::Fingerprint;
+use crate::settlement::Settlement;
+
+macro_rules! part {
+    ($(#[$doc:meta])* pub struct $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+    };
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[serde(rename_all = "kebab-case")]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+    };
+}
+
+part! {
+    /// Which job, which block of its step, which program.
+    pub struct Run {
+        /// The job's id, which is the run's id in OpenLineage.
+        job: String,
+        /// The block: a digest of its configuration, or `agent-hook`.
+        instance: String,
+        /// The container, where several share a host's folders.
+        container: Option<String>,
+        /// `plugin`, where a process of the agent's user could have replaced the hooks, or `agent-hook`.
+        install: String,
+        /// `enforce`, where denials stop the step, or `observe`.
+        mode: String,
+        /// `buildkite-dataflow` and its version.
+        producer: String,
+        /// Digest of the host config; absent for the embedded defaults.
+        host_config: Option<Fingerprint>,
+    }
+}
+
+impl Run {
+    /// What a journal says about itself.
+    pub fn of(opened: &Opened) -> Self {
+        Self {
+            job: opened.job.clone(),
+            instance: opened.instance.clone(),
+            container: opened.container.clone(),
+            install: opened.install.clone(),
+            mode: opened.mode.clone(),
+            producer: concat!("buildkite-dataflow ", env!("CARGO_PKG_VERSION")).to_owned(),
+            host_config: opened.host_config.clone(),
+        }
+    }
+}
+
+part! {
+    /// How far a link can be believed, told as what it is.
+    pub struct Proof {
+        /// The strongest that holds.
+        level: Level,
+        /// A token whose audience is this link's digest.
+        notarisation: Option<Notarisation>,
+        /// A signature of the job's keeper.
+        witness: Option<Witness>,
+        /// A statement signed with a key that the job does not hold.
+        attestation: Option<Attestation>,
+    }
+}
+
+impl Default for Proof {
+    fn default() -> Self {
+        Self { level: Level::Digest, notarisation: None, witness: None, attestation: None }
+    }
+}
+
+words! {
+    /// Proof in rising strength.
+    pub enum Level {
+        /// The chain of digests.
+        Digest,
+        /// At a time, a process holding the job's token asked for this digest.
+        Notarised,
+        /// The keeper that was started before step code signed it.
+        Witnessed,
+        /// A key management service signed a statement about it.
+        Attested,
+    }
+}
+
+part! {
+    /// A token that names a digest.
+    pub struct Notarisation {
+        /// The token's audience.
+        audience: String,
+        /// Digest of the token; the token itself is published beside the record after it expired.
+        token: Fingerprint,
+        /// Its `iat`.
+        issued_at: DateTime<Utc>,
+        /// Who signed it.
+        issuer: String,
+    }
+}
+
+part! {
+    /// A keeper's signature.
+    pub struct Witness {
+        /// Digest of the public key.
+        key: Fingerprint,
+        /// Ed25519 over the link's bytes without its proof, base64.
+        signature: String,
+    }
+}
+
+part! {
+    /// An in-toto statement elsewhere.
+    pub struct Attestation {
+        /// Where it is.
+        uri: String,
+        /// Digest of the DSSE envelope.
+        digest: Fingerprint,
+    }
+}
+
+part! {
+    /// What was known and done before any step code ran.
+    pub struct Start {
+        /// Who runs, as the job's token says; absent when there was no token.
+        identity: Option<Identity>,
+        /// What the agent's environment says. Earlier hooks can rewrite it.
+        reported: BTreeMap<String, String>,
+        /// What anybody could have set.
+        asserted: BTreeMap<String, String>,
+        /// What was asked, and the answers.
+        requests: Vec<Requested>,
+        /// What was lent.
+        leases: Vec<Lent>,
+        /// Names of the variables that were set.
+        exported: Vec<String>,
+        /// Tokens that were minted, by digest.
+        tokens: Vec<TokenUse>,
+        /// Data the step says it will read and write.
+        inputs: Vec<DataUse>,
+        /// Data the step says it will write.
+        outputs: Vec<DataUse>,
+        /// How far it got.
+        outcome: Outcome,
+        /// Why it got no further.
+        failure: Option<Told>,
+        /// What a reader should look at.
+        findings: Vec<Told>,
+    }
+}
+
+words! {
+    /// How far the grant got.
+    pub enum Outcome {
+        /// Everything that was asked for was lent.
+        Granted,
+        /// The host's policy said no.
+        Denied,
+        /// Something failed; whatever had been lent was given back.
+        Failed,
+    }
+}
+
+part! {
+    /// Who runs, and how sure that is.
+    pub struct Identity {
+        /// `verified`, or `reported` when the issuer's keys were out of reach.
+        trust: IdentityTrust,
+        /// Whether the keys were fetched for this job or kept from before; absent when there were none.
+        keys: Option<Source>,
+        /// Why it could not be verified.
+        unverified_because: Option<String>,
+        /// Every claim of the token.
+        claims: serde_json::Map<String, serde_json::Value>,
+        /// The host's clock minus the issuer's, in seconds.
+        clock_skew_seconds: Option<i64>,
+    }
+}
+
+words! {
+    /// How sure an identity is.
+    pub enum IdentityTrust {
+        /// Signature, issuer, audience and time were checked.
+        Verified,
+        /// Nobody checked the signature.
+        Reported,
+    }
+}
+
+impl Identity {
+    /// What a check found.
+    pub fn of(identity: &identity::Identity) -> Self {
+        let (trust, keys, unverified_because) = match &identity.trust {
+            Trust::Verified(source) => (IdentityTrust::Verified, Some(*source), None),
+            Trust::Unverified(why) => (IdentityTrust::Reported, None, Some(why.clone())),
+        };
+        let claims = identity.claims.as_map().clone();
+        Self { trust, keys, unverified_because, claims, clock_skew_seconds: identity.skew }
+    }
+
+    /// A claim as text.
+    pub fn claim(&self, name: &str) -> Option<String> {
+        crate::claims::Claims::new(self.claims.clone()).text(name)
+    }
+}
+
+part! {
+    /// One request and its answer.
+    pub struct Requested {
+        /// The request's id within this record.
+        id: String,
+        /// Where it was asked: `credentials[0]`.
+        place: String,
+        /// `step`, or `grant:NAME`.
+        origin: String,
+        /// Who was asked.
+        provider: String,
+        /// What for: a role's ARN.
+        target: String,
+        /// The answer; absent when identity was never known.
+        decision: Option<Decision>,
+        /// How long it was to live, in seconds.
+        duration_seconds: u64,
+    }
+}
+
+part! {
+    /// One credential that was lent.
+    pub struct Lent {
+        /// The request it answers.
+        request: String,
+        /// Who lent it.
+        provider: String,
+        /// Who the step is there: an assumed-role ARN.
+        principal: String,
+        /// The provider's public name for the credential: an access key id.
+        handle: String,
+        /// What the exchange is called in the provider's log.
+        session: String,
+        /// Digest of the secret values.
+        fingerprint: Fingerprint,
+        /// When it was lent, by the host's clock.
+        issued_at: DateTime<Utc>,
+        /// When it ends by itself.
+        expires_at: DateTime<Utc>,
+    }
+}
+
+part! {
+    /// One token that was minted.
+    pub struct TokenUse {
+        /// Who was to believe it.
+        audience: String,
+        /// Where it came from: `agent`, `file`, `command`.
+        source: String,
+        /// Digest of the token.
+        fingerprint: Fingerprint,
+        /// Its `exp`.
+        expires_at: Option<DateTime<Utc>>,
+    }
+}
+
+part! {
+    /// Data that a step says it uses.
+    pub struct DataUse {
+        /// Its name.
+        uri: String,
+        /// Who says so: always the step.
+        trust: DataTrust,
+    }
+}
+
+words! {
+    /// Who says that data was used.
+    pub enum DataTrust {
+        /// The step's configuration or the step itself.
+        Asserted,
+    }
+}
+
+part! {
+    /// Something in words.
+    pub struct Told {
+        /// Kebab-case, stable.
+        ident: String,
+        /// One sentence.
+        what: String,
+    }
+}
+
+part! {
+    /// Leases settled while the job went on.
+    pub struct SettledPart {
+        /// Which, and how.
+        settlements: Vec<SettledLease>,
+    }
+}
+
+part! {
+    /// The job's end.
+    pub struct End {
+        /// How the command ended, as the agent reported it.
+        result: JobResult,
+        /// Every lease and every lost exchange, and what became of it.
+        settlements: Vec<SettledLease>,
+        /// Every variable that was set, and what became of it.
+        variables: Vec<Restored>,
+        /// Data the step read, as far as it said so.
+        inputs: Vec<DataUse>,
+        /// Data the step wrote, as far as it said so.
+        outputs: Vec<DataUse>,
+        /// Who sealed this link.
+        sealed_by: SealedBy,
+        /// What a reader should look at.
+        findings: Vec<Told>,
+    }
+}
+
+part! {
+    /// What became of one lease.
+    pub struct SettledLease {
+        /// The request that the lease answered.
+        request: String,
+        /// What became of it.
+        settlement: Settlement,
+    }
+}
+
+part! {
+    /// What became of one variable.
+    pub struct Restored {
+        /// Its name.
+        name: String,
+        /// `restored`, `removed`, `left-changed`, or `not-restored`.
+        outcome: String,
+    }
+}
+
+part! {
+    /// How the command ended, by `BUILDKITE_COMMAND_EXIT_STATUS` and `BUILDKITE_JOB_CANCELLED`.
+    pub struct JobResult {
+        /// In a word.
+        outcome: JobOutcome,
+        /// As the agent wrote it: a number, -1 for a signal.
+        exit_status: Option<String>,
+        /// A step's process could have written it.
+        trust: ResultTrust,
+    }
+}
+
+words! {
+    /// How a job's command ended.
+    pub enum JobOutcome {
+        /// With status 0.
+        Passed,
+        /// With another status.
+        Failed,
+        /// It was cancelled.
+        Cancelled,
+        /// It ran out of time.
+        TimedOut,
+        /// It never ran: an earlier hook failed.
+        NotRun,
+        /// This program refused to lend, and the step did not run.
+        Refused,
+        /// The bootstrap died without telling anybody.
+        Abort,
+    }
+}
+
+words! {
+    /// Who says how a job ended.
+    pub enum ResultTrust {
+        /// The agent's environment.
+        Reported,
+        /// This program itself: it refused, or found the bootstrap gone.
+        Observed,
+    }
+}
+
+words! {
+    /// Who sealed an END.
+    pub enum SealedBy {
+        /// The hook that refused to lend.
+        PreCommand,
+        /// The hook after the command.
+        PostCommand,
+        /// The last hook.
+        PreExit,
+        /// The job's companion process.
+        Keeper,
+        /// A later job of the host, or `buildkite-dataflow sweep`.
+        Sweep,
+    }
+}
+
+part! {
+    /// What came after the end.
+    pub struct Late {
+        /// Leases whose settlement was not final at the end.
+        settlements: Vec<SettledLease>,
+        /// Data that was published after the end.
+        outputs: Vec<DataUse>,
+        /// What a reader should look at.
+        findings: Vec<Told>,
+    }
+}
