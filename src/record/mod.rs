@@ -94,7 +94,7 @@ pub enum Part {
 /// Seals a link: the next after `earlier`, the links of the same journal.
 pub fn seal(
     part: Part,
-    run: Run,
+    opened: &Opened,
     earlier: &[&Sealed],
     now: DateTime<Utc>,
 ) -> Result<Sealed, serde_json::Error> {
