@@ -77,6 +77,12 @@ impl Failure {
         Self { ident, class, what: error.to_string(), causes, presented: None, hint: None, left: None }
     }
 
+    /// What happened and why, in one sentence.
+    pub fn sentence(&self) -> String {
+        let parts: Vec<&str> = std::iter::once(&self.what).chain(&self.causes).map(String::as_str).collect();
+        parts.join(": ")
+    }
+
     /// The same failure with advice.
     #[must_use]
     pub fn hinted(mut self, hint: impl Into<String>) -> Self {

@@ -1,3 +1,5 @@
 //! The hook binary and command-line tool.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    buildkite_dataflow::cli::main()
+}

@@ -1,1 +1,90 @@
-//! (being built)
+//! The face: arguments in, text and an exit code out; the only printer.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::host::{self, LoadError, Loaded};
+use crate::failure::Failure;
+use crate::hook::{self, Form, Phase, Report};
+use crate::host::Host;
+
+mod diagnostics;
+mod print;
+
+/// Lends a Buildkite step exactly the credentials it may have, takes them back, and leaves a record.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = "As a hook it is started by the agent: see the README.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Settle what dead jobs of this host left, and deliver their records.
+    Sweep,
+}
+
+/// Runs the program with the process's own arguments.
+pub fn main() -> ExitCode {
+    let host = Host::real();
+    let arguments: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let program = arguments.first().map_or("", String::as_str);
+    let first = arguments.get(1).map(String::as_str);
+    match hook::phase::of_arguments(program, first, &host.env) {
+        Some((form, phase)) => run_hook(&host, form, phase),
+        None => run_command(&host, &Arguments::parse()),
+    }
+}
+
+fn run_hook(host: &Host, form: Form, phase: Phase) -> ExitCode {
+    let loaded = host::load(&host.env);
+    start_diagnostics(host, &loaded);
+    let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(hook::run(host, loaded, form, phase)),
+            Err(error) => failed(hook::bug(&format!("no runtime could be started: {error}"))),
+        }
+    }));
+    let report = report.unwrap_or_else(|_| failed(hook::bug("a fault in this program ended the hook")));
+    print::report(&report, &host.mask);
+    // A bug after the command must not replace the command's own status.
+    let code = if report.failure.as_ref().is_some_and(|f| f.ident == "bug") && !phase.is_before_command() {
+        0
+    } else {
+        report.exit_code()
+    };
+    ExitCode::from(code)
+}
+
+fn failed(failure: Failure) -> Report {
+    Report { failure: Some(failure), ..Report::default() }
+}
+
+fn run_command(host: &Host, arguments: &Arguments) -> ExitCode {
+    start_diagnostics(host, &host::load(&host.env));
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return finish(host, &failed(hook::bug(&format!("no runtime could be started: {error}"))));
+        }
+    };
+    match &arguments.command {
+        Command::Sweep => {
+            let report = runtime.block_on(hook::sweep::sweep(host)).unwrap_or_else(failed);
+            finish(host, &report)
+        }
+    }
+}
+
+fn finish(host: &Host, report: &Report) -> ExitCode {
+    print::report(report, &host.mask);
+    ExitCode::from(report.exit_code())
+}
+
+fn start_diagnostics(host: &Host, loaded: &Result<Loaded, LoadError>) {
+    let log = loaded.as_ref().map(|loaded| loaded.config.log).unwrap_or_default();
+    diagnostics::start(log, &host.mask);
+}

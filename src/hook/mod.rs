@@ -1,1 +1,120 @@
-//! (being built)
+//! The hooks: what happens in each phase of a step.
+
+use chrono::{DateTime, Utc};
+
+use crate::config::host::{LoadError, Loaded, Mode};
+use crate::config::step::Hook;
+use crate::failure::{Class, Failure};
+use crate::host::http::Http;
+use crate::host::process::ProcessId;
+use crate::host::{Host, env};
+use crate::lease::state::State;
+
+mod account;
+pub mod block;
+mod exchange;
+pub mod grant;
+pub mod phase;
+pub mod release;
+pub mod sweep;
+
+pub use phase::{Form, Phase};
+
+/// What a hook has to say, and how it ends.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What was done, a line each.
+    pub lines: Vec<String>,
+    /// What looks wrong and stopped nothing.
+    pub warnings: Vec<String>,
+    /// What went wrong.
+    pub failure: Option<Failure>,
+}
+
+impl Report {
+    /// The hook's exit code. After the command, 0 unless the host config asks for more: another code
+    /// would replace the command's own and stop the hooks that follow.
+    pub fn exit_code(&self) -> u8 {
+        self.failure.as_ref().map_or(0, |failure| failure.class.exit_code())
+    }
+
+    fn failed(failure: Failure) -> Self {
+        Self { failure: Some(failure), ..Self::default() }
+    }
+}
+
+/// What the phases of one hook share.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) form: Form,
+    pub(crate) loaded: Loaded,
+    pub(crate) state: State,
+    pub(crate) http: Http,
+    pub(crate) bootstrap: ProcessId,
+    pub(crate) started: DateTime<Utc>,
+}
+
+impl<'a> Context<'a> {
+    fn new(host: &'a Host, form: Form, loaded: Loaded) -> Result<Self, Failure> {
+        let state = State::of(&loaded.config).map_err(|error| error.failure())?;
+        let http = Http::new(loaded.config.network());
+        let (bootstrap, started) = (ProcessId::parent(), host.clock.now());
+        Ok(Self { host, form, loaded, state, http, bootstrap, started })
+    }
+
+    fn container(&self) -> Option<String> {
+        self.host.env.get(&env::CONTAINER_ID).map(str::to_owned)
+    }
+}
+
+/// Runs one hook.
+pub async fn run(host: &Host, loaded: Result<Loaded, LoadError>, form: Form, phase: Phase) -> Report {
+    match attempt(host, loaded, form, phase).await {
+        Ok(report) => report,
+        Err(failure) if phase.is_before_command() => Report::failed(failure.leaving("nothing was exported")),
+        // A hook after the command must not take the command's result away.
+        Err(failure) => Report {
+            warnings: vec![format!("[{}] {}", failure.ident, failure.sentence())],
+            ..Report::default()
+        },
+    }
+}
+
+async fn attempt(
+    host: &Host,
+    loaded: Result<Loaded, LoadError>,
+    form: Form,
+    phase: Phase,
+) -> Result<Report, Failure> {
+    let loaded = loaded.map_err(|error| error.failure())?;
+    if loaded.config.mode == Mode::Off {
+        return Ok(Report { lines: vec!["switched off by the host config".into()], ..Report::default() });
+    }
+    match phase {
+        Phase::Environment | Phase::PreCommand => {
+            let hook = if phase == Phase::Environment { Hook::Environment } else { Hook::PreCommand };
+            let Some(block) = block::of(&host.env, form, hook, &loaded.config)? else {
+                return Ok(Report::default());
+            };
+            grant::grant(&Context::new(host, form, loaded)?, block).await
+        }
+        Phase::PostCommand | Phase::PreExit => {
+            crate::host::process::outlive_signals();
+            Ok(release::release(&Context::new(host, form, loaded)?, phase).await)
+        }
+    }
+}
+
+/// A fault of this program, as a hook reports it.
+pub fn bug(what: &str) -> Failure {
+    Failure {
+        ident: "bug",
+        class: Class::Bug,
+        what: what.to_owned(),
+        causes: Vec::new(),
+        presented: None,
+        hint: Some("please report it with the lines above".into()),
+        left: None,
+    }
+}

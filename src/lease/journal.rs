@@ -216,13 +216,15 @@ impl Journal {
         }
     }
 
-    /// Writes entries so that a power cut cannot lose them; an error means that they do not count.
+    /// Writes entries so that a power cut cannot lose them; an error means that they are not durable.
+    /// In memory they count all the same, so that this process can still give back what was lent.
     pub fn append(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
-        self.write(&entries)?;
-        let durable = self.file.sync_data().and_then(|()| self.sync_names());
-        durable.map_err(|source| Error::NotDurable { path: self.folder.join(NAME), source })?;
+        let durable = self.write(&entries).and_then(|()| {
+            let durable = self.file.sync_data().and_then(|()| self.sync_names());
+            durable.map_err(|source| Error::NotDurable { path: self.folder.join(NAME), source })
+        });
         self.entries.extend(entries);
-        Ok(())
+        durable
     }
 
     // The first time, the names of file and folder must last as well.
@@ -238,7 +240,12 @@ impl Journal {
         let not_durable = |source| Error::NotDurable { path: self.folder.join(NAME), source };
         let lines = entries.iter().map(line).collect::<Result<String, _>>().map_err(not_durable)?;
         let lines = zeroize::Zeroizing::new(lines);
-        self.file.write_all(lines.as_bytes()).map_err(not_durable)
+        let before = self.file.metadata().map_err(not_durable)?.len();
+        self.file.write_all(lines.as_bytes()).map_err(|source| {
+            // Half a line would hide every later one; where even this fails, the check sums tell.
+            drop(self.file.set_len(before));
+            not_durable(source)
+        })
     }
 
     /// Removes the journal and everything beside it: the job's account is closed.

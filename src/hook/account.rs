@@ -1,0 +1,156 @@
+//! From what happened to the parts of a record.
+
+use std::collections::BTreeMap;
+
+use crate::dataset::Dataset;
+use crate::failure::Failure;
+use crate::hook::Context;
+use crate::host::env;
+use crate::job::Reported;
+use crate::job::identity::{Identity, LEEWAY};
+use crate::lease::Lease;
+use crate::lease::export::{NAMES, Restore};
+use crate::lease::journal::Exported;
+use crate::policy::{Decision, Origin, Request};
+use crate::provider;
+use crate::provider::token::Key;
+use crate::record::parts::{self, DataTrust, DataUse, Lent, Outcome, Requested, Start, TokenUse, Told};
+
+/// One request with its answer.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) id: String,
+    pub(super) request: Request,
+    pub(super) decision: Decision,
+    pub(super) session: String,
+}
+
+/// Something a reader should look at.
+pub(super) fn told(ident: &str, what: impl Into<String>) -> Told {
+    Told { ident: ident.to_owned(), what: what.into() }
+}
+
+pub(super) fn requested(decided: &Decided, context: &Context<'_>) -> Requested {
+    let (provider, target) = provider::described(&decided.request);
+    Requested {
+        id: decided.id.clone(),
+        place: decided.request.place.clone(),
+        origin: match &decided.request.origin {
+            Origin::Step => "step".to_owned(),
+            Origin::Grant(name) => format!("grant:{name}"),
+        },
+        provider: provider.to_owned(),
+        target,
+        decision: Some(decided.decision.clone()),
+        duration_seconds: provider::duration(&decided.request, &context.loaded.config).as_secs(),
+    }
+}
+
+pub(super) fn lent(lease: &Lease) -> Lent {
+    Lent {
+        request: lease.id.clone(),
+        provider: lease.provider.clone(),
+        principal: lease.principal.clone(),
+        handle: lease.handle.clone(),
+        session: lease.session.clone(),
+        fingerprint: lease.fingerprint.clone(),
+        issued_at: lease.issued_at,
+        expires_at: lease.expires_at,
+    }
+}
+
+pub(super) fn token_use(key: &Key, token: &crate::claims::SubjectToken) -> TokenUse {
+    use crate::config::token::From;
+    let claims = token.unverified_claims().unwrap_or_default();
+    let source = match &key.from {
+        From::Agent => "agent",
+        From::File(_) => "file",
+        From::Command(_) => "command",
+    };
+    TokenUse {
+        audience: key.shape.audience.clone().unwrap_or_default(),
+        source: source.to_owned(),
+        fingerprint: token.fingerprint(),
+        expires_at: claims.seconds("exp").and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0)),
+    }
+}
+
+pub(super) fn data(datasets: &[Dataset]) -> Vec<DataUse> {
+    let data = |dataset: &Dataset| DataUse { uri: dataset.uri().to_owned(), trust: DataTrust::Asserted };
+    datasets.iter().map(data).collect()
+}
+
+/// What is known before anything was lent.
+pub(super) fn start(context: &Context<'_>, identity: &Identity, step: &crate::config::step::Step) -> Start {
+    let reported = Reported::of(&context.host.env).0;
+    let creator = context.host.env.get(&env::BUILD_CREATOR);
+    Start {
+        identity: Some(parts::Identity::of(identity)),
+        reported: reported.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        asserted: creator
+            .map(|who| ("build-creator".to_owned(), who.to_owned()))
+            .into_iter()
+            .collect::<BTreeMap<_, _>>(),
+        requests: Vec::new(),
+        leases: Vec::new(),
+        exported: Vec::new(),
+        tokens: Vec::new(),
+        inputs: data(&step.inputs),
+        outputs: data(&step.outputs),
+        outcome: Outcome::Granted,
+        failure: None,
+        findings: identity_findings(identity),
+    }
+}
+
+fn identity_findings(identity: &Identity) -> Vec<Told> {
+    let skew = identity.skew.filter(|skew| skew.abs() > LEEWAY / 5);
+    let skew = skew.map(|skew| told("clock-skew", format!("the host's clock is {skew} s off the issuer's")));
+    let unverified = match &identity.trust {
+        crate::job::identity::Trust::Unverified(why) => {
+            Some(told("identity-unverified", format!("the job's token could not be verified: {why}")))
+        }
+        crate::job::identity::Trust::Verified(_) => None,
+    };
+    skew.into_iter().chain(unverified).collect()
+}
+
+/// What was set for the step before and is now covered: a static key, a profile.
+pub(super) fn covered(context: &Context<'_>, exported: &[Exported]) -> Vec<Told> {
+    let covered = exported.iter().filter(|variable| variable.previous.is_some() && variable.name != NAMES);
+    let mut findings: Vec<Told> = covered
+        .map(|variable| {
+            told(
+                "variable-covered",
+                format!("`{}` was set already; it comes back after the step", variable.name),
+            )
+        })
+        .collect();
+    let aws = exported.iter().any(|variable| variable.name == "AWS_ACCESS_KEY_ID");
+    let standing = |name: &str| name.parse().ok().and_then(|name| context.host.env.standing(&name)).is_some();
+    for name in ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"] {
+        if aws && standing(name) {
+            let what = format!("`{name}` is set too: some tools use it instead of the lent credentials");
+            findings.push(told("variable-competes", what));
+        }
+    }
+    findings
+}
+
+pub(super) fn restored(variables: &[(Exported, Restore)], reached: bool) -> Vec<parts::Restored> {
+    let outcome = |restore: &Restore| match restore {
+        Restore::LeaveChanged => restore.word(),
+        _ if !reached => "not-restored",
+        _ => restore.word(),
+    };
+    let one = |(variable, restore): &(Exported, Restore)| parts::Restored {
+        name: variable.name.clone(),
+        outcome: outcome(restore).to_owned(),
+    };
+    variables.iter().map(one).collect()
+}
+
+/// The failure as the record tells it.
+pub(super) fn failure(failure: &Failure) -> Told {
+    told(failure.ident, failure.sentence())
+}

@@ -1,0 +1,118 @@
+//! The requests of a block: tokens, identity, and the exchanges, all at once.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::{join, join_all};
+
+use super::Context;
+use super::account::Decided;
+use crate::agent::oidc::{Issuer, Shape};
+use crate::claims::SubjectToken;
+use crate::config::token::From;
+use crate::credential::Credential;
+use crate::failure::Failure;
+use crate::host::retry::Backoff;
+use crate::job::identity::{Identity, Verifier};
+use crate::job::keys::KeyStore;
+use crate::policy::Request;
+use crate::provider::token::{Key, Tokens};
+use crate::provider::{self, Error};
+
+/// The audience of a token that is only to say who runs: nobody else believes it.
+pub(super) const IDENTITY_AUDIENCE: &str = "urn:buildkite-dataflow:identity";
+
+/// The way to tokens and providers for one block.
+#[derive(Debug)]
+pub(super) struct Exchange<'a> {
+    context: &'a Context<'a>,
+    tokens: Tokens,
+    keys: KeyStore,
+    until: DateTime<Utc>,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(context: &'a Context<'a>) -> Result<Self, Failure> {
+        let config = &context.loaded.config;
+        let until = context.started + config.deadlines.grant.0;
+        let issuer = Issuer::of(context.host, &context.http, config.deadlines.retry.0);
+        let issuer = issuer.map_err(|error| error.failure())?;
+        Ok(Self {
+            context,
+            tokens: Tokens::new(issuer, context.host.mask.clone(), until),
+            keys: KeyStore::new(&context.http, &context.host.clock, Some(context.state.cache())),
+            until,
+        })
+    }
+
+    /// Mints every token that the requests need, at once, and learns from them who runs.
+    pub(super) async fn identify(&self, requests: &[Request]) -> Result<Identity, Failure> {
+        let mut keys: BTreeSet<Key> = requests.iter().map(provider::token_key).collect();
+        if !keys.iter().any(|key| key.from == From::Agent) {
+            let shape = Shape { audience: Some(IDENTITY_AUDIENCE.to_owned()), ..Shape::default() };
+            keys.insert(Key { from: From::Agent, shape });
+        }
+        let issuers = &self.context.loaded.config.issuers;
+        // The usual issuer's keys are fetched while the tokens are minted; what comes of it is seen below.
+        let early = async {
+            if let [issuer] = issuers.as_slice() {
+                drop(self.keys.keys(issuer).await);
+            }
+        };
+        let minted = join_all(keys.iter().map(|key| async move { (key, self.tokens.get(key).await) }));
+        let ((), minted) = join(early, minted).await;
+        let mut identity = None;
+        for (key, token) in minted {
+            let token = token.map_err(|error| token_failure(&error))?;
+            if key.from == From::Agent {
+                let verified = self.verify(key, &token).await?;
+                identity.get_or_insert(verified);
+            }
+        }
+        identity.ok_or_else(|| super::bug("no token of the agent among the minted ones"))
+    }
+
+    async fn verify(&self, key: &Key, token: &SubjectToken) -> Result<Identity, Failure> {
+        let config = &self.context.loaded.config;
+        let verifier = Verifier { issuers: &config.issuers, verify: config.verify, keys: &self.keys };
+        let audience = key.shape.audience.as_deref().unwrap_or_default();
+        let identity = verifier.identify(token, audience, self.context.host.clock.now()).await;
+        identity.map_err(|error| {
+            let claims = token.unverified_claims().unwrap_or_default();
+            error.failure().presenting(&claims)
+        })
+    }
+
+    /// The token of a request, as it was minted.
+    pub(super) async fn token(&self, request: &Request) -> Option<(Key, SubjectToken)> {
+        let key = provider::token_key(request);
+        let token = self.tokens.get(&key).await.ok()?;
+        Some((key, token))
+    }
+
+    /// Tries every exchange at once; the answers in the order of the requests.
+    pub(super) async fn all(&self, decided: &[Decided]) -> Vec<Result<Credential, Error>> {
+        let config = &self.context.loaded.config;
+        let context = provider::Context {
+            host: config,
+            http: &self.context.http,
+            clock: &self.context.host.clock,
+            tokens: &self.tokens,
+            backoff: Backoff { attempts: 5, base: config.deadlines.retry.0, jitter: true },
+            until: self.until,
+        };
+        join_all(decided.iter().map(|one| provider::exchange(&one.request, &one.session, &context))).await
+    }
+
+    /// The latest time at which a credential asked for now could live.
+    pub(super) fn latest(&self, request: &Request) -> DateTime<Utc> {
+        self.until + provider::duration(request, &self.context.loaded.config).0
+    }
+}
+
+fn token_failure(error: &Error) -> Failure {
+    match error {
+        Error::Token(inner) => inner.failure(),
+        other => Failure::of("no-token", crate::failure::Class::Configuration, other),
+    }
+}

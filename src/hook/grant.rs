@@ -1,0 +1,266 @@
+//! Lending: intent before exchange, journal before export, redact before export, all or nothing.
+
+use super::account::{self, Decided};
+use super::block::Block;
+use super::exchange::Exchange;
+use super::{Context, Report, release, sweep};
+use crate::agent::job_api::JobApi;
+use crate::config::host::Mode;
+use crate::config::step::Release;
+use crate::credential::Credential;
+use crate::failure::{Class, Failure};
+use crate::job::identity::Identity;
+use crate::lease::Lease;
+use crate::lease::export::Export;
+use crate::lease::journal::{Entry, Intent, Journal, Opened, VERSION};
+use crate::lease::state::Unusable;
+use crate::policy::{self, request};
+use crate::provider;
+use crate::record::parts::{Outcome, SealedBy, Start};
+use crate::record::{Part, seal};
+use crate::sink;
+
+/// Lends what a block asks for.
+pub(super) async fn grant(context: &Context<'_>, mut block: Block) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    sweep::dead(context, &mut report).await;
+    if let Some(served) = served_already(context, &block) {
+        report.lines.push(served);
+        return Ok(report);
+    }
+    // Without a Job API nothing could be handed over: said before anybody is asked for anything.
+    let job = JobApi::of(&context.host.env).map_err(|error| error.failure())?;
+    let exchange = Exchange::new(context)?;
+    let identity = exchange.identify(&block.requests).await?;
+    block.requests = request::without_unmatched(block.requests, &identity.claims, &context.loaded.config);
+    if block.requests.is_empty() && block.step.asks_for_nothing() {
+        return Ok(report);
+    }
+    let mut lending = Lending::open(context, &block, &identity)?;
+    match lending.lend(&exchange, &job, &block, &identity).await {
+        Ok(()) => lending.tell(&mut report),
+        Err((outcome, failure)) => report.failure = Some(lending.refuse(outcome, failure).await),
+    }
+    Ok(report)
+}
+
+/// Another hook of the same job may have served this block: the agent's own, or the same block listed twice.
+fn served_already(context: &Context<'_>, block: &Block) -> Option<String> {
+    let journals = context.state.blocks();
+    let mine = journals.iter().filter_map(|folder| Journal::peek(folder));
+    let mut mine = mine
+        .filter(|opened| opened.bootstrap == context.bootstrap && opened.container == context.container());
+    let agents = super::block::agent_instance(block.step.hook);
+    mine.find(|opened| opened.instance == block.instance || opened.instance == agents).map(|opened| {
+        let by = if opened.instance == block.instance {
+            "an equal block of this step"
+        } else {
+            "the agent's own hook"
+        };
+        format!("nothing to do: {by} has lent this already")
+    })
+}
+
+type Refused = (Outcome, Failure);
+
+/// One block while it is being lent.
+struct Lending<'a> {
+    context: &'a Context<'a>,
+    journal: Journal,
+    start: Start,
+    sealed: bool,
+    leases: Vec<Lease>,
+}
+
+impl<'a> Lending<'a> {
+    fn open(context: &'a Context<'a>, block: &Block, identity: &Identity) -> Result<Self, Failure> {
+        let job = identity.claims.text("job_id").unwrap_or_default();
+        let opened = Opened {
+            version: VERSION,
+            job,
+            instance: block.instance.clone(),
+            container: context.container(),
+            bootstrap: context.bootstrap.clone(),
+            socket: context.host.env.get(&crate::host::env::JOB_API_SOCKET).map(Into::into),
+            release_at_pre_exit: block.step.release == Release::PreExit,
+            install: context.form.word().to_owned(),
+            mode: if context.loaded.config.mode == Mode::Observe { "observe" } else { "enforce" }.to_owned(),
+            host_config: context.loaded.digest.clone(),
+            at: context.started,
+        };
+        let folder = context.state.block(&opened.job, &opened.instance, opened.container.as_deref());
+        let journal = Journal::create(&folder, opened).map_err(|error| Unusable::Journal(error).failure())?;
+        let start = account::start(context, identity, &block.step);
+        Ok(Self { context, journal, start, sealed: false, leases: Vec::new() })
+    }
+
+    async fn lend(
+        &mut self,
+        exchange: &Exchange<'_>,
+        job: &JobApi,
+        block: &Block,
+        identity: &Identity,
+    ) -> Result<(), Refused> {
+        let decided = self.decide(block, identity)?;
+        let credentials = self.exchange(exchange, &decided, identity).await?;
+        for one in &decided {
+            if let Some((key, token)) = exchange.token(&one.request).await {
+                self.start.tokens.push(account::token_use(&key, &token));
+            }
+        }
+        self.start.tokens.dedup();
+        let failed = |failure| (Outcome::Failed, failure);
+        let variables = credentials.into_iter().flat_map(|credential| credential.variables).collect();
+        let export =
+            Export::prepare(variables, &self.context.host.env).map_err(|error| failed(error.failure()))?;
+        self.start.exported = export.names();
+        self.start.findings.extend(account::covered(self.context, export.previous()));
+        let exporting = Entry::Exporting { variables: export.previous().to_vec() };
+        self.seal_start(vec![exporting]).map_err(failed)?;
+        self.deliver().map_err(failed)?;
+        if self.leases.is_empty() {
+            return Ok(());
+        }
+        export.apply(job).await.map_err(|error| failed(error.failure()))
+    }
+
+    fn decide(&mut self, block: &Block, identity: &Identity) -> Result<Vec<Decided>, Refused> {
+        let config = &self.context.loaded.config;
+        let job = &self.journal.opened().job;
+        let decided: Vec<Decided> = block
+            .requests
+            .iter()
+            .enumerate()
+            .map(|(index, request)| Decided {
+                id: format!("{}", index + 1),
+                decision: policy::decide(request, &identity.claims, config),
+                session: provider::session(request, job),
+                request: request.clone(),
+            })
+            .collect();
+        self.start.requests = decided.iter().map(|one| account::requested(one, self.context)).collect();
+        let denied: Vec<&Decided> = decided.iter().filter(|one| !one.decision.allows()).collect();
+        match denied.first() {
+            Some(first) if config.mode == Mode::Enforce => {
+                Err((Outcome::Denied, denial(first).presenting(&identity.claims)))
+            }
+            _ => {
+                let told = denied.iter().map(|one| account::told("would-be-denied", denial(one).what));
+                self.start.findings.extend(told);
+                Ok(decided)
+            }
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        exchange: &Exchange<'_>,
+        decided: &[Decided],
+        identity: &Identity,
+    ) -> Result<Vec<Credential>, Refused> {
+        let intents = decided.iter().map(|one| {
+            Entry::Intent(Intent {
+                id: one.id.clone(),
+                provider: provider::described(&one.request).0.to_owned(),
+                session: one.session.clone(),
+                latest: exchange.latest(&one.request),
+            })
+        });
+        let durable = self.journal.append(intents.collect());
+        durable.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
+        let answers = exchange.all(decided).await;
+        let mut entries = Vec::new();
+        let mut credentials = Vec::new();
+        let mut failure = None;
+        for (one, answer) in decided.iter().zip(answers) {
+            match answer {
+                Ok(credential) => {
+                    let provider = provider::described(&one.request).0;
+                    let now = self.context.host.clock.now();
+                    let lease = Lease::on(&credential, &one.id, provider, &one.session, now);
+                    entries.push(Entry::Leased(lease.clone()));
+                    self.leases.push(lease);
+                    credentials.push(credential);
+                }
+                Err(error) => {
+                    if error.nothing_issued() {
+                        entries.push(Entry::NotIssued { id: one.id.clone(), reason: error.reason() });
+                    }
+                    failure = failure.or_else(|| Some(error.failure(&one.request, Some(&identity.claims))));
+                }
+            }
+        }
+        self.start.leases = self.leases.iter().map(account::lent).collect();
+        let durable = self.journal.append(entries);
+        durable.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
+        failure.map_or(Ok(credentials), |failure| Err((Outcome::Failed, failure)))
+    }
+
+    fn seal_start(&mut self, mut entries: Vec<Entry>) -> Result<(), Failure> {
+        let now = self.context.host.clock.now();
+        let link = seal(Part::Start(self.start.clone()), self.journal.opened(), &[], now);
+        entries
+            .push(Entry::Sealed(link.map_err(|_| super::bug("the START link cannot be written as JSON"))?));
+        self.journal.append(entries).map_err(|error| Unusable::Journal(error).failure())?;
+        self.sealed = true;
+        Ok(())
+    }
+
+    fn deliver(&mut self) -> Result<(), Failure> {
+        let config = &self.context.loaded.config;
+        match sink::deliver(&mut self.journal, &sink::folders(config, &self.context.state)) {
+            Err(error) if config.required.record => {
+                Err(Failure::of("record-not-stored", Class::Unrecorded, &error))
+            }
+            Err(error) => {
+                tracing::warn!(%error, cause = %error.source, "the START link waits in the outbox");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Gives back what was lent so far, closes the record, and says what state is left.
+    async fn refuse(mut self, outcome: Outcome, failure: Failure) -> Failure {
+        self.start.outcome = outcome;
+        self.start.failure = Some(account::failure(&failure));
+        self.start.exported.clear();
+        if !self.sealed
+            && let Err(error) = self.seal_start(Vec::new())
+        {
+            tracing::error!(what = error.what, "the START link could not be written");
+        }
+        let ended = release::account(self.context, self.journal, SealedBy::PreCommand).await;
+        failure.leaving(match ended.settled.as_slice() {
+            [] => "nothing was exported".to_owned(),
+            settled => format!("nothing was exported; {}", settled.join("; ")),
+        })
+    }
+
+    fn tell(&self, report: &mut Report) {
+        for lease in &self.leases {
+            let until = lease.expires_at.format("%H:%M:%SZ");
+            report.lines.push(format!("lent `{}` until {until}", lease.principal));
+        }
+        report.warnings.extend(self.start.findings.iter().map(|finding| finding.what.clone()));
+    }
+}
+
+fn denial(one: &Decided) -> Failure {
+    let (provider, target) = provider::described(&one.request);
+    let failed = one.decision.failed.iter().map(|mismatch| {
+        let seen = mismatch.seen.as_ref().map_or_else(|| "nothing".to_owned(), |seen| format!("`{seen}`"));
+        format!("claim `{}`: expected `{}`, saw {seen}", mismatch.claim, mismatch.expected)
+    });
+    Failure {
+        ident: "denied",
+        class: Class::Denied,
+        what: format!("this host's policy does not lend {provider} `{target}` ({})", one.request.place),
+        causes: std::iter::once(format!("rule `{}`: {}", one.decision.rule, one.decision.reason))
+            .chain(failed)
+            .collect(),
+        presented: None,
+        hint: Some("the host config decides this; the platform engineers of this host own it".into()),
+        left: None,
+    }
+}
