@@ -73,14 +73,17 @@ impl Job {
 /// A list, or `setup` (a list, or a list for each name) and `adjustments`.
 fn matrix_of(written: &Written<'_>) -> Result<Matrix, Wrong> {
     if written.value.is_sequence() {
-        return Ok(Matrix { dimensions: vec![(String::new(), written.texts()?)], adjustments: Vec::new() });
+        return Ok(Matrix {
+            dimensions: BTreeMap::from([(String::new(), written.texts()?)]),
+            adjustments: Vec::new(),
+        });
     }
     let setup = written.some("setup").ok_or_else(|| written.wrong("a list, or a map with `setup`"))?;
     let dimensions = if setup.value.is_mapping() {
         let named = |(name, elements): (&str, Written<'_>)| Ok((name.to_owned(), elements.texts()?));
         setup.entries()?.into_iter().map(named).collect::<Result<_, _>>()?
     } else {
-        vec![(String::new(), setup.texts()?)]
+        BTreeMap::from([(String::new(), setup.texts()?)])
     };
     let adjustments = written.some("adjustments").map(|list| list.items()).transpose()?.unwrap_or_default();
     let adjustments = adjustments.iter().map(adjustment).collect::<Result<_, _>>()?;

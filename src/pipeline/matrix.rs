@@ -17,7 +17,8 @@ const JOBS: usize = 50;
 /// A matrix as a step gives it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Matrix {
-    pub(super) dimensions: Vec<(String, Vec<String>)>,
+    /// By name: the upload sorts them, so written order is not theirs.
+    pub(super) dimensions: BTreeMap<String, Vec<String>>,
     pub(super) adjustments: Vec<Adjustment>,
 }
 
@@ -102,7 +103,7 @@ impl Matrix {
                 }
             }
         }
-        let names: BTreeSet<_> = self.dimensions.iter().map(|(name, _)| name).collect();
+        let names: BTreeSet<_> = self.dimensions.keys().collect();
         let odd = self.adjustments.iter().position(|a| a.with.keys().collect::<BTreeSet<_>>() != names);
         odd.map_or(Ok(()), |position| {
             let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -192,7 +193,7 @@ mod tests {
     fn every_combination_becomes_a_job() {
         assert_eq!(seen(&matrix(&[("", &["a", "b"])], &[])), ["a", "b"]);
         let both = seen(&matrix(&[OS, ARCH], &[]));
-        assert_eq!(both, ["amd64-linux", "arm64-linux", "amd64-windows", "arm64-windows"]);
+        assert_eq!(both, ["amd64-linux", "amd64-windows", "arm64-linux", "arm64-windows"]);
     }
 
     #[test]
@@ -200,7 +201,7 @@ mod tests {
         let skip: (&[_], bool) = (&[("os", "windows"), ("arch", "arm64")], true);
         let add: (&[_], bool) = (&[("os", "plan9"), ("arch", "arm64")], false);
         let both = seen(&matrix(&[OS, ARCH], &[skip, add]));
-        assert_eq!(both, ["amd64-linux", "arm64-linux", "amd64-windows", "arm64-plan9"]);
+        assert_eq!(both, ["amd64-linux", "amd64-windows", "arm64-linux", "arm64-plan9"]);
     }
 
     #[test]

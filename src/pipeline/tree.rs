@@ -145,7 +145,7 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let one = format!("*a{}", level - 1);
-            text += &format!("a{level}: &a{level} [{}]\n", [one.as_str(); 9].join(", "));
+            text.extend([format!("a{level}: &a{level} [{}]\n", [one.as_str(); 9].join(", "))]);
         }
         assert!(read(&text).is_err());
     }
