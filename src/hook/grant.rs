@@ -86,6 +86,7 @@ impl<'a> Lending<'a> {
             install: context.form.word().to_owned(),
             mode: if context.loaded.config.mode == Mode::Observe { "observe" } else { "enforce" }.to_owned(),
             host_config: context.loaded.digest.clone(),
+            records: crate::record::folder(&identity.claims, context.started),
             at: context.started,
         };
         let folder = context.state.block(&opened.job, &opened.instance, opened.container.as_deref());

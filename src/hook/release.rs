@@ -90,7 +90,7 @@ async fn settle(context: &Context<'_>, journal: &mut Journal, ended: &mut Ended)
     }));
     let mut entries = Vec::new();
     for (id, principal, settlement) in settled.await {
-        ended.settled.push(format!("gave back `{principal}`: {settlement}"));
+        ended.settled.push(format!("settled `{principal}`: {settlement}"));
         entries.push(Entry::Settled { id, settlement });
     }
     for intent in journal.lost_intents() {

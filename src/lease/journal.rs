@@ -94,6 +94,8 @@ pub struct Opened {
     pub mode: String,
     /// Digest of the host config.
     pub host_config: Option<Fingerprint>,
+    /// The folder of a sink in which the record's links belong.
+    pub records: String,
     /// When it was opened.
     pub at: DateTime<Utc>,
 }
@@ -398,6 +400,7 @@ mod tests {
             install: "plugin".into(),
             mode: "enforce".into(),
             host_config: None,
+            records: "v=1".into(),
             at: DateTime::UNIX_EPOCH,
         }
     }

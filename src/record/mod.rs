@@ -6,6 +6,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::claims::Claims;
 use crate::lease::journal::{Opened, Sealed};
 use crate::lease::state::plain;
 use crate::secret::Fingerprint;
@@ -117,33 +118,22 @@ pub fn seal(
         Part::End(end) => (link.kind, link.end) = (Kind::End, Some(Box::new(end))),
         Part::Late(late) => (link.kind, link.late) = (Kind::Late, Some(late)),
     }
-    let folder = match earlier.first().and_then(|first| first.path.rsplit_once('/')) {
-        Some((folder, _)) => folder.to_owned(),
-        None => folder(&link),
-    };
     let bytes = serde_json_canonicalizer::to_vec(&link)?;
     Ok(Sealed {
         kind: link.kind.word().to_owned(),
         digest: Fingerprint::of(&bytes),
-        path: format!("{folder}/{}", file(&link)),
+        path: format!("{}/{}", opened.records, file(&link)),
         document: String::from_utf8(bytes).map_err(serde::de::Error::custom)?,
     })
 }
 
-/// Where a record's links belong: folders that DuckDB, Athena and others read as columns.
-fn folder(link: &Link) -> String {
-    let identity = link.start.as_ref().and_then(|start| start.identity.as_ref());
-    let claim = |name| {
-        let text = identity.and_then(|identity| identity.claim(name));
-        plain(text.as_deref().unwrap_or("unverified"))
-    };
-    let date = link.sealed_at.format("%Y-%m-%d");
-    format!(
-        "v=1/org={}/date={date}/pipeline={}/build={}",
-        claim("organization_slug"),
-        claim("pipeline_slug"),
-        claim("build_number")
-    )
+/// Where a record's links belong in a sink: folders that DuckDB, Athena and others read as columns.
+pub fn folder(claims: &Claims, at: DateTime<Utc>) -> String {
+    let claim = |name| plain(claims.text(name).as_deref().unwrap_or("unknown"));
+    let date = at.format("%Y-%m-%d");
+    let (organization, pipeline, build) =
+        (claim("organization_slug"), claim("pipeline_slug"), claim("build_number"));
+    format!("v=1/org={organization}/date={date}/pipeline={pipeline}/build={build}")
 }
 
 fn file(link: &Link) -> String {

@@ -215,11 +215,6 @@ impl Identity {
         let claims = identity.claims.as_map().clone();
         Self { trust, keys, unverified_because, claims, clock_skew_seconds: identity.skew }
     }
-
-    /// A claim as text.
-    pub fn claim(&self, name: &str) -> Option<String> {
-        crate::claims::Claims::new(self.claims.clone()).text(name)
-    }
 }
 
 part! {

@@ -89,6 +89,7 @@ impl Role<'_> {
             // Retries and timeouts are ours: the SDK's own turn a failed handshake into seconds.
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
+            .identity_cache(aws_sdk_sts::config::IdentityCache::no_cache())
             .stalled_stream_protection(aws_sdk_sts::config::StalledStreamProtectionConfig::disabled())
             .build();
         Ok(aws_sdk_sts::Client::from_conf(config))
