@@ -44,3 +44,6 @@ pub mod rehearse;
 
 // Floor 7, face: arguments in, text and an exit code out; the only printer.
 pub mod cli;
+
+#[cfg(test)]
+mod schemas;

@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["provider", "lease"],
     &["record", "sink"],
     &["hook", "rehearse"],
-    &["cli"],
+    &["cli", "schemas"],
 ];
 
 fn floor(module: &str) -> usize {

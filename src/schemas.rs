@@ -1,0 +1,78 @@
+//! The published JSON Schemas are made from the types that are read and written: `schemas/*.json` must
+//! be what the types say. `UPDATE_SCHEMAS=1 cargo test schemas` writes them anew.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde_json::Value;
+
+use crate::config::host::HostConfig;
+use crate::config::step::Step;
+use crate::record::Link;
+
+fn schema_of<T: JsonSchema>(title: &str) -> Schema {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
+    schema.insert("title".into(), Value::from(title));
+    schema
+}
+
+#[track_caller]
+fn held(file: &str, schema: &Schema) {
+    let path = format!("{}/schemas/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = format!("{}\n", serde_json::to_string_pretty(schema).unwrap());
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let published = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        published == text,
+        "schemas/{file} is not what the types say: UPDATE_SCHEMAS=1 cargo test schemas"
+    );
+}
+
+#[test]
+fn the_published_schema_of_the_step_config_is_what_is_read() {
+    held("step.json", &schema_of::<Step>("Step config: the plugin's block in pipeline.yml"));
+}
+
+#[test]
+fn the_published_schema_of_the_host_config_is_what_is_read() {
+    held("host.json", &schema_of::<HostConfig>("Host config"));
+}
+
+#[test]
+fn the_published_schema_of_the_record_is_what_is_written() {
+    held("record.json", &schema_of::<Link>("A link of a record"));
+}
+
+/// The properties of a schema's object, through `$ref`, `allOf` and optional types.
+fn properties(root: &Value, schema: &Value, found: &mut Vec<String>, place: &str) {
+    if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
+        return properties(root, root.pointer(name.trim_start_matches('#')).unwrap(), found, place);
+    }
+    for list in ["allOf", "anyOf", "oneOf"] {
+        for one in schema.get(list).and_then(Value::as_array).into_iter().flatten() {
+            properties(root, one, found, place);
+        }
+    }
+    if let Some(items) = schema.get("items") {
+        properties(root, items, found, &format!("{place}[]"));
+    }
+    for (key, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let place = format!("{place}.{key}");
+        found.push(place.clone());
+        properties(root, inner, found, &place);
+    }
+}
+
+#[test]
+fn plugin_yml_has_the_keys_that_are_read_and_no_others() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/plugin.yml")).unwrap();
+    let plugin: Value = serde_yaml::from_str(&text).unwrap();
+    let published: Value = schema_of::<Step>("").into();
+    let (mut ours, mut read) = (Vec::new(), Vec::new());
+    properties(&plugin, &plugin["configuration"], &mut ours, "");
+    properties(&published, &published, &mut read, "");
+    ours.sort();
+    read.sort();
+    assert_eq!(ours, read);
+}
