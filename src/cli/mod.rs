@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::host::{self, LoadError, Loaded};
+use crate::config::load::{self, LoadError, Loaded};
 use crate::failure::Failure;
 use crate::hook::{self, Form, Phase, Report};
 use crate::host::Host;
@@ -40,7 +40,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run_hook(host: &Host, form: Form, phase: Phase) -> ExitCode {
-    let loaded = host::load(&host.env);
+    let loaded = load::load(&host.env);
     start_diagnostics(host, &loaded);
     let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -64,7 +64,7 @@ fn failed(failure: Failure) -> Report {
 }
 
 fn run_command(host: &Host, arguments: &Arguments) -> ExitCode {
-    start_diagnostics(host, &host::load(&host.env));
+    start_diagnostics(host, &load::load(&host.env));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

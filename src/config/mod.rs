@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod host;
+pub mod load;
 pub mod place;
 pub mod step;
 pub mod token;

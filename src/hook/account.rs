@@ -14,6 +14,7 @@ use crate::lease::journal::Exported;
 use crate::policy::{Decision, Origin, Request};
 use crate::provider;
 use crate::provider::token::Key;
+use crate::record::end;
 use crate::record::parts::{self, DataTrust, DataUse, Lent, Outcome, Requested, Start, TokenUse, Told};
 
 /// One request with its answer.
@@ -137,13 +138,13 @@ pub(super) fn covered(context: &Context<'_>, exported: &[Exported]) -> Vec<Told>
     findings
 }
 
-pub(super) fn restored(variables: &[(Exported, Restore)], reached: bool) -> Vec<parts::Restored> {
+pub(super) fn restored(variables: &[(Exported, Restore)], reached: bool) -> Vec<end::Restored> {
     let outcome = |restore: &Restore| match restore {
         Restore::LeaveChanged => restore.word(),
         _ if !reached => "not-restored",
         _ => restore.word(),
     };
-    let one = |(variable, restore): &(Exported, Restore)| parts::Restored {
+    let one = |(variable, restore): &(Exported, Restore)| end::Restored {
         name: variable.name.clone(),
         outcome: outcome(restore).to_owned(),
     };

@@ -16,7 +16,8 @@ use crate::lease::journal::{Entry, Intent, Journal, Opened, VERSION};
 use crate::lease::state::Unusable;
 use crate::policy::{self, request};
 use crate::provider;
-use crate::record::parts::{Outcome, SealedBy, Start};
+use crate::record::end::SealedBy;
+use crate::record::parts::{Outcome, Start};
 use crate::record::{Part, seal};
 use crate::sink;
 

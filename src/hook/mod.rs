@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::config::host::{LoadError, Loaded, Mode};
+use crate::config::host::Mode;
+use crate::config::load::{LoadError, Loaded};
 use crate::config::step::Hook;
 use crate::failure::{Class, Failure};
 use crate::host::http::Http;

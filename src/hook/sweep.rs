@@ -1,12 +1,12 @@
 //! The sweep: what dead jobs of this host left is settled, and what was not delivered is delivered.
 
 use super::{Context, Form, Report, release};
-use crate::config::host::{self};
+use crate::config::load;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::host::process::{Alive, listening};
 use crate::lease::journal::{Journal, Opened};
-use crate::record::parts::SealedBy;
+use crate::record::end::SealedBy;
 
 /// Settles what dead jobs left, and says so.
 pub(super) async fn dead(context: &Context<'_>, report: &mut Report) {
@@ -36,7 +36,7 @@ fn is_dead(context: &Context<'_>, opened: &Opened) -> bool {
 
 /// `buildkite-dataflow sweep`: the same, by hand or from a timer.
 pub async fn sweep(host: &Host) -> Result<Report, Failure> {
-    let loaded = host::load(&host.env).map_err(|error| error.failure())?;
+    let loaded = load::load(&host.env).map_err(|error| error.failure())?;
     let context = Context::new(host, Form::AgentHook, loaded)?;
     let mut report = Report::default();
     dead(&context, &mut report).await;

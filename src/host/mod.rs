@@ -10,6 +10,7 @@ pub mod files;
 pub mod http;
 pub mod process;
 pub mod retry;
+pub mod serve;
 
 pub use clock::Clock;
 pub use env::Env;

@@ -7,12 +7,10 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+pub use super::entry::{Entry, Exported, Intent, Opened, Sealed};
 
-use super::{Kept, Lease};
+use super::Lease;
 use crate::host::files::{self, Untrusted};
-use crate::host::process::ProcessId;
 use crate::secret::Fingerprint;
 use crate::settlement::Settlement;
 
@@ -21,124 +19,6 @@ const NAME: &str = "journal";
 
 /// The format that this version writes.
 pub const VERSION: u32 = 1;
-
-/// One thing that happened, or is about to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "entry", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-pub enum Entry {
-    /// The first line: whose journal this is.
-    Opened(Opened),
-    /// An exchange is about to be tried.
-    Intent(Intent),
-    /// The exchange failed and made nothing.
-    NotIssued {
-        /// The intent's id.
-        id: String,
-        /// The provider's code.
-        reason: String,
-    },
-    /// The exchange gave a credential.
-    Leased(Lease),
-    /// Variables are about to be set.
-    Exporting {
-        /// Which, and what they were.
-        variables: Vec<Exported>,
-    },
-    /// An earlier block of the same job ended first: this is what its variable was before.
-    Rebased {
-        /// Which variable.
-        name: String,
-        /// What it was before either block.
-        previous: Option<Kept>,
-    },
-    /// A link of the record was sealed; the journal is its outbox.
-    Sealed(Sealed),
-    /// A lease came to its end.
-    Settled {
-        /// The lease's or intent's id.
-        id: String,
-        /// What became of it.
-        settlement: Settlement,
-    },
-    /// A sink has the link.
-    Delivered {
-        /// The link's digest.
-        digest: Fingerprint,
-    },
-    /// Written by a newer version; kept out of the way.
-    #[serde(other)]
-    Unknown,
-}
-
-/// Whose journal this is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Opened {
-    /// The format.
-    pub version: u32,
-    /// The job, as its token says.
-    pub job: String,
-    /// Which block of the job.
-    pub instance: String,
-    /// Which container, where several share a folder.
-    pub container: Option<String>,
-    /// The job's bootstrap: when it is gone, so is the job.
-    pub bootstrap: ProcessId,
-    /// The Job API's socket at the time.
-    pub socket: Option<PathBuf>,
-    /// Whether post-command leaves the leases to pre-exit.
-    pub release_at_pre_exit: bool,
-    /// How the hooks are installed: `plugin` or `agent-hook`.
-    pub install: String,
-    /// What denials do: `enforce` or `observe`.
-    pub mode: String,
-    /// Digest of the host config.
-    pub host_config: Option<Fingerprint>,
-    /// The folder of a sink in which the record's links belong.
-    pub records: String,
-    /// When it was opened.
-    pub at: DateTime<Utc>,
-}
-
-/// An exchange that is about to be tried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Intent {
-    /// The request's id.
-    pub id: String,
-    /// Who is asked.
-    pub provider: String,
-    /// What the exchange is called in the provider's log.
-    pub session: String,
-    /// The latest time at which a credential made by it could live.
-    pub latest: DateTime<Utc>,
-}
-
-/// A variable that is exported.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Exported {
-    /// Its name.
-    pub name: String,
-    /// Digest of the value that is set.
-    pub fingerprint: Fingerprint,
-    /// What it was before; `None` when it was not there.
-    pub previous: Option<Kept>,
-}
-
-/// A sealed link, kept until every sink has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Sealed {
-    /// `start`, `settled`, `end`, `late`.
-    pub kind: String,
-    /// The digest of its bytes.
-    pub digest: Fingerprint,
-    /// Where it belongs in a sink.
-    pub path: String,
-    /// Its bytes: canonical JSON.
-    pub document: String,
-}
 
 /// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -385,7 +265,11 @@ pub fn parse(bytes: &[u8]) -> (Vec<Entry>, usize) {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
+    use crate::host::process::ProcessId;
+    use crate::lease::Kept;
     use crate::secret::Secret;
 
     fn opened() -> Opened {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::credential::{Credential, SettleWith};
 use crate::secret::{Fingerprint, Secret};
 
+pub mod entry;
 pub mod export;
 pub mod forms;
 pub mod journal;

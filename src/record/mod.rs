@@ -11,9 +11,14 @@ use crate::lease::journal::{Opened, Sealed};
 use crate::lease::state::plain;
 use crate::secret::Fingerprint;
 
+pub mod end;
 pub mod parts;
+pub mod proof;
+mod words;
 
-pub use parts::{End, Late, Proof, Run, SettledPart, Start};
+pub use end::{End, Late, SettledPart};
+pub use parts::{Run, Start};
+pub use proof::Proof;
 
 /// What the links of this version call themselves.
 pub const SCHEMA: &str = "urn:buildkite-dataflow:record:1";

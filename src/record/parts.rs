@@ -7,32 +7,12 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::words::{part, words};
 use crate::job::identity::{self, Trust};
 use crate::job::keys::Source;
 use crate::lease::journal::Opened;
 use crate::policy::Decision;
 use crate::secret::Fingerprint;
-use crate::settlement::Settlement;
-
-macro_rules! part {
-    ($(#[$doc:meta])* pub struct $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        #[cfg_attr(test, derive(schemars::JsonSchema))]
-        #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
-    };
-}
-
-macro_rules! words {
-    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        #[cfg_attr(test, derive(schemars::JsonSchema))]
-        #[serde(rename_all = "kebab-case")]
-        pub enum $name { $($(#[$variant_doc])* $variant,)* }
-    };
-}
 
 part! {
     /// Which job, which block of its step, which program.
@@ -66,74 +46,6 @@ impl Run {
             producer: concat!("buildkite-dataflow ", env!("CARGO_PKG_VERSION")).to_owned(),
             host_config: opened.host_config.clone(),
         }
-    }
-}
-
-part! {
-    /// How far a link can be believed, told as what it is.
-    pub struct Proof {
-        /// The strongest that holds.
-        level: Level,
-        /// A token whose audience is this link's digest.
-        notarisation: Option<Notarisation>,
-        /// A signature of the job's keeper.
-        witness: Option<Witness>,
-        /// A statement signed with a key that the job does not hold.
-        attestation: Option<Attestation>,
-    }
-}
-
-impl Default for Proof {
-    fn default() -> Self {
-        Self { level: Level::Digest, notarisation: None, witness: None, attestation: None }
-    }
-}
-
-words! {
-    /// Proof in rising strength.
-    pub enum Level {
-        /// The chain of digests.
-        Digest,
-        /// At a time, a process holding the job's token asked for this digest.
-        Notarised,
-        /// The keeper that was started before step code signed it.
-        Witnessed,
-        /// A key management service signed a statement about it.
-        Attested,
-    }
-}
-
-part! {
-    /// A token that names a digest.
-    pub struct Notarisation {
-        /// The token's audience.
-        audience: String,
-        /// Digest of the token; the token itself is published beside the record after it expired.
-        token: Fingerprint,
-        /// Its `iat`.
-        issued_at: DateTime<Utc>,
-        /// Who signed it.
-        issuer: String,
-    }
-}
-
-part! {
-    /// A keeper's signature.
-    pub struct Witness {
-        /// Digest of the public key.
-        key: Fingerprint,
-        /// Ed25519 over the link's bytes without its proof, base64.
-        signature: String,
-    }
-}
-
-part! {
-    /// An in-toto statement elsewhere.
-    pub struct Attestation {
-        /// Where it is.
-        uri: String,
-        /// Digest of the DSSE envelope.
-        digest: Fingerprint,
     }
 }
 
@@ -298,123 +210,5 @@ part! {
         ident: String,
         /// One sentence.
         what: String,
-    }
-}
-
-part! {
-    /// Leases settled while the job went on.
-    pub struct SettledPart {
-        /// Which, and how.
-        settlements: Vec<SettledLease>,
-    }
-}
-
-part! {
-    /// The job's end.
-    pub struct End {
-        /// How the command ended, as the agent reported it.
-        result: JobResult,
-        /// Every lease and every lost exchange, and what became of it.
-        settlements: Vec<SettledLease>,
-        /// Every variable that was set, and what became of it.
-        variables: Vec<Restored>,
-        /// Data the step read, as far as it said so.
-        inputs: Vec<DataUse>,
-        /// Data the step wrote, as far as it said so.
-        outputs: Vec<DataUse>,
-        /// Who sealed this link.
-        sealed_by: SealedBy,
-        /// What a reader should look at.
-        findings: Vec<Told>,
-    }
-}
-
-part! {
-    /// What became of one lease.
-    pub struct SettledLease {
-        /// The request that the lease answered.
-        request: String,
-        /// What became of it.
-        settlement: Settlement,
-    }
-}
-
-part! {
-    /// What became of one variable.
-    pub struct Restored {
-        /// Its name.
-        name: String,
-        /// `restored`, `removed`, `left-changed`, or `not-restored`.
-        outcome: String,
-    }
-}
-
-part! {
-    /// How the command ended, by `BUILDKITE_COMMAND_EXIT_STATUS` and `BUILDKITE_JOB_CANCELLED`.
-    pub struct JobResult {
-        /// In a word.
-        outcome: JobOutcome,
-        /// As the agent wrote it: a number, -1 for a signal.
-        exit_status: Option<String>,
-        /// A step's process could have written it.
-        trust: ResultTrust,
-    }
-}
-
-words! {
-    /// How a job's command ended.
-    pub enum JobOutcome {
-        /// With status 0.
-        Passed,
-        /// With another status.
-        Failed,
-        /// It was cancelled.
-        Cancelled,
-        /// It ran out of time.
-        TimedOut,
-        /// It never ran: an earlier hook failed.
-        NotRun,
-        /// This program refused to lend, and the step did not run.
-        Refused,
-        /// The bootstrap died without telling anybody.
-        Abort,
-    }
-}
-
-words! {
-    /// Who says how a job ended.
-    pub enum ResultTrust {
-        /// The agent's environment.
-        Reported,
-        /// This program itself: it refused, or found the bootstrap gone.
-        Observed,
-    }
-}
-
-words! {
-    /// Who sealed an END.
-    pub enum SealedBy {
-        /// The hook that refused to lend.
-        PreCommand,
-        /// The hook after the command.
-        PostCommand,
-        /// The last hook.
-        PreExit,
-        /// The job's companion process.
-        Keeper,
-        /// A later job of the host, or `buildkite-dataflow sweep`.
-        Sweep,
-    }
-}
-
-part! {
-    /// What came after the end.
-    pub struct Late {
-        /// Leases whose settlement was not final at the end.
-        settlements: Vec<SettledLease>,
-        /// Data that was published after the end.
-        outputs: Vec<DataUse>,
-        /// What a reader should look at.
-        findings: Vec<Told>,
     }
 }

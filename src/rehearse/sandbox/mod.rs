@@ -1,0 +1,152 @@
+//! The sandbox: Agent API, OIDC issuer and STS on loopback, and a Job API for each job.
+//!
+//! It judges as the real ones do, and is itself judged by their own clients in `tests/it/sandbox.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use crate::host::Clock;
+use crate::host::serve::{Handler, Request, Response, Server, on_loopback};
+
+pub mod agent_api;
+pub mod faults;
+pub mod issuer;
+pub mod job_api;
+pub mod sigv4;
+pub mod sts;
+pub mod trust;
+
+use agent_api::AgentApi;
+use faults::Faults;
+use issuer::Issuer;
+use sts::{Role, Sts};
+
+/// The audience that the sandbox's STS expects, as AWS's does by convention.
+pub const AUDIENCE: &str = "sts.amazonaws.com";
+
+/// A running sandbox; it stops when this is dropped.
+#[derive(Debug)]
+pub struct Sandbox {
+    services: Arc<Services>,
+    server: Server,
+}
+
+#[derive(Debug)]
+struct Services {
+    issuer: Arc<Issuer>,
+    agent: AgentApi,
+    sts: Sts,
+    faults: Faults,
+}
+
+/// Why the sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No port.
+    #[error("the sandbox cannot listen on loopback")]
+    Listen(#[source] std::io::Error),
+    /// No key.
+    #[error("the sandbox's issuer has no key")]
+    Issuer(#[source] issuer::Error),
+}
+
+/// The services are made when the address is known, for the issuer's name holds it.
+#[derive(Debug, Default)]
+struct Late(OnceLock<Arc<Services>>);
+
+impl Handler for Late {
+    fn answer(&self, request: Request) -> Response {
+        match self.0.get() {
+            Some(services) => services.answer(&request),
+            None => Response::new(503, "text/plain", "starting"),
+        }
+    }
+}
+
+impl Services {
+    fn answer(&self, request: &Request) -> Response {
+        let path = request.path.split('?').next().unwrap_or_default();
+        self.faults.answer(path, || {
+            if path.starts_with("/v3/") {
+                return self.agent.answer(request);
+            }
+            self.issuer.answer(path).unwrap_or_else(|| self.sts.answer(request))
+        })
+    }
+}
+
+impl Sandbox {
+    /// Starts a sandbox with these roles, by ARN, and a fresh issuer.
+    pub async fn start(clock: Clock, roles: BTreeMap<String, Role>) -> Result<Self, Error> {
+        let late = Arc::new(Late::default());
+        let server = on_loopback(0, Arc::clone(&late)).await.map_err(Error::Listen)?;
+        let url = server.address().map(|address| format!("http://{address}")).unwrap_or_default();
+        let issuer = Issuer::new(&url).map_err(Error::Issuer)?;
+        Ok(Self::with(server, &late, issuer, clock, roles))
+    }
+
+    /// Starts a sandbox with an issuer of the caller's, whose name need not be the sandbox's address.
+    pub async fn start_with(
+        issuer: Issuer,
+        port: u16,
+        clock: Clock,
+        roles: BTreeMap<String, Role>,
+    ) -> Result<Self, Error> {
+        let late = Arc::new(Late::default());
+        let server = on_loopback(port, Arc::clone(&late)).await.map_err(Error::Listen)?;
+        Ok(Self::with(server, &late, issuer, clock, roles))
+    }
+
+    fn with(
+        server: Server,
+        late: &Late,
+        issuer: Issuer,
+        clock: Clock,
+        roles: BTreeMap<String, Role>,
+    ) -> Self {
+        let issuer = Arc::new(issuer);
+        let services = Arc::new(Services {
+            agent: AgentApi::new(Arc::clone(&issuer), clock.clone()),
+            sts: Sts::new(Arc::clone(&issuer), AUDIENCE, clock, roles),
+            issuer,
+            faults: Faults::default(),
+        });
+        let services = late.0.get_or_init(|| services);
+        Self { services: Arc::clone(services), server }
+    }
+
+    /// Its address: also the STS's.
+    pub fn url(&self) -> String {
+        self.server.address().map(|address| format!("http://{address}")).unwrap_or_default()
+    }
+
+    /// The issuer's name.
+    pub fn issuer_url(&self) -> &str {
+        self.services.issuer.url()
+    }
+
+    /// What agents call their endpoint.
+    pub fn agent_endpoint(&self) -> String {
+        format!("{}/v3", self.url())
+    }
+
+    /// The issuer.
+    pub fn issuer(&self) -> &Issuer {
+        &self.services.issuer
+    }
+
+    /// The Agent API.
+    pub fn agent(&self) -> &AgentApi {
+        &self.services.agent
+    }
+
+    /// The STS.
+    pub fn sts(&self) -> &Sts {
+        &self.services.sts
+    }
+
+    /// Faults to order.
+    pub fn faults(&self) -> &Faults {
+        &self.services.faults
+    }
+}
