@@ -17,6 +17,11 @@ impl Span {
         Self(Duration::from_secs(seconds))
     }
 
+    /// The same, where its milliseconds can be counted.
+    fn whole(seconds: u64) -> Option<Self> {
+        seconds.checked_mul(1_000).map(|millis| Self(Duration::from_millis(millis)))
+    }
+
     /// Whole seconds, rounded down.
     pub const fn as_secs(self) -> u64 {
         self.0.as_secs()
@@ -34,7 +39,7 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, NotASpan> {
         let wrong = || NotASpan(text.to_owned());
         if let Ok(seconds) = text.parse::<u64>() {
-            return Ok(Self::seconds(seconds));
+            return Self::whole(seconds).ok_or_else(wrong);
         }
         let (mut total, mut rest) = (0_u64, text);
         while !rest.is_empty() {
@@ -96,13 +101,14 @@ impl Visitor<'_> for SpanVisitor {
     }
 
     fn visit_u64<E: serde::de::Error>(self, seconds: u64) -> Result<Span, E> {
-        Ok(Span::seconds(seconds))
+        Span::whole(seconds).ok_or_else(|| E::invalid_value(Unexpected::Unsigned(seconds), &self))
     }
 
     fn visit_i64<E: serde::de::Error>(self, seconds: i64) -> Result<Span, E> {
         u64::try_from(seconds)
-            .map(Span::seconds)
-            .map_err(|_| E::invalid_value(Unexpected::Signed(seconds), &self))
+            .ok()
+            .and_then(Span::whole)
+            .ok_or_else(|| E::invalid_value(Unexpected::Signed(seconds), &self))
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Span, E> {
@@ -141,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "m", "15 m", "-3", "1d", "1.5h", "99999999999999999999h"] {
+        for text in ["", "m", "15 m", "-3", "1d", "1.5h", "99999999999999999999h", "2229922222222222222"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }

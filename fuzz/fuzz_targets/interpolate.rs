@@ -5,7 +5,8 @@ use buildkite_dataflow::pipeline::interpolate::{Variables, expand};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let pairs = [("A", "value"), ("B", ""), ("C", "aéz")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let pairs =
+        [("A", "value"), ("B", ""), ("C", "aéz")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     let variables = Variables::from(pairs);
     drop(expand(text, &variables));
     if !text.contains('\\') {
