@@ -11,6 +11,7 @@ use crate::host::Host;
 
 mod diagnostics;
 mod print;
+mod rehearse;
 
 /// Lends a Buildkite step exactly the credentials it may have, takes them back, and leaves a record.
 #[derive(Debug, Parser)]
@@ -24,6 +25,7 @@ struct Arguments {
 enum Command {
     /// Settle what dead jobs of this host left, and deliver their records.
     Sweep,
+    Rehearse(Box<rehearse::Arguments>),
 }
 
 /// Runs the program with the process's own arguments.
@@ -76,6 +78,10 @@ fn run_command(host: &Host, arguments: &Arguments) -> ExitCode {
             let report = runtime.block_on(hook::sweep::sweep(host)).unwrap_or_else(failed);
             finish(host, &report)
         }
+        Command::Rehearse(arguments) => match runtime.block_on(rehearse::run(host, arguments)) {
+            Ok(went_well) => ExitCode::from(u8::from(!went_well)),
+            Err(failure) => finish(host, &failed(failure)),
+        },
     }
 }
 

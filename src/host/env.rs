@@ -110,6 +110,12 @@ impl Env {
         self.0.get(name.as_str())
     }
 
+    /// What a rehearsed step's shell gets from the person who rehearses: the search path and the like.
+    pub fn of_person(&self) -> BTreeMap<String, Secret> {
+        let wanted = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TERM", "TMPDIR"];
+        wanted.iter().filter_map(|name| Some(((*name).to_owned(), self.0.get(*name)?.clone()))).collect()
+    }
+
     /// Headers that the server asked to have on every request, as the agent forwards them: only
     /// names that begin `Buildkite-` (`requestHeadersFromEnv` in the agent's api/client.go).
     pub fn server_headers(&self) -> Vec<(String, Secret)> {

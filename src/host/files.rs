@@ -171,6 +171,31 @@ pub fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Every file below a folder, however deep, sorted; none when there is no such folder.
+pub fn list_deep(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in list(path)? {
+        if fs::symlink_metadata(&entry)?.is_dir() {
+            found.extend(list_deep(&entry)?);
+        } else {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
+/// A new private folder, removed with everything in it when the handle is dropped.
+pub fn scratch(parent: &Path, prefix: &str) -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(prefix).tempdir_in(parent)
+}
+
+/// Writes a program: a file that may be executed by its owner.
+pub fn write_program(path: &Path, text: &str) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    replace_lossy(path, text.as_bytes())?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
 /// Removes a file or a whole folder; one that is not there is fine.
 pub fn remove(path: &Path) -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]

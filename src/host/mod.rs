@@ -28,6 +28,8 @@ pub struct Host {
     pub mask: Mask,
     /// The folder this process was started in.
     pub cwd: PathBuf,
+    /// This program's own file.
+    pub program: PathBuf,
 }
 
 impl Host {
@@ -35,6 +37,7 @@ impl Host {
     pub fn real() -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
         let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-        Self { env: Env::of_process(), clock: Clock::System, mask: Mask::default(), cwd }
+        let program = std::env::current_exe().unwrap_or_default();
+        Self { env: Env::of_process(), clock: Clock::System, mask: Mask::default(), cwd, program }
     }
 }

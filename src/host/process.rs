@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncBufReadExt as _;
 
 /// A process, told apart from a later one with the same number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,9 +148,22 @@ impl Command {
         })
     }
 
-    /// Starts the program with its output on a pipe, line by line, standard error folded in by the caller's shell.
-    pub fn spawn_piped(&self) -> io::Result<tokio::process::Child> {
-        self.build().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    /// Runs the program to its end and hands over each line of its output, both streams in one order, as
+    /// a terminal would show them. Its exit status; `None` when a signal ended it.
+    pub async fn run_lines(&self, mut on_line: impl FnMut(&str)) -> io::Result<Option<i32>> {
+        let (reader, writer) = io::pipe()?;
+        let mut child = {
+            let mut command = self.build();
+            command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+            command.spawn()?
+            // The command, and with it our ends of the pipe, is dropped here: the last writer is the child.
+        };
+        let pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?;
+        let mut lines = tokio::io::BufReader::new(pipe).split(b'\n');
+        while let Some(line) = lines.next_segment().await? {
+            on_line(&String::from_utf8_lossy(&line));
+        }
+        Ok(child.wait().await?.code())
     }
 }
 

@@ -1,3 +1,287 @@
-//! Rehearsing a pipeline: its steps for real, against a sandbox, with no account anywhere.
+//! Rehearsing a pipeline: its steps for real, with our real hooks and a real shell, against a sandbox,
+//! with no account anywhere.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::config;
+use crate::failure::{Class, Failure};
+use crate::host::Host;
+use crate::host::files::Untrusted;
+use crate::pipeline::{self, Graph, Kind, Outcome, Pipeline, PluginUse, Step, StepId};
+
+pub mod fixture;
+pub mod job;
+pub mod perform;
 pub mod sandbox;
+pub mod stage;
+
+use job::{Build, Job};
+use perform::{Performed, perform};
+use stage::Stage;
+
+/// What to rehearse, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The pipeline's file.
+    pub pipeline: PathBuf,
+    /// Only these steps, by key; all where none is named.
+    pub steps: Vec<String>,
+    /// Where records go.
+    pub records: PathBuf,
+    /// The folder of trust policies, `ROLE.json` each; `trust` beside the pipeline where it is not named.
+    pub trust: Option<PathBuf>,
+    /// A host config whose grants, limits and mode are rehearsed too.
+    pub host_config: Option<PathBuf>,
+    /// Whose build.
+    pub build: Build,
+}
+
+/// What happens, as it happens.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A job begins.
+    Job {
+        /// Its name.
+        name: &'a str,
+        /// Its number, from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// A phase of the job begins.
+    Phase(&'static str),
+    /// The job printed a line.
+    Line(&'a str),
+    /// Something is not rehearsed as it would be run.
+    Note(String),
+    /// The job is over.
+    Ended(&'a Performed),
+}
+
+/// One row of the account at the end.
+#[derive(Debug)]
+pub struct Row {
+    /// The job's name.
+    pub name: String,
+    /// How it went; `None` when it did not run.
+    pub performed: Option<Performed>,
+}
+
+/// Why a rehearsal could not take place.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read.
+    #[error("a file of the rehearsal cannot be read")]
+    Read(#[source] Untrusted),
+    /// A file is not text.
+    #[error("`{0}` is not UTF-8 text")]
+    NotText(PathBuf),
+    /// The pipeline is wrong.
+    #[error("`{path}` is not a pipeline")]
+    Pipeline {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: pipeline::Error,
+    },
+    /// The host config is wrong.
+    #[error("the host config is wrong")]
+    Config(#[source] config::Error),
+    /// A fixture is wrong.
+    #[error("the fixture is wrong")]
+    Fixture(#[source] config::Error),
+    /// A trust policy is wrong.
+    #[error("`{path}` is not a trust policy in JSON")]
+    Trust {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The sandbox did not start.
+    #[error("the rehearsal's sandbox did not start")]
+    Sandbox(#[source] sandbox::Error),
+    /// A folder, file or socket of the stage.
+    #[error("the rehearsal's folder cannot be used")]
+    Stage(#[source] std::io::Error),
+    /// A hook or the shell.
+    #[error("`{program}` cannot be run")]
+    Run {
+        /// Which.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// The failure as a person is told it.
+    pub fn failure(&self) -> Failure {
+        let failure = Failure::of("rehearsal-impossible", Class::Configuration, self);
+        match self {
+            Self::Config(error) | Self::Fixture(error) => match &error.hint {
+                Some(hint) => failure.hinted(hint.clone()),
+                None => failure,
+            },
+            _ => failure,
+        }
+    }
+}
+
+/// Rehearses a pipeline and gives an account of every job.
+pub async fn rehearse(
+    host: &Host,
+    options: &Options,
+    on: &mut dyn FnMut(Event<'_>),
+) -> Result<Vec<Row>, Error> {
+    let path = host.cwd.join(&options.pipeline);
+    let text = stage::text(&path)?;
+    let wrong = |source| Error::Pipeline { path: options.pipeline.clone(), source };
+    let pipeline = Pipeline::parse(&text, Some(&Job::upload_variables(&options.build))).map_err(wrong)?;
+    let graph = Graph::of(&pipeline).map_err(wrong)?;
+    let mut chosen = Vec::new();
+    for key in &options.steps {
+        chosen.extend(pipeline.named(key).map_err(wrong)?);
+    }
+    let plugins: Vec<&PluginUse> = pipeline.walk().flat_map(|(_, step)| ours(step)).collect();
+    let trust =
+        options.trust.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new("/")).join("trust"));
+    let rules = options.host_config.as_ref().map(|file| host.cwd.join(file));
+    let stage = Stage::set(host, rules.as_deref(), &trust, &options.records, &plugins).await?;
+    let mut run =
+        Run { host, options, stage, on, rows: Vec::new(), number: 0, total: 0, outcomes: BTreeMap::new() };
+    let wanted = |id: &StepId| chosen.is_empty() || chosen.contains(id);
+    run.total = pipeline.walk().filter(|(id, _)| wanted(id)).map(|(_, step)| jobs(step)).sum();
+    for (id, step) in in_order(&pipeline, &graph) {
+        if wanted(&id) {
+            let free = !chosen.is_empty() || run.may_go(&graph, id, step);
+            run.step(&pipeline, id, step, free).await?;
+        }
+    }
+    Ok(run.rows)
+}
+
+/// Steps in the order of their waves, wait steps and the like where their own needs are met.
+fn in_order<'a>(pipeline: &'a Pipeline, graph: &Graph) -> Vec<(StepId, &'a Step)> {
+    let mut left: Vec<(StepId, &Step)> = pipeline.walk().collect();
+    let mut order: Vec<(StepId, &Step)> = Vec::new();
+    while !left.is_empty() {
+        let met =
+            |id: StepId| graph.needs(id).iter().all(|need| order.iter().any(|(done, _)| *done == need.step));
+        let (ready, waiting): (Vec<_>, Vec<_>) = left.into_iter().partition(|(id, _)| met(*id));
+        if ready.is_empty() {
+            break;
+        }
+        order.extend(ready);
+        left = waiting;
+    }
+    order
+}
+
+fn ours(step: &Step) -> Vec<&PluginUse> {
+    match &step.kind {
+        Kind::Command(command) => {
+            command.jobs.iter().flat_map(|job| &job.plugins).filter(|plugin| plugin.is_ours()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn jobs(step: &Step) -> usize {
+    match &step.kind {
+        Kind::Command(command) => command.jobs.len(),
+        _ => 0,
+    }
+}
+
+struct Run<'a> {
+    host: &'a Host,
+    options: &'a Options,
+    stage: Stage,
+    on: &'a mut dyn FnMut(Event<'_>),
+    rows: Vec<Row>,
+    number: usize,
+    total: usize,
+    outcomes: BTreeMap<StepId, Outcome>,
+}
+
+impl Run<'_> {
+    fn may_go(&self, graph: &Graph, id: StepId, step: &Step) -> bool {
+        let needs = graph.needs(id).iter();
+        step.goes_ahead(
+            needs.map(|need| (*need, self.outcomes.get(&need.step).copied().unwrap_or(Outcome::NotRun))),
+        )
+    }
+
+    async fn step(&mut self, pipeline: &Pipeline, id: StepId, step: &Step, free: bool) -> Result<(), Error> {
+        let outcome = match &step.kind {
+            _ if !free => Outcome::NotRun,
+            Kind::Command(_) if step.skip.is_some() => Outcome::Passed,
+            Kind::Command(command) => {
+                let mut outcome = Outcome::Passed;
+                for job in &command.jobs {
+                    let performed = self.job(pipeline, step, job).await?;
+                    if !performed && !job.soft_fail.forgives(1) {
+                        outcome = Outcome::Failed;
+                    }
+                }
+                outcome
+            }
+            Kind::Block | Kind::Input | Kind::Trigger { .. } => {
+                (self.on)(Event::Note(format!(
+                    "{step} is passed over: a rehearsal asks nobody and triggers nothing"
+                )));
+                Outcome::Passed
+            }
+            Kind::Wait { .. } | Kind::Group(_) => Outcome::Passed,
+        };
+        if let (Outcome::NotRun, Kind::Command(_)) = (outcome, &step.kind) {
+            self.rows.push(Row { name: name(step, None), performed: None });
+        }
+        self.outcomes.insert(id, outcome);
+        Ok(())
+    }
+
+    async fn job(&mut self, pipeline: &Pipeline, step: &Step, job: &pipeline::Job) -> Result<bool, Error> {
+        self.number += 1;
+        let name = name(step, job.label.as_deref());
+        (self.on)(Event::Job { name: &name, number: self.number, of: self.total });
+        self.notes(step, job);
+        let mut env = pipeline.env.clone();
+        env.extend(job.env.clone());
+        let rehearsed = Job {
+            name: name.clone(),
+            step_key: step.key.clone(),
+            command: job.command.clone(),
+            env,
+            plugins: job.plugins.clone(),
+            id: uuid::Uuid::new_v4().to_string(),
+        };
+        let build = &self.options.build;
+        let performed = perform(self.host, &self.stage, build, self.number, &rehearsed, self.on).await?;
+        (self.on)(Event::Ended(&performed));
+        let passed = performed.passed();
+        self.rows.push(Row { name, performed: Some(performed) });
+        Ok(passed)
+    }
+
+    fn notes(&mut self, step: &Step, job: &pipeline::Job) {
+        for plugin in job.plugins.iter().filter(|plugin| !plugin.is_ours()) {
+            (self.on)(Event::Note(format!("plugin `{}` is not run in a rehearsal", plugin.source)));
+        }
+        for (what, text) in [("if", &step.condition), ("branches", &step.branches)] {
+            if let Some(text) = text {
+                (self.on)(Event::Note(format!("`{what}: {text}` is not evaluated in a rehearsal")));
+            }
+        }
+    }
+}
+
+fn name(step: &Step, label: Option<&str>) -> String {
+    let own = step.key.as_deref().or(label).or(step.label.as_deref());
+    own.map_or_else(|| step.to_string(), str::to_owned)
+}

@@ -36,6 +36,11 @@ impl JobApi {
         self.lock().env.clone()
     }
 
+    /// Sets a variable as the bootstrap itself does.
+    pub fn set(&self, name: &str, value: &str) {
+        self.lock().env.insert(name.to_owned(), Secret::new(value));
+    }
+
     /// `text` as the log would show it.
     pub fn redacted(&self, text: &str) -> String {
         let state = self.lock();

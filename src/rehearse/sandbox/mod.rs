@@ -24,6 +24,9 @@ use sts::{Role, Sts};
 /// The audience that the sandbox's STS expects, as AWS's does by convention.
 pub const AUDIENCE: &str = "sts.amazonaws.com";
 
+/// What trust policies call the issuer: Buildkite's own name, so that a policy is rehearsed as it is.
+pub const KNOWN_AS: &str = "agent.buildkite.com";
+
 /// A running sandbox; it stops when this is dropped.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -107,7 +110,7 @@ impl Sandbox {
         let issuer = Arc::new(issuer);
         let services = Arc::new(Services {
             agent: AgentApi::new(Arc::clone(&issuer), clock.clone()),
-            sts: Sts::new(Arc::clone(&issuer), AUDIENCE, clock, roles),
+            sts: Sts::new(Arc::clone(&issuer), KNOWN_AS, AUDIENCE, clock, roles),
             issuer,
             faults: Faults::default(),
         });

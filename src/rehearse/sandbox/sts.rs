@@ -46,6 +46,7 @@ pub struct Issued {
 #[derive(Debug)]
 pub struct Sts {
     issuer: Arc<Issuer>,
+    known_as: String,
     audience: String,
     clock: Clock,
     roles: BTreeMap<String, Role>,
@@ -65,9 +66,16 @@ fn refuse(status: u16, code: &'static str, message: impl Into<String>) -> Refusa
 }
 
 impl Sts {
-    /// A service that believes `issuer` for `audience`.
-    pub fn new(issuer: Arc<Issuer>, audience: &str, clock: Clock, roles: BTreeMap<String, Role>) -> Self {
-        Self { issuer, audience: audience.to_owned(), clock, roles, issued: Mutex::default() }
+    /// A service that believes `issuer`, which trust policies call `known_as`, for `audience`.
+    pub fn new(
+        issuer: Arc<Issuer>,
+        known_as: &str,
+        audience: &str,
+        clock: Clock,
+        roles: BTreeMap<String, Role>,
+    ) -> Self {
+        let (known_as, audience) = (known_as.to_owned(), audience.to_owned());
+        Self { issuer, known_as, audience, clock, roles, issued: Mutex::default() }
     }
 
     /// Every session given so far.
@@ -142,8 +150,7 @@ impl Sts {
     }
 
     fn trusted(&self, role: &Role, claims: &Claims) -> Result<(), Refusal> {
-        let issuer = self.issuer.url().split_once("://").map_or(self.issuer.url(), |(_, rest)| rest);
-        let asker = Asker { issuer, claims };
+        let asker = Asker { issuer: &self.known_as, claims };
         let tagging = (!tags(claims).is_empty()).then_some("sts:TagSession");
         for action in std::iter::once(ASSUME).chain(tagging) {
             match evaluate(&role.trust, action, &asker) {

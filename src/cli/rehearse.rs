@@ -1,0 +1,230 @@
+//! The face of `rehearse`: each step's life as it happens, then a table of what was lent.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::failure::Failure;
+use crate::host::{Host, files};
+use crate::rehearse::job::Build;
+use crate::rehearse::perform::Performed;
+use crate::rehearse::{Error, Event, Options, Row, fixture, rehearse};
+use crate::settlement::Settlement;
+
+/// Run a pipeline's steps for real, hooks and all, against a sandbox with no account anywhere.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  buildkite-dataflow rehearse examples/pipeline.yml --step train\n\n\
+    A step's role is judged by trust/ROLE.json beside the pipeline, written as for AWS; without one any job of \
+    agent.buildkite.com with the usual audience may have it. A file with a `fixture:` line, or a folder of such \
+    files, is run and compared with what it expects.\n\nExit code: 0 when every step passed and every fixture is \
+    as expected, 1 when not, 102 when there was nothing to run.")]
+pub(super) struct Arguments {
+    /// A pipeline's file, a fixture, or a folder of fixtures
+    pipeline: PathBuf,
+    /// Only this step, by key (again for more)
+    #[arg(long = "step", value_name = "KEY")]
+    steps: Vec<String>,
+    /// Where the records go
+    #[arg(long, value_name = "DIR", default_value = "rehearsal/records")]
+    records: PathBuf,
+    /// The folder of trust policies [default: `trust` beside the pipeline]
+    #[arg(long, value_name = "DIR")]
+    trust: Option<PathBuf>,
+    /// A host config whose grants, limits and mode are to be met
+    #[arg(long, value_name = "FILE")]
+    host_config: Option<PathBuf>,
+    /// The organization that the job's token names
+    #[arg(long, value_name = "SLUG", default_value = "acme")]
+    organization: String,
+    /// The pipeline that the job's token names [default: the file's name]
+    #[arg(long = "pipeline", value_name = "SLUG")]
+    slug: Option<String>,
+    /// The branch that the job's token names
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    branch: String,
+    /// The commit that the job's token names
+    #[arg(long, value_name = "SHA", default_value = "0000000000000000000000000000000000000000")]
+    commit: String,
+}
+
+/// Rehearses; whether everything went well.
+pub(super) async fn run(host: &Host, arguments: &Arguments) -> Result<bool, Failure> {
+    let path = host.cwd.join(&arguments.pipeline);
+    let fixtures = fixtures(&path).map_err(|error| error.failure())?;
+    let mut screen = Screen::new();
+    let went_well = if fixtures.is_empty() {
+        let rows = rehearse(host, &options(arguments), &mut |event| screen.show(&event)).await;
+        table(&rows.map_err(|error| error.failure())?)
+    } else {
+        check(host, &fixtures, &arguments.records, &mut screen).await.map_err(|error| error.failure())?
+    };
+    super::print::stdout(&format!("records: {}\n", arguments.records.display()));
+    Ok(went_well)
+}
+
+fn options(arguments: &Arguments) -> Options {
+    let stem = || arguments.pipeline.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    Options {
+        pipeline: arguments.pipeline.clone(),
+        steps: arguments.steps.clone(),
+        records: arguments.records.clone(),
+        trust: arguments.trust.clone(),
+        host_config: arguments.host_config.clone(),
+        build: Build {
+            organization: arguments.organization.clone(),
+            pipeline: arguments.slug.clone().or_else(stem).unwrap_or_default(),
+            branch: arguments.branch.clone(),
+            commit: arguments.commit.clone(),
+        },
+    }
+}
+
+/// The fixtures that a path names: itself, or those of a folder; none where it is a pipeline.
+fn fixtures(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let candidates =
+        if path.is_dir() { files::list(path).map_err(Error::Stage)? } else { vec![path.to_owned()] };
+    let mut found = Vec::new();
+    for file in candidates.into_iter().filter(|file| !file.is_dir()) {
+        let bytes = files::read(&file).map_err(Error::Read)?;
+        if fixture::is_fixture(&String::from_utf8_lossy(&bytes)) {
+            found.push(file);
+        }
+    }
+    if path.is_dir() && found.is_empty() {
+        let none = std::io::Error::new(std::io::ErrorKind::NotFound, "it holds no fixture");
+        return Err(Error::Stage(none));
+    }
+    Ok(found)
+}
+
+async fn check(
+    host: &Host,
+    fixtures: &[PathBuf],
+    records: &Path,
+    screen: &mut Screen,
+) -> Result<bool, Error> {
+    let mut failed = 0;
+    for path in fixtures {
+        let checked = fixture::check(host, path, records, &mut |event| screen.show(&event)).await?;
+        let mut text = String::new();
+        let word = if checked.wrong.is_empty() { "ok" } else { "WRONG" };
+        let _written = writeln!(text, "{word}: {} ({})", checked.fixture, path.display());
+        for wrong in &checked.wrong {
+            let _written = writeln!(text, "  {wrong}");
+        }
+        failed += usize::from(!checked.wrong.is_empty());
+        super::print::stdout(&text);
+    }
+    super::print::stdout(&format!("\n{} fixtures as expected, {failed} not\n", fixtures.len() - failed));
+    Ok(failed == 0)
+}
+
+/// Where events are shown: bold headings on a terminal, plain lines in a log.
+struct Screen {
+    bold: (&'static str, &'static str),
+    phase: &'static str,
+}
+
+impl Screen {
+    fn new() -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        Self { bold: if terminal { ("\x1b[1m", "\x1b[0m") } else { ("", "") }, phase: "" }
+    }
+
+    fn show(&mut self, event: &Event<'_>) {
+        let (on, off) = self.bold;
+        let text = match event {
+            Event::Job { name, number, of } => format!("\n{on}{name}{off} ({number} of {of})\n"),
+            Event::Phase(phase) => {
+                self.phase = phase;
+                return;
+            }
+            Event::Line(line) => format!("  {:<12} | {line}\n", self.phase),
+            Event::Note(note) => format!("  note: {note}\n"),
+            Event::Ended(performed) => format!("  {}\n", ending(performed)),
+        };
+        super::print::stdout(&text);
+    }
+}
+
+fn ending(performed: &Performed) -> String {
+    let mut text = match (performed.failed_hook, performed.command) {
+        (Some((phase, status)), _) => format!("failed: the {phase} hook ended with status {status}"),
+        (None, Some(0)) => "passed".to_owned(),
+        (None, Some(status)) => format!("failed: the command ended with status {status}"),
+        (None, None) => "did not run".to_owned(),
+    };
+    for problem in performed.leaks.iter().chain(&performed.left_behind) {
+        let _written = write!(text, "; LEFT BEHIND: {problem}");
+    }
+    text
+}
+
+/// Prints what was lent, to whom, and how it was settled; whether every job passed.
+fn table(rows: &[Row]) -> bool {
+    let mut lines = vec![["STEP", "RESULT", "LENT", "AS", "SETTLED"].map(str::to_owned)];
+    for row in rows {
+        let (result, lent) = match &row.performed {
+            None => ("not run".to_owned(), Vec::new()),
+            Some(performed) => (result(performed), lent(performed)),
+        };
+        let mut name = row.name.clone();
+        let mut result = result;
+        if lent.is_empty() {
+            lines.push([name, result, "-".into(), "-".into(), "-".into()]);
+            continue;
+        }
+        for (role, session, settled) in lent {
+            lines.push([std::mem::take(&mut name), std::mem::take(&mut result), role, session, settled]);
+        }
+    }
+    super::print::stdout(&format!("\n{}", aligned(&lines)));
+    let clean =
+        rows.iter().filter_map(|row| row.performed.as_ref()).all(|performed| performed.leaks.is_empty());
+    let seen =
+        if clean { "no secret was seen in any log or record" } else { "SECRETS WERE SEEN: look above" };
+    super::print::stdout(&format!("\n{seen}\n"));
+    rows.iter().all(|row| row.performed.as_ref().is_some_and(Performed::passed))
+}
+
+fn result(performed: &Performed) -> String {
+    match (performed.failed_hook, performed.command) {
+        _ if performed.passed() => "passed".into(),
+        (Some((phase, status)), _) => format!("{phase} {status}"),
+        (None, Some(status)) if status != 0 => format!("exit {status}"),
+        _ => "left traces".into(),
+    }
+}
+
+/// Role, session and settlement of each lease.
+fn lent(performed: &Performed) -> Vec<(String, String, String)> {
+    let ends = || performed.links.iter().filter_map(|link| link.end.as_ref());
+    let settled = |id: &str| {
+        ends().flat_map(|end| &end.settlements).find(|one| one.request == id).map(|one| &one.settlement)
+    };
+    let starts = performed.links.iter().filter_map(|link| link.start.as_deref());
+    let leases = starts.flat_map(|start| start.leases.iter().map(move |lease| (start, lease)));
+    let row = |(start, lease): (&crate::record::Start, &crate::record::parts::Lent)| {
+        let asked = start.requests.iter().find(|request| request.id == lease.request);
+        let role = asked.map(|request| request.target.clone()).unwrap_or_default();
+        let settled = settled(&lease.request).map_or_else(|| "OPEN".to_owned(), Settlement::to_string);
+        (role, lease.session.clone(), settled)
+    };
+    leases.map(row).collect()
+}
+
+fn aligned(lines: &[[String; 5]]) -> String {
+    let width = |column: usize| {
+        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..5).map(|column| width(column).unwrap_or_default()).collect();
+    let mut text = String::new();
+    for line in lines {
+        let cells: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let _written = writeln!(text, "{}", cells.join("  ").trim_end());
+    }
+    text
+}

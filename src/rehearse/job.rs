@@ -1,0 +1,115 @@
+//! One job of a rehearsal: who it is, and its environment.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::sandbox::agent_api;
+use super::sandbox::issuer::JobClaims;
+use super::stage::Stage;
+use crate::host::Host;
+use crate::pipeline::{PluginUse, plugin};
+use crate::secret::Secret;
+
+/// Whose build is rehearsed.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// The organization's slug.
+    pub organization: String,
+    /// The pipeline's slug.
+    pub pipeline: String,
+    /// The branch.
+    pub branch: String,
+    /// The commit.
+    pub commit: String,
+}
+
+/// What is run.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What to call it.
+    pub name: String,
+    /// The step's key.
+    pub step_key: Option<String>,
+    /// The command's lines.
+    pub command: String,
+    /// The pipeline's and the step's variables.
+    pub env: BTreeMap<String, String>,
+    /// Every plugin of the step, ours among them.
+    pub plugins: Vec<PluginUse>,
+    /// Its id.
+    pub id: String,
+}
+
+impl Job {
+    /// The variables that `pipeline upload` would know, for interpolation.
+    pub(super) fn upload_variables(build: &Build) -> BTreeMap<String, String> {
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        [
+            ("BUILDKITE", "true"),
+            ("CI", "true"),
+            ("BUILDKITE_ORGANIZATION_SLUG", &build.organization),
+            ("BUILDKITE_PIPELINE_SLUG", &build.pipeline),
+            ("BUILDKITE_BRANCH", &build.branch),
+            ("BUILDKITE_COMMIT", &build.commit),
+            ("BUILDKITE_BUILD_NUMBER", "1"),
+            ("BUILDKITE_SOURCE", "ui"),
+            ("BUILDKITE_PIPELINE_PROVIDER", "rehearsal"),
+            ("BUILDKITE_REPO", "https://git.example.test/rehearsal.git"),
+            ("BUILDKITE_AGENT_NAME", "rehearsal-1"),
+        ]
+        .map(own)
+        .into()
+    }
+
+    /// What the sandbox's issuer says of this job.
+    pub(super) fn for_sandbox(&self, build: &Build, token: &Secret) -> agent_api::Job {
+        let claims = json!({
+            "organization_slug": build.organization, "pipeline_slug": build.pipeline, "build_number": 1,
+            "build_branch": build.branch, "build_tag": null, "build_commit": build.commit,
+            "step_key": self.step_key, "job_id": self.id, "agent_id": "0194f6f2-0000-4000-8000-000000000001",
+            "build_source": "ui", "runner_environment": "self-hosted",
+        });
+        let optional = json!({
+            "organization_id": "0194f6f2-0000-4000-8000-000000000002", "pipeline_id": "0194f6f2-0000-4000-8000-000000000003",
+            "build_id": "0194f6f2-0000-4000-8000-000000000004", "cluster_id": "0194f6f2-0000-4000-8000-000000000005",
+            "cluster_name": "rehearsal", "queue_id": "0194f6f2-0000-4000-8000-000000000006", "queue_key": "default",
+        });
+        let map = |value: Value| value.as_object().cloned().unwrap_or_else(Map::new);
+        agent_api::Job {
+            id: self.id.clone(),
+            token: token.clone(),
+            claims: JobClaims { claims: map(claims), optional: map(optional) },
+            env: BTreeMap::new(),
+        }
+    }
+
+    /// The job's environment, as an agent would make it.
+    pub(super) fn environment(
+        &self,
+        build: &Build,
+        host: &Host,
+        stage: &Stage,
+        token: &Secret,
+    ) -> BTreeMap<String, Secret> {
+        let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+        let mut env = host.env.of_person();
+        let mut set = |name: &str, value: String| drop(env.insert(name.to_owned(), Secret::new(value)));
+        for (name, value) in Self::upload_variables(build).into_iter().chain(self.env.clone()) {
+            set(&name, value);
+        }
+        set("BUILDKITE_JOB_ID", self.id.clone());
+        set("BUILDKITE_STEP_KEY", self.step_key.clone().unwrap_or_default());
+        set("BUILDKITE_LABEL", self.name.clone());
+        set("BUILDKITE_COMMAND", self.command.clone());
+        set("BUILDKITE_PLUGINS", plugin::to_json(&self.plugins).to_string());
+        set("BUILDKITE_AGENT_ENDPOINT", stage.sandbox.agent_endpoint());
+        set("BUILDKITE_CONFIG_PATH", text(stage.agent_config()));
+        set("BUILDKITE_BIN_PATH", text(stage.hooks()));
+        set("BUILDKITE_BUILD_CHECKOUT_PATH", text(host.cwd.clone()));
+        // A step that asks STS who it is asks the sandbox; other services have no double here.
+        set("AWS_ENDPOINT_URL_STS", stage.sandbox.url());
+        env.insert("BUILDKITE_AGENT_ACCESS_TOKEN".into(), token.clone());
+        env
+    }
+}

@@ -1,0 +1,208 @@
+//! Running one job as a bootstrap does: hooks, command, hooks, in agent v4's order.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::job::{Build, Job};
+use super::sandbox::job_api::JobApi;
+use super::stage::Stage;
+use super::{Error, Event};
+use crate::host::process::Command;
+use crate::host::serve::{Server, on_socket};
+use crate::host::{Host, files};
+use crate::pipeline::PluginUse;
+use crate::record::Link;
+use crate::secret::Secret;
+
+/// How a job went.
+#[derive(Debug)]
+pub struct Performed {
+    /// The command's exit status; `None` when it did not run, -1 for a signal.
+    pub command: Option<i32>,
+    /// The exit status of the hook that failed.
+    pub failed_hook: Option<(&'static str, i32)>,
+    /// Everything the job printed, as its log shows it.
+    pub log: String,
+    /// The links of its records, in order.
+    pub links: Vec<Link>,
+    /// Names of variables that were not as before at the end, and what else was left.
+    pub left_behind: Vec<String>,
+    /// Secrets that were seen where none may be.
+    pub leaks: Vec<String>,
+}
+
+impl Performed {
+    /// Whether the job would be green.
+    pub fn passed(&self) -> bool {
+        self.command == Some(0)
+            && self.failed_hook.is_none()
+            && self.left_behind.is_empty()
+            && self.leaks.is_empty()
+    }
+}
+
+/// One job on the stage.
+struct Performance<'a> {
+    host: &'a Host,
+    stage: &'a Stage,
+    job: &'a Job,
+    api: Arc<JobApi>,
+    log: String,
+    on: &'a mut dyn FnMut(Event<'_>),
+    _server: Server,
+}
+
+/// Runs a job and looks at what it left.
+pub async fn perform(
+    host: &Host,
+    stage: &Stage,
+    build: &Build,
+    number: usize,
+    job: &Job,
+    on: &mut dyn FnMut(Event<'_>),
+) -> Result<Performed, Error> {
+    let token = Secret::new(format!("bkaj_{}", uuid::Uuid::new_v4().simple()));
+    stage.sandbox.agent().add(job.for_sandbox(build, &token));
+    let socket_token = Secret::new(uuid::Uuid::new_v4().simple().to_string());
+    let socket = stage.socket(number);
+    let mut env = job.environment(build, host, stage, &token);
+    env.insert("BUILDKITE_AGENT_JOB_API_SOCKET".into(), Secret::new(socket.to_string_lossy()));
+    env.insert("BUILDKITE_AGENT_JOB_API_TOKEN".into(), socket_token.clone());
+    let before = env.clone();
+    let api = Arc::new(JobApi::new(socket_token, env));
+    let server = on_socket(&socket, Arc::clone(&api)).map_err(Error::Stage)?;
+    let mut performance = Performance { host, stage, job, api, log: String::new(), on, _server: server };
+    let (command, failed_hook) = performance.phases().await?;
+    let Performance { api, log, .. } = performance;
+    let links = links(&stage.records, &job.id)?;
+    let left_behind = left_behind(&before, &api.env(), stage.left_behind());
+    let leaks = leaks(stage, &token, &log, &links);
+    Ok(Performed { command, failed_hook, log, links, left_behind, leaks })
+}
+
+impl Performance<'_> {
+    async fn phases(&mut self) -> Result<(Option<i32>, Option<(&'static str, i32)>), Error> {
+        let ours: Vec<PluginUse> =
+            self.job.plugins.iter().filter(|plugin| plugin.is_ours()).cloned().collect();
+        let last_first: Vec<PluginUse> = ours.iter().rev().cloned().collect();
+        let mut failed = None;
+        for phase in ["environment", "pre-command"] {
+            if failed.is_none() {
+                failed = self.hooks(phase, &ours).await?;
+            }
+        }
+        let mut command = None;
+        if failed.is_none() {
+            (self.on)(Event::Phase("command"));
+            let status = self.run(shell(&self.job.command), BTreeMap::new()).await?.unwrap_or(-1);
+            command = Some(status);
+            self.api.set("BUILDKITE_COMMAND_EXIT_STATUS", &status.to_string());
+            failed = self.hooks("post-command", &last_first).await?;
+        }
+        let at_exit = self.hooks("pre-exit", &last_first).await?;
+        Ok((command, failed.or(at_exit)))
+    }
+
+    async fn hooks(
+        &mut self,
+        phase: &'static str,
+        plugins: &[PluginUse],
+    ) -> Result<Option<(&'static str, i32)>, Error> {
+        for plugin in plugins {
+            (self.on)(Event::Phase(phase));
+            let program = self.stage.hooks().join(phase);
+            let extra = [
+                ("BUILDKITE_HOOK_PHASE", phase.to_owned()),
+                ("BUILDKITE_HOOK_SCOPE", "plugin".to_owned()),
+                ("BUILDKITE_PLUGIN_NAME", plugin.env_name()),
+                ("BUILDKITE_PLUGIN_CONFIGURATION", plugin.config.to_string()),
+            ];
+            let extra = extra.map(|(name, value)| (name.to_owned(), Secret::new(value)));
+            let status = self.run((program, Vec::new()), extra.into()).await?.unwrap_or(-1);
+            if status != 0 {
+                return Ok(Some((phase, status)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn run(
+        &mut self,
+        (program, arguments): (PathBuf, Vec<String>),
+        extra: BTreeMap<String, Secret>,
+    ) -> Result<Option<i32>, Error> {
+        let mut environment = self.api.env();
+        environment.extend(extra);
+        let command = Command {
+            program: program.clone(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment,
+            folder: self.host.cwd.clone(),
+        };
+        let (api, log, on) = (&self.api, &mut self.log, &mut self.on);
+        let ended = command.run_lines(|line| {
+            let line = api.redacted(line);
+            log.push_str(&line);
+            log.push('\n');
+            on(Event::Line(&line));
+        });
+        ended.await.map_err(|source| Error::Run { program, source })
+    }
+}
+
+/// The agent's default shell where there is one.
+fn shell(command: &str) -> (PathBuf, Vec<String>) {
+    let bash = Path::new("/bin/bash");
+    let shell = if bash.exists() { bash } else { Path::new("/bin/sh") };
+    (shell.to_owned(), vec!["-e".into(), "-c".into(), command.to_owned()])
+}
+
+fn links(records: &Path, job: &str) -> Result<Vec<Link>, Error> {
+    let mut links = Vec::new();
+    for path in files::list_deep(records).map_err(Error::Stage)? {
+        if path.extension().is_some_and(|ending| ending == "json") {
+            let bytes = files::read(&path).map_err(Error::Read)?;
+            links.extend(crate::record::read(&bytes).ok().filter(|link| link.run.job == job));
+        }
+    }
+    links.sort_by_key(|link| (link.run.instance.clone(), link.sequence));
+    Ok(links)
+}
+
+fn left_behind(
+    before: &BTreeMap<String, Secret>,
+    after: &BTreeMap<String, Secret>,
+    journals: usize,
+) -> Vec<String> {
+    let differs = |name: &&String| match (before.get(*name), after.get(*name)) {
+        (Some(one), Some(other)) => one.expose() != other.expose(),
+        (one, other) => one.is_some() != other.is_some(),
+    };
+    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let ours = |name: &&String| name.starts_with("AWS_") || name.starts_with("DATAFLOW_");
+    let variables = names.into_iter().filter(ours).filter(differs).map(|name| format!("variable `{name}`"));
+    let journals = (journals > 0).then(|| format!("{journals} open journal(s)"));
+    variables.chain(journals).collect()
+}
+
+/// Looks for every secret of the job in its log and its records.
+fn leaks(stage: &Stage, token: &Secret, log: &str, links: &[Link]) -> Vec<String> {
+    let mut secrets = vec![("the job's access token", token.clone())];
+    for issued in stage.sandbox.sts().issued() {
+        secrets.push(("a secret access key", issued.secret_access_key));
+        secrets.push(("a session token", issued.session_token));
+    }
+    secrets.extend(stage.sandbox.agent().tokens().into_iter().map(|token| ("an OIDC token", token)));
+    let records = serde_json::to_string(links).unwrap_or_default();
+    let mut found = Vec::new();
+    for (what, secret) in secrets {
+        for (place, text) in [("the log", log), ("the records", &records)] {
+            if text.contains(secret.expose()) {
+                found.push(format!("{what} is in {place}"));
+            }
+        }
+    }
+    found.dedup();
+    found
+}

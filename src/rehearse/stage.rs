@@ -1,0 +1,143 @@
+//! The stage of a rehearsal: a sandbox, the hooks as files, and a host config that points at both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::Error;
+use super::sandbox::sts::Role;
+use super::sandbox::{AUDIENCE, KNOWN_AS, Sandbox};
+use crate::config::host::HostConfig;
+use crate::config::load::BESIDE_AGENT;
+use crate::config::step::{Credential, Step};
+use crate::host::Host;
+use crate::host::files;
+use crate::pipeline::PluginUse;
+
+/// The hooks that the agent would find in the plugin's folder.
+pub(super) const HOOKS: [&str; 4] = ["environment", "pre-command", "post-command", "pre-exit"];
+
+/// Where a rehearsal takes place.
+#[derive(Debug)]
+pub struct Stage {
+    folder: tempfile::TempDir,
+    /// The services.
+    pub sandbox: Sandbox,
+    /// Where the records go.
+    pub records: PathBuf,
+}
+
+impl Stage {
+    /// Sets the stage: roles with the trust policies in `trust`, records below `records`.
+    pub async fn set(
+        host: &Host,
+        rules: Option<&Path>,
+        trust: &Path,
+        records: &Path,
+        plugins: &[&PluginUse],
+    ) -> Result<Self, Error> {
+        // Short, because the path of a Unix socket must be; not TMPDIR, which may be neither.
+        let folder = files::scratch(Path::new("/tmp"), "dataflow-").map_err(Error::Stage)?;
+        let (mut config, parsed) = host_config(rules)?;
+        let known = roles(plugins, &parsed, trust)?;
+        let sandbox = Sandbox::start(host.clock.clone(), known).await.map_err(Error::Sandbox)?;
+        let records = std::path::absolute(host.cwd.join(records)).map_err(Error::Stage)?;
+        let ours = json!({
+            "issuers": [sandbox.issuer_url()],
+            "aws": { "sts-endpoint": sandbox.url() },
+            "state-directory": folder.path().join("state"),
+            "sinks": [{ "file": { "directory": records } }],
+        });
+        if let (Some(config), Value::Object(ours)) = (config.as_object_mut(), ours) {
+            config.extend(ours);
+        }
+        let stage = Self { folder, sandbox, records };
+        stage.build(host, &config).map_err(Error::Stage)?;
+        Ok(stage)
+    }
+
+    fn build(&self, host: &Host, config: &Value) -> std::io::Result<()> {
+        let made = |path: &Path| files::private_folder(path).map_err(std::io::Error::other);
+        let (agent, hooks) = (self.folder.path().join("agent"), self.hooks());
+        made(&agent)?;
+        made(&hooks)?;
+        // JSON is YAML.
+        files::replace_lossy(&agent.join(BESIDE_AGENT), config.to_string().as_bytes())?;
+        let line = format!("#!{}\n", host.program.display());
+        HOOKS.iter().try_for_each(|hook| files::write_program(&hooks.join(hook), &line))
+    }
+
+    /// The hooks' folder.
+    pub(super) fn hooks(&self) -> PathBuf {
+        self.folder.path().join("hooks")
+    }
+
+    /// What `BUILDKITE_CONFIG_PATH` would say.
+    pub(super) fn agent_config(&self) -> PathBuf {
+        self.folder.path().join("agent/buildkite-agent.cfg")
+    }
+
+    /// A place for a job's socket.
+    pub(super) fn socket(&self, job: usize) -> PathBuf {
+        self.folder.path().join(format!("{job}.sock"))
+    }
+
+    /// Journals that are still there.
+    pub(super) fn left_behind(&self) -> usize {
+        files::list(&self.folder.path().join("state/jobs")).map_or(0, |found| found.len())
+    }
+}
+
+/// The platform engineer's own file, so that a rehearsal meets its grants and limits.
+fn host_config(rules: Option<&Path>) -> Result<(Value, HostConfig), Error> {
+    let Some(path) = rules else { return Ok((json!({}), HostConfig::default())) };
+    let text = text(path)?;
+    let parsed = crate::config::host::parse(&path.display().to_string(), &text).map_err(Error::Config)?;
+    let value: Option<Value> = serde_yaml::from_str(&text).ok();
+    Ok((value.filter(Value::is_object).unwrap_or_else(|| json!({})), parsed))
+}
+
+pub(super) fn text(path: &Path) -> Result<String, Error> {
+    let bytes = files::read(path).map_err(Error::Read)?;
+    String::from_utf8(bytes).map_err(|_| Error::NotText(path.to_owned()))
+}
+
+/// Every role that the pipeline or a grant names, with the trust policy that the author wrote for it.
+fn roles(plugins: &[&PluginUse], host: &HostConfig, trust: &Path) -> Result<BTreeMap<String, Role>, Error> {
+    let steps = plugins.iter().filter_map(|plugin| Step::read(plugin.config.clone()).ok());
+    let grants = host.grants.iter().flat_map(|grant| grant.credentials.clone());
+    let arns: BTreeSet<String> = steps
+        .flat_map(|step| step.credentials)
+        .chain(grants)
+        .filter_map(|credential| match credential {
+            Credential::Aws(aws) => Some(aws.role.to_string()),
+            Credential::Grant(_) => None,
+        })
+        .collect();
+    arns.into_iter().map(|arn| Ok((arn.clone(), role(&arn, trust)?))).collect()
+}
+
+fn role(arn: &str, trust: &Path) -> Result<Role, Error> {
+    let name = arn.rsplit('/').next().unwrap_or_default();
+    let path = trust.join(format!("{name}.json"));
+    let text = match files::read(&path) {
+        Err(files::Untrusted::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            usual_trust(arn).to_string()
+        }
+        other => String::from_utf8(other.map_err(Error::Read)?).map_err(|_| Error::NotText(path.clone()))?,
+    };
+    let policy = serde_json::from_str(&text).map_err(|source| Error::Trust { path, source })?;
+    Ok(Role { trust: policy, max_duration: 43200 })
+}
+
+/// Where the author wrote none: any job of the issuer, for the usual audience.
+fn usual_trust(arn: &str) -> Value {
+    let account = arn.split(':').nth(4).unwrap_or_default();
+    json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow",
+        "Principal": { "Federated": format!("arn:aws:iam::{account}:oidc-provider/{KNOWN_AS}") },
+        "Action": ["sts:AssumeRoleWithWebIdentity", "sts:TagSession"],
+        "Condition": { "StringEquals": { format!("{KNOWN_AS}:aud"): AUDIENCE } },
+    }]})
+}
