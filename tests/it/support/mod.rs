@@ -1,3 +1,4 @@
 //! What several stories need.
 
 pub(crate) mod components;
+pub(crate) mod hooks;

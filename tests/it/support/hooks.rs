@@ -1,0 +1,242 @@
+//! A job on the sandbox whose hooks are the real binary, one process each, as the agent starts them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use buildkite_dataflow::host::Clock;
+use buildkite_dataflow::host::serve::{Response, Server, on_socket};
+use buildkite_dataflow::record::{self, Link};
+use buildkite_dataflow::rehearse::sandbox::agent_api::Job;
+use buildkite_dataflow::rehearse::sandbox::faults::Fault;
+use buildkite_dataflow::rehearse::sandbox::issuer::JobClaims;
+use buildkite_dataflow::rehearse::sandbox::job_api::JobApi;
+use buildkite_dataflow::rehearse::sandbox::sts::Role;
+use buildkite_dataflow::rehearse::sandbox::{AUDIENCE, Sandbox};
+use buildkite_dataflow::secret::Secret;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+pub(crate) const ROLE: &str = "arn:aws:iam::123456789012:role/deploy";
+pub(crate) const JOB: &str = "0194f6f2-5a7c-4b6e-9d5e-5b1a2c3d4e5f";
+const TOKEN: &str = "bkaj_the-access-token-of-the-job";
+
+/// One job, its sandbox and its host.
+pub(crate) struct Stage {
+    runtime: Runtime,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) api: Arc<JobApi>,
+    /// The host config, written anew before each hook.
+    pub(crate) config: Value,
+    /// The plugin's block.
+    pub(crate) block: Value,
+    _server: Server,
+    shown: String,
+}
+
+/// How a hook ended.
+pub(crate) struct Ended {
+    pub(crate) status: i32,
+    pub(crate) text: String,
+}
+
+pub(crate) fn trust(audience: &str) -> Value {
+    json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
+        "Principal": {"Federated": "arn:aws:iam::123456789012:oidc-provider/agent.buildkite.com"},
+        "Condition": {"StringEquals": {"agent.buildkite.com:aud": audience}}}]})
+}
+
+pub(crate) fn claims() -> JobClaims {
+    let claims = json!({"organization_slug": "acme", "pipeline_slug": "web", "build_number": 7, "build_branch": "main",
+        "build_tag": null, "build_commit": "4f1c", "step_key": "deploy", "job_id": JOB, "build_source": "ui"});
+    let optional = json!({"pipeline_id": "p-1"});
+    JobClaims { claims: claims.as_object().unwrap().clone(), optional: optional.as_object().unwrap().clone() }
+}
+
+pub(crate) fn aws(more: &Value) -> Value {
+    let mut aws = json!({"role": ROLE, "region": "eu-west-1"});
+    aws.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({"credentials": [{"aws": aws}]})
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        Self::at(Clock::System)
+    }
+
+    /// A sandbox whose clock is not the host's.
+    pub(crate) fn at(clock: Clock) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let folder = tempfile::Builder::new().prefix("df").tempdir_in("/tmp").unwrap();
+        let roles = [
+            (ROLE.to_owned(), Role { trust: trust(AUDIENCE), max_duration: 7200 }),
+            (format!("{ROLE}-strict"), Role { trust: trust("nobody"), max_duration: 7200 }),
+        ];
+        let sandbox = runtime.block_on(Sandbox::start(clock, roles.into())).unwrap();
+        sandbox.agent().add(Job {
+            id: JOB.into(),
+            token: Secret::new(TOKEN),
+            claims: claims(),
+            env: BTreeMap::new(),
+        });
+        let socket = folder.path().join("job.sock");
+        let env = environment(&sandbox, folder.path(), &socket);
+        let api = Arc::new(JobApi::new(Secret::new("the-token-of-the-job-api"), env));
+        let server = runtime.block_on(async { on_socket(&socket, Arc::clone(&api)) }).unwrap();
+        let config = json!({
+            "issuers": [sandbox.issuer_url()],
+            "aws": {"sts-endpoint": sandbox.url()},
+            "state-directory": folder.path().join("state"),
+            "sinks": [{"file": {"directory": folder.path().join("records")}}],
+            "deadlines": {"grant": "10s", "retry": "1ms"},
+        });
+        let block = aws(&json!({}));
+        Self { runtime, folder, sandbox, api, config, block, _server: server, shown: String::new() }
+    }
+
+    pub(crate) fn set(&self, name: &str, value: &str) {
+        self.api.set(name, value);
+    }
+
+    /// Runs a hook as the agent does: the file's path is the first argument, the environment is the job's.
+    pub(crate) fn hook(&mut self, phase: &str) -> Ended {
+        self.write_config();
+        let output = self.command(phase).output().unwrap();
+        self.ended(&output)
+    }
+
+    pub(crate) fn write_config(&self) {
+        let path = self.folder.path().join("agent/buildkite-dataflow.yml");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, self.config.to_string()).unwrap();
+    }
+
+    pub(crate) fn command(&self, phase: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_buildkite-dataflow"));
+        command.arg(format!("/plugins/dataflow/hooks/{phase}")).env_clear();
+        for (name, value) in self.api.env() {
+            command.env(name, value.expose());
+        }
+        command
+            .env("BUILDKITE_HOOK_PHASE", phase)
+            .env("BUILDKITE_HOOK_SCOPE", "plugin")
+            .env("BUILDKITE_PLUGIN_NAME", "DATAFLOW")
+            .env("BUILDKITE_PLUGIN_CONFIGURATION", self.block.to_string());
+        command
+    }
+
+    pub(crate) fn ended(&mut self, output: &Output) -> Ended {
+        let text = [&output.stdout[..], &output.stderr[..]].concat();
+        let text = String::from_utf8(text).unwrap();
+        self.shown.push_str(&text);
+        Ended { status: output.status.code().unwrap_or(-1), text }
+    }
+
+    /// The command ran and ended so.
+    pub(crate) fn command_ended(&self, status: i32) {
+        self.set("BUILDKITE_COMMAND_EXIT_STATUS", &status.to_string());
+    }
+
+    pub(crate) fn fault(&self, path: &str, times: usize, answer: Response) {
+        self.sandbox.faults().order(Fault { path: path.into(), times, answer, after_acting: false });
+    }
+
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        self.api.env().get(name).map(|value| value.expose().to_owned())
+    }
+
+    pub(crate) fn records(&self) -> Vec<Link> {
+        let mut links = Vec::new();
+        for path in files(&self.folder.path().join("records")) {
+            links.push(record::read(&std::fs::read(path).unwrap()).unwrap());
+        }
+        links.sort_by_key(|link| (link.run.instance.clone(), link.sequence));
+        links
+    }
+
+    /// Journals that are still open.
+    pub(crate) fn open_journals(&self) -> Vec<PathBuf> {
+        files(&self.folder.path().join("state/jobs"))
+    }
+
+    /// The error that a failed hook told, by its identifier.
+    #[track_caller]
+    pub(crate) fn refuses(&mut self, status: i32, ident: &str) -> String {
+        let ended = self.hook("pre-command");
+        assert!(ended.text.contains(&format!("error[{ident}]")), "{}", ended.text);
+        assert_eq!(ended.status, status, "{}", ended.text);
+        self.nothing_left();
+        ended.text
+    }
+
+    /// Nothing is exported, nothing is unsettled, and no secret was shown or kept.
+    #[track_caller]
+    pub(crate) fn nothing_left(&self) {
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DATAFLOW_ENV_NAMES"]
+        {
+            assert_eq!(self.variable(name), None, "{name} is exported");
+        }
+        assert_eq!(self.open_journals(), [] as [PathBuf; 0], "a journal is open");
+        self.no_secret_anywhere();
+    }
+
+    /// Every secret that the sandbox ever gave, looked for in what was printed and in every file.
+    #[track_caller]
+    pub(crate) fn no_secret_anywhere(&self) {
+        let mut secrets = vec![Secret::new(TOKEN), Secret::new("the-token-of-the-job-api")];
+        secrets.extend(self.sandbox.agent().tokens());
+        for issued in self.sandbox.sts().issued() {
+            secrets.extend([issued.secret_access_key, issued.session_token]);
+        }
+        for secret in secrets {
+            assert!(!self.shown.contains(secret.expose()), "a secret was printed");
+            for path in files(self.folder.path()) {
+                let bytes = std::fs::read(&path).unwrap_or_default();
+                let text = String::from_utf8_lossy(&bytes);
+                assert!(!text.contains(secret.expose()), "a secret is in {}", path.display());
+            }
+        }
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+}
+
+fn environment(sandbox: &Sandbox, folder: &Path, socket: &Path) -> BTreeMap<String, Secret> {
+    let folder = folder.display();
+    [
+        ("PATH", "/usr/bin:/bin".to_owned()),
+        ("HOME", "/nonexistent".to_owned()),
+        ("BUILDKITE_JOB_ID", JOB.to_owned()),
+        ("BUILDKITE_AGENT_ENDPOINT", sandbox.agent_endpoint()),
+        ("BUILDKITE_AGENT_ACCESS_TOKEN", TOKEN.to_owned()),
+        ("BUILDKITE_CONFIG_PATH", format!("{folder}/agent/buildkite-agent.cfg")),
+        ("BUILDKITE_BIN_PATH", format!("{folder}/bin")),
+        ("BUILDKITE_AGENT_JOB_API_SOCKET", socket.display().to_string()),
+        ("BUILDKITE_AGENT_JOB_API_TOKEN", "the-token-of-the-job-api".to_owned()),
+        ("BUILDKITE_ORGANIZATION_SLUG", "acme".to_owned()),
+        ("BUILDKITE_PIPELINE_SLUG", "web".to_owned()),
+        ("BUILDKITE_BRANCH", "main".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), Secret::new(value)))
+    .into()
+}
+
+/// Every regular file below a folder.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => found.extend(files(&entry.path())),
+            kind if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+    found
+}
