@@ -3,12 +3,13 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::string_slice,
-    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test fails by panicking, and stands outside the doors that the lints guard"
 )]
 
+mod faults;
 mod floors;
 mod hooks;
+mod hostile;
 mod pipeline;
 mod support;

@@ -84,6 +84,7 @@ impl Role<'_> {
         let config = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(SharedHttpClient::new(transport::Transport { http: context.http.clone(), timeout }))
+            .interceptor(transport::Caller)
             .region(Region::new(region.to_owned()))
             .endpoint_url(url.as_str())
             // Retries and timeouts are ours: the SDK's own turn a failed handshake into seconds.

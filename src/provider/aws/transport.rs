@@ -2,19 +2,47 @@
 
 use std::time::Duration;
 
+use aws_runtime::user_agent::{ApiMetadata, AwsUserAgent};
 use aws_sdk_sts::config::RuntimeComponents;
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
+use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_types::os_shim_internal::Env;
 use url::Url;
 
 use crate::host::http::{Error, Http, Method, Request};
 
 const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Says who is calling without asking the environment: the SDK would read `AWS_EXECUTION_ENV`, which is
+/// the job's to set, and fail on a value that is no header.
+#[derive(Debug)]
+pub(super) struct Caller;
+
+#[dyn_dispatch_hint]
+impl Intercept for Caller {
+    fn name(&self) -> &'static str {
+        "Caller"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let api = ApiMetadata::new("sts", env!("CARGO_PKG_VERSION"));
+        config.interceptor_state().store_put(AwsUserAgent::new_from_environment(Env::from_slice(&[]), api));
+        Ok(())
+    }
+}
 
 /// Our client, as the SDK wants to see one.
 #[derive(Clone, Debug)]

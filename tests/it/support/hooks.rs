@@ -24,7 +24,7 @@ const TOKEN: &str = "bkaj_the-access-token-of-the-job";
 
 /// One job, its sandbox and its host.
 pub(crate) struct Stage {
-    runtime: Runtime,
+    _runtime: Runtime,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) sandbox: Sandbox,
     pub(crate) api: Arc<JobApi>,
@@ -94,7 +94,7 @@ impl Stage {
             "deadlines": {"grant": "10s", "retry": "1ms"},
         });
         let block = aws(&json!({}));
-        Self { runtime, folder, sandbox, api, config, block, _server: server, shown: String::new() }
+        Self { _runtime: runtime, folder, sandbox, api, config, block, _server: server, shown: String::new() }
     }
 
     pub(crate) fn set(&self, name: &str, value: &str) {
@@ -199,10 +199,6 @@ impl Stage {
                 assert!(!text.contains(secret.expose()), "a secret is in {}", path.display());
             }
         }
-    }
-
-    pub(crate) fn runtime(&self) -> &Runtime {
-        &self.runtime
     }
 }
 

@@ -1,0 +1,358 @@
+//! Bad answers and bad hosts: each gives one clear error, exports nothing and leaves nothing unsettled.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use buildkite_dataflow::host::Clock;
+use buildkite_dataflow::host::serve::Response;
+use buildkite_dataflow::record::parts::Outcome;
+use buildkite_dataflow::rehearse::sandbox::faults::Fault;
+use buildkite_dataflow::settlement::Settlement;
+use serde_json::json;
+
+use crate::support::hooks::{ROLE, Stage, aws};
+
+const OIDC: &str = "/oidc/tokens";
+
+fn sts_error(status: u16, code: &str, message: &str) -> Response {
+    let body = format!(
+        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{code}</Code>\
+         <Message>{message}</Message></Error><RequestId>req-1</RequestId></ErrorResponse>"
+    );
+    Response::new(status, "text/xml", body)
+}
+
+fn html(status: u16) -> Response {
+    Response::new(status, "text/html", "<html><body>Bad Gateway</body></html>")
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_refused_before_any_request() {
+    let check = |block: serde_json::Value, problem: &str| {
+        let mut stage = Stage::new();
+        stage.block = block;
+        let text = stage.refuses(102, "bad-configuration");
+        assert!(text.contains(problem), "{text}");
+        assert_eq!(stage.sandbox.faults().asked(OIDC), 0);
+    };
+    check(
+        json!({"credentials": [{"aws": {"role": 7}}]}),
+        "`credentials[0].aws.role`: saw integer `7`, expected a string",
+    );
+    check(aws(&json!({"role": null})), "`credentials[0].aws.role`: saw null, expected a value");
+    check(aws(&json!({"role": "deploy"})), "`credentials[0].aws.role`: expected the ARN of a role");
+    check(aws(&json!({"duration": "5m"})), "`credentials[0].aws.duration`: expected 15m to 12h, saw `5m`");
+    check(aws(&json!({"rol": "x"})), "did you mean `role`?");
+    let twice = json!({"credentials": [{"aws": {"role": ROLE}}, {"aws": {"role": ROLE}}]});
+    check(twice, "would export `AWS_ACCESS_KEY_ID`, which `credentials[0]` exports too");
+    check(json!({"credentials": [{"grant": "none"}]}), "this host has no grant `none`");
+}
+
+#[test]
+fn a_token_endpoint_that_refuses_says_why() {
+    let check = |answer: Response, told: &str| {
+        let mut stage = Stage::new();
+        stage.fault(OIDC, 9, answer);
+        let text = stage.refuses(104, "no-token");
+        assert!(text.contains(told), "{text}");
+        assert_eq!(stage.sandbox.sts().issued().len(), 0);
+        stage.sandbox.faults().asked(OIDC)
+    };
+    let message = |status| Response::json(status, &json!({"message": "No such luck"}));
+    assert_eq!(check(message(401), "401 Unauthorized: No such luck"), 1);
+    assert_eq!(check(message(422), "422 Unprocessable Entity: No such luck"), 1);
+    assert_eq!(check(message(429), "429 Too Many Requests: No such luck"), 5);
+    assert_eq!(check(message(500), "500 Internal Server Error: No such luck"), 5);
+    assert_eq!(check(html(502), "502 Bad Gateway"), 5);
+    assert_eq!(check(html(200), "200 OK without a token"), 1);
+    assert_eq!(check(Response::json(200, &json!({"token": ""})), "200 OK without a token"), 1);
+    let redirect = Response { headers: vec![("location", "https://evil.test/".into())], ..html(302) };
+    assert_eq!(check(redirect, "a redirect to `evil.test`, which is not followed"), 1);
+    assert_eq!(check(Response { cut: true, ..message(200) }, "gave no answer"), 5);
+}
+
+#[test]
+fn a_token_endpoint_that_is_busy_for_a_moment_is_asked_again() {
+    let mut stage = Stage::new();
+    stage.fault(OIDC, 2, html(503));
+    let ended = stage.hook("pre-command");
+    assert_eq!((ended.status, stage.sandbox.faults().asked(OIDC)), (0, 3), "{}", ended.text);
+}
+
+#[test]
+fn a_token_endpoint_that_says_nothing_is_given_up_at_the_deadline() {
+    let mut stage = Stage::new();
+    stage.config["deadlines"] = json!({"grant": "300ms", "retry": "1ms"});
+    stage.fault(OIDC, 9, Response { delay: Duration::from_mins(1), ..html(200) });
+    let text = stage.refuses(104, "no-token");
+    assert!(text.contains("did not answer within"), "{text}");
+}
+
+#[test]
+fn an_endpoint_that_refuses_the_shape_is_answered_by_the_agents_own_command() {
+    let mut stage = Stage::new();
+    let asked = json!({"audience": "sts.amazonaws.com"});
+    let claims = crate::support::hooks::claims();
+    let token = stage.sandbox.issuer().mint(&claims, asked.as_object().unwrap(), chrono::Utc::now()).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let program = outside.path().join("buildkite-agent");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1 $2 $4 $5\" = 'oidc request-token --audience sts.amazonaws.com' ] && echo {token}\n"
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    stage.set("BUILDKITE_BIN_PATH", outside.path().to_str().unwrap());
+    stage.fault(OIDC, 9, Response::json(404, &json!({"message": "Not found"})));
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    // Without it, both are told.
+    let mut stage = Stage::new();
+    stage.fault(OIDC, 9, Response::json(404, &json!({"message": "Not found"})));
+    let text = stage.refuses(104, "no-token");
+    assert!(text.contains("404 Not Found") && text.contains("bin/buildkite-agent"), "{text}");
+}
+
+#[test]
+fn each_code_of_sts_is_told_with_what_to_do() {
+    let check = |status, code: &str, message: &str, exit, ident, told: &str| {
+        let mut stage = Stage::new();
+        stage.fault("/", 9, sts_error(status, code, message));
+        let text = stage.refuses(exit, ident);
+        assert!(text.contains(&format!("answered {status} `{code}`")) && text.contains(told), "{text}");
+        assert_eq!(stage.records()[0].start.as_ref().unwrap().outcome, Outcome::Failed);
+        let end = stage.records()[1].end.clone().unwrap();
+        assert_eq!(end.settlements[0].settlement, Settlement::NotIssued { reason: code.into() });
+        stage.sandbox.faults().asked("/")
+    };
+    let sub = "sub `organization:acme:pipeline:web:ref:refs/heads/main:commit:4f1c:step:deploy`";
+    assert_eq!(check(403, "AccessDenied", "Not authorized", 105, "token-rejected", sub), 1);
+    assert_eq!(check(400, "InvalidIdentityToken", "No provider", 105, "token-rejected", "OIDC provider"), 1);
+    assert_eq!(check(400, "IDPRejectedClaim", "no", 105, "token-rejected", "the issuer refused"), 1);
+    assert_eq!(check(400, "MalformedPolicyDocument", "no", 105, "provider-refused", "as STS wants"), 1);
+    assert_eq!(check(400, "PackedPolicyTooLarge", "no", 105, "provider-refused", "as STS wants"), 1);
+    assert_eq!(check(403, "RegionDisabledException", "no", 105, "provider-refused", "another `region`"), 1);
+    assert_eq!(
+        check(400, "ValidationError", "duration", 105, "provider-refused", "maximum session duration"),
+        1
+    );
+    assert_eq!(check(400, "IDPCommunicationError", "no", 106, "provider-busy", "no"), 5);
+    assert_eq!(check(400, "Throttling", "Rate exceeded", 106, "provider-busy", "Rate exceeded"), 5);
+    assert_eq!(check(500, "InternalFailure", "no", 106, "provider-busy", "no"), 5);
+}
+
+#[test]
+fn a_key_that_sts_could_not_fetch_is_answered_with_a_fresh_token() {
+    let mut stage = Stage::new();
+    let message = "Couldn't retrieve verification key from your identity provider";
+    stage.fault("/", 1, sts_error(400, "InvalidIdentityToken", message));
+    let ended = stage.hook("pre-command");
+    assert_eq!((ended.status, stage.sandbox.faults().asked(OIDC)), (0, 2), "{}", ended.text);
+    let mut stage = Stage::new();
+    stage.fault("/", 1, sts_error(400, "ExpiredTokenException", "expired"));
+    assert_eq!((stage.hook("pre-command").status, stage.sandbox.faults().asked(OIDC)), (0, 2));
+}
+
+#[test]
+fn an_sts_that_is_no_sts_is_not_believed() {
+    let check = |answer: Response, ident| {
+        let mut stage = Stage::new();
+        stage.fault("/", 9, answer);
+        stage.refuses(105, ident)
+    };
+    check(html(200), "provider-malformed");
+    check(html(404), "provider-malformed");
+    let empty = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult/></AssumeRoleWithWebIdentityResponse>";
+    check(Response::new(200, "text/xml", empty), "provider-malformed");
+    let past = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>A</AccessKeyId>\
+                <SecretAccessKey>not-a-secret</SecretAccessKey><SessionToken>not-a-token</SessionToken>\
+                <Expiration>2020-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>\
+                </AssumeRoleWithWebIdentityResponse>";
+    let text = check(Response::new(200, "text/xml", past), "provider-malformed");
+    assert!(text.contains("credentials that ended at 2020-01-01"), "{text}");
+    let redirect = Response { headers: vec![("location", "https://evil.test/".into())], ..html(307) };
+    assert!(check(redirect, "provider-malformed").contains("a redirect to `evil.test`"));
+}
+
+#[test]
+fn an_answer_that_was_lost_is_known_to_exist_until_a_time_that_is_known() {
+    let mut stage = Stage::new();
+    stage.config["deadlines"] = json!({"grant": "2s", "retry": "1ms"});
+    for _ in 0..5 {
+        let answer = Response { cut: true, ..html(200) };
+        stage.sandbox.faults().order(Fault { path: "/".into(), times: 1, answer, after_acting: true });
+    }
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 106, "{}", ended.text);
+    assert!(!stage.sandbox.sts().issued().is_empty());
+    let Settlement::Unknown { until } = stage.records()[1].end.clone().unwrap().settlements[0].settlement
+    else {
+        panic!()
+    };
+    assert!(stage.sandbox.sts().issued().iter().all(|issued| issued.expires_at <= until));
+    stage.nothing_left();
+}
+
+#[test]
+fn an_sts_that_nobody_answers_for_is_worth_a_retry_of_the_step() {
+    let mut stage = Stage::new();
+    stage.config["aws"] = json!({"sts-endpoint": "http://127.0.0.1:1"});
+    let text = stage.refuses(106, "provider-unreachable");
+    assert!(text.contains("127.0.0.1"), "{text}");
+}
+
+#[test]
+fn a_trust_policy_that_says_no_is_told_with_the_claims_that_were_presented() {
+    let mut stage = Stage::new();
+    stage.block = aws(&json!({"role": format!("{ROLE}-strict")}));
+    let text = stage.refuses(105, "token-rejected");
+    assert!(text.contains("expected `nobody`, saw `sts.amazonaws.com`"), "{text}");
+    assert!(text.contains("presented: iss `http://127.0.0.1"), "{text}");
+}
+
+#[test]
+fn a_duration_over_the_roles_own_is_told() {
+    let mut stage = Stage::new();
+    stage.block = aws(&json!({"duration": "3h"}));
+    assert!(stage.refuses(105, "provider-refused").contains("maximum session duration"));
+}
+
+#[test]
+fn a_job_api_that_refuses_one_name_gets_none() {
+    let mut stage = Stage::new();
+    stage.set("BUILDKITE_AGENT_JOB_API_TOKEN", "wrong-token-for-the-api");
+    let text = stage.refuses(107, "export-failed");
+    assert!(text.contains("401 Unauthorized"), "{text}");
+    assert!(text.contains("settled `arn:aws:sts::123456789012:assumed-role/deploy/"), "{text}");
+}
+
+#[test]
+fn without_a_job_api_nobody_is_asked_for_anything() {
+    let mut stage = Stage::new();
+    stage.set("BUILDKITE_AGENT_JOB_API_SOCKET", "");
+    let text = stage.refuses(104, "job-api");
+    assert!(text.contains("without `--no-job-api`"), "{text}");
+    assert_eq!(stage.sandbox.faults().asked(OIDC), 0);
+}
+
+#[test]
+fn a_socket_that_nobody_serves_is_told_and_what_was_lent_is_settled() {
+    let mut stage = Stage::new();
+    stage.set("BUILDKITE_AGENT_JOB_API_SOCKET", "/nonexistent/job.sock");
+    assert!(stage.refuses(107, "export-failed").contains("settled `arn:aws:sts"));
+    assert_eq!(stage.records().len(), 2);
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_used_stops_before_any_request() {
+    let check = |prepare: &dyn Fn(&std::path::Path), told: &str| {
+        let mut stage = Stage::new();
+        prepare(&stage.folder.path().join("state"));
+        let text = stage.refuses(102, "state-unusable");
+        assert!(text.contains(told), "{text}");
+        assert_eq!(stage.sandbox.faults().asked(OIDC), 0);
+    };
+    check(&|state| std::fs::write(state, "").unwrap(), "cannot read");
+    let open_to_all = |state: &std::path::Path| {
+        std::fs::create_dir(state).unwrap();
+        std::fs::set_permissions(state, std::fs::Permissions::from_mode(0o777)).unwrap();
+    };
+    check(&open_to_all, "can be written by others");
+}
+
+#[test]
+fn a_full_disk_stops_the_step_before_any_exchange() {
+    let mut stage = Stage::new();
+    stage.write_config();
+    // The size limit of files stands in for a full disk: every write past it fails.
+    let hook = stage.command("pre-command");
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell
+        .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"])
+        .arg(hook.get_program())
+        .args(hook.get_args());
+    shell.env_clear().envs(hook.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.output().unwrap();
+    let ended = stage.ended(&output);
+    assert_eq!(ended.status, 102, "{}", ended.text);
+    assert!(
+        ended.text.contains("error[state-unusable]") && ended.text.contains("cannot be written durably"),
+        "{}",
+        ended.text
+    );
+    assert_eq!(stage.sandbox.faults().asked("/"), 0);
+    assert_eq!(stage.variable("AWS_SESSION_TOKEN"), None);
+}
+
+#[test]
+fn a_clock_two_minutes_off_is_noted_and_one_far_off_is_named() {
+    for seconds in [-120, 120] {
+        let mut stage = Stage::at(Clock::Skewed(seconds));
+        let ended = stage.hook("pre-command");
+        assert_eq!(ended.status, 0, "{}", ended.text);
+        let start = stage.records()[0].start.clone().unwrap();
+        let skew = start.identity.unwrap().clock_skew_seconds.unwrap();
+        assert!((skew + seconds).abs() <= 5, "{skew}");
+        assert_eq!(start.findings[0].ident, "clock-skew");
+    }
+    let mut stage = Stage::at(Clock::Skewed(-7200));
+    let text = stage.refuses(104, "token-invalid");
+    assert!(text.contains("the host's clock is 720") && text.contains("NTP"), "{text}");
+}
+
+#[test]
+fn a_signature_of_another_key_is_refused_even_where_verification_may_wait() {
+    let mut stage = Stage::new();
+    stage.config["verify"] = json!("when-available");
+    let other =
+        buildkite_dataflow::rehearse::sandbox::issuer::Issuer::new(stage.sandbox.issuer_url()).unwrap();
+    let asked = json!({"audience": "sts.amazonaws.com"});
+    let token =
+        other.mint(&crate::support::hooks::claims(), asked.as_object().unwrap(), chrono::Utc::now()).unwrap();
+    stage.fault(OIDC, 1, Response::json(200, &json!({"token": token})));
+    let text = stage.refuses(104, "token-invalid");
+    assert!(text.contains("its signature is wrong"), "{text}");
+}
+
+#[test]
+fn keys_out_of_reach_are_no_wrong_signature() {
+    let mut stage = Stage::new();
+    stage.fault("/.well-known/openid-configuration", 9, html(503));
+    let text = stage.refuses(104, "token-unverified");
+    assert!(text.contains("503 Service Unavailable instead of a discovery document"), "{text}");
+    let mut stage = Stage::new();
+    stage.config["verify"] = json!("when-available");
+    stage.fault("/.well-known/openid-configuration", 9, html(503));
+    assert_eq!(stage.hook("pre-command").status, 0);
+    let identity = stage.records()[0].start.clone().unwrap().identity.unwrap();
+    assert_eq!(identity.trust, buildkite_dataflow::record::parts::IdentityTrust::Reported);
+    assert!(identity.unverified_because.unwrap().contains("503"));
+}
+
+#[test]
+fn keys_are_kept_for_the_next_job_and_fetched_anew_for_a_key_they_lack() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.hook("pre-command").status, 0);
+    stage.command_ended(0);
+    stage.hook("post-command");
+    assert_eq!(stage.hook("pre-command").status, 0);
+    assert_eq!(stage.sandbox.faults().asked("/.well-known/jwks"), 1);
+}
+
+#[test]
+fn an_issuer_that_the_host_does_not_name_is_refused() {
+    let mut stage = Stage::new();
+    stage.config["issuers"] = json!(["https://agent.buildkite.com"]);
+    // The usual issuer's keys are out of reach here; it is the token's own issuer that is refused.
+    let text = stage.refuses(103, "issuer-not-allowed");
+    assert!(text.contains("expected https://agent.buildkite.com"), "{text}");
+}
+
+#[test]
+fn a_host_config_that_others_can_write_stops_the_step() {
+    let mut stage = Stage::new();
+    stage.write_config();
+    let path = stage.folder.path().join("agent/buildkite-dataflow.yml");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let text = stage.refuses(102, "untrusted-configuration");
+    assert!(text.contains("can be written by others"), "{text}");
+}
