@@ -12,4 +12,5 @@ mod floors;
 mod hooks;
 mod hostile;
 mod pipeline;
+mod rehearse;
 mod support;

@@ -1,0 +1,175 @@
+//! `rehearse` as a person runs it.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::hooks::files;
+
+struct Rehearsed {
+    status: i32,
+    out: String,
+    err: String,
+    records: tempfile::TempDir,
+}
+
+fn rehearse(arguments: &[&str]) -> Rehearsed {
+    let records = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_buildkite-dataflow"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .arg("rehearse")
+        .args(arguments)
+        .arg("--records")
+        .arg(records.path())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Rehearsed {
+        status: output.status.code().unwrap(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+        records,
+    }
+}
+
+fn pipeline(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipeline.yml");
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (folder, path)
+}
+
+const STEP: &str = "  - key: deploy\n    command: COMMAND\n    plugins:\n      - acme/dataflow#v1:\n          credentials:\n            \
+                    - aws: {role: 'arn:aws:iam::123456789012:role/deploy'}\n";
+
+#[test]
+fn the_example_pipeline_passes_and_its_account_names_every_lease() {
+    let run = rehearse(&["examples/pipeline.yml"]);
+    assert_eq!(run.status, 0, "{}{}", run.out, run.err);
+    assert!(run.out.contains("my secret in the log is [REDACTED]"), "{}", run.out);
+    assert!(run.out.contains("no secret was seen in any log or record"), "{}", run.out);
+    let rows: Vec<&str> = run.out.lines().filter(|line| line.contains("  passed  ")).collect();
+    assert_eq!(rows.len(), 3, "{}", run.out);
+    assert!(
+        rows[1].starts_with("train") && rows[1].contains("role/train") && rows[1].contains("expires"),
+        "{}",
+        rows[1]
+    );
+    assert_eq!(files(run.records.path()).len(), 4);
+}
+
+#[test]
+fn one_step_can_be_rehearsed_alone() {
+    let run = rehearse(&["examples/pipeline.yml", "--step", "train"]);
+    assert_eq!(run.status, 0, "{}{}", run.out, run.err);
+    assert!(run.out.contains("train (1 of 1)") && !run.out.contains("extract"), "{}", run.out);
+}
+
+#[test]
+fn an_unknown_step_names_the_nearest() {
+    let run = rehearse(&["examples/pipeline.yml", "--step", "trian"]);
+    assert_eq!(run.status, 102, "{}{}", run.out, run.err);
+    assert!(run.err.contains("did you mean `train`?"), "{}", run.err);
+}
+
+#[test]
+fn a_trust_policy_that_says_no_fails_the_step_with_the_condition_that_failed() {
+    let run = rehearse(&["examples/pipeline.yml", "--step", "train", "--branch", "fix"]);
+    assert_eq!(run.status, 1, "{}{}", run.out, run.err);
+    assert!(run.out.contains("error[token-rejected]") && run.out.contains("StringLike"), "{}", run.out);
+    assert!(run.out.contains("refs/heads/fix"), "{}", run.out);
+}
+
+#[test]
+fn what_waits_for_a_failed_step_does_not_run() {
+    let steps = format!(
+        "steps:\n{}  - wait\n  - key: after\n    command: echo never\n",
+        STEP.replace("COMMAND", "exit 3")
+    );
+    let (_folder, path) = pipeline(&steps);
+    let run = rehearse(&[&path]);
+    assert_eq!(run.status, 1, "{}{}", run.out, run.err);
+    assert!(run.out.contains("deploy  exit 3") && run.out.contains("after   not run"), "{}", run.out);
+    assert!(run.out.contains("expires"), "{}", run.out);
+}
+
+#[test]
+fn a_wrong_block_is_told_with_its_place() {
+    let (_folder, path) = pipeline(&format!("steps:\n{}", STEP.replace("role:", "rol:")));
+    let run = rehearse(&[&path]);
+    assert_eq!(run.status, 1);
+    assert!(
+        run.out.contains("`credentials[0].aws`: unknown key `rol`")
+            && run.out.contains("did you mean `role`?"),
+        "{}",
+        run.out
+    );
+}
+
+#[test]
+fn what_is_no_pipeline_is_told_with_line_and_column() {
+    let (_folder, path) = pipeline("steps:\n  - command: [\n");
+    let run = rehearse(&[&path]);
+    assert_eq!(run.status, 102);
+    assert!(run.err.contains("error[rehearsal-impossible]"), "{}", run.err);
+    let missing = rehearse(&["/nonexistent.yml"]);
+    assert!(missing.status == 102 && missing.err.contains("/nonexistent.yml"), "{}", missing.err);
+}
+
+#[test]
+fn a_secret_that_a_step_prints_is_hidden_in_the_rehearsals_log_too() {
+    let (_folder, path) =
+        pipeline(&format!("steps:\n{}", STEP.replace("COMMAND", "echo $$AWS_SECRET_ACCESS_KEY | base64")));
+    let run = rehearse(&[&path]);
+    assert_eq!(run.status, 0, "{}", run.out);
+    assert!(run.out.contains("[REDACTED]"), "{}", run.out);
+}
+
+#[test]
+fn the_example_fixtures_are_as_expected() {
+    let run = rehearse(&["examples/fixtures"]);
+    assert_eq!(run.status, 0, "{}{}", run.out, run.err);
+    assert!(run.out.contains("3 fixtures as expected, 0 not"), "{}", run.out);
+}
+
+#[test]
+fn a_fixture_that_is_not_as_expected_says_what_was_seen() {
+    let text = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/fixtures/grants-only.yml"),
+    )
+    .unwrap();
+    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/host/grants-only.yml");
+    let text = text
+        .replace("exit-status: 103", "exit-status: 0")
+        .replace("../host/grants-only.yml", host.to_str().unwrap());
+    let (_folder, path) = pipeline(&text);
+    let run = rehearse(&[&path]);
+    assert_eq!(run.status, 1, "{}{}", run.out, run.err);
+    assert!(run.out.contains("exit-status: expected 0, saw 103"), "{}", run.out);
+}
+
+#[test]
+fn a_host_config_is_met_with_its_grants() {
+    let step = STEP.replace("COMMAND", "test -n \"$$AWS_SESSION_TOKEN\"");
+    let step = step.replace("aws: {role: 'arn:aws:iam::123456789012:role/deploy'}", "grant: deploy");
+    let (_folder, path) = pipeline(&format!("steps:\n{step}"));
+    let with = |branch: &str| {
+        rehearse(&[
+            &path,
+            "--host-config",
+            "examples/host/grants-only.yml",
+            "--pipeline",
+            "web",
+            "--branch",
+            branch,
+        ])
+    };
+    let main = with("main");
+    assert_eq!(main.status, 0, "{}{}", main.out, main.err);
+    let other = with("fix");
+    assert!(
+        other.status == 1 && other.out.contains("claim `build_branch`: expected `main`, saw `fix`"),
+        "{}",
+        other.out
+    );
+}
