@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,8 +31,11 @@ use buildkite_dataflow::rehearse::sandbox::sts::Role;
 use buildkite_dataflow::secret::Secret;
 use nix::sys::resource::{UsageWho, getrusage};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
+
+#[path = "../tests/it/support/tls.rs"]
+mod tls;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/bench";
 const JOB: &str = "0194f6f2-5a7c-4b6e-9d5e-5b1a2c3d4e5f";
@@ -82,7 +85,7 @@ impl Arena {
             env: BTreeMap::new(),
         });
         let back = sandbox.url().trim_start_matches("http://").to_owned();
-        runtime.spawn(serve_tls(front, acceptor(folder.path()), back));
+        runtime.spawn(tls::serve(front, tls::acceptor(folder.path()), back));
         let socket = folder.path().join("job.sock");
         let api = Arc::new(JobApi::new(Secret::new("bench-api-token"), BTreeMap::new()));
         let server = runtime.block_on(async { on_socket(&socket, Arc::clone(&api)) }).unwrap();
@@ -297,33 +300,5 @@ fn request(
         if answer.len() >= end + 4 + length.parse::<usize>().unwrap() {
             return answer.split_off(end + 4);
         }
-    }
-}
-
-fn acceptor(folder: &Path) -> tokio_rustls::TlsAcceptor {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    std::fs::write(folder.join("ca.pem"), made.cert.pem()).unwrap();
-    let key: PathBuf = folder.join("key.pem");
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config =
-        rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let chain = vec![made.cert.der().clone()];
-    let config =
-        config.with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(&key).unwrap());
-    tokio_rustls::TlsAcceptor::from(Arc::new(config.unwrap()))
-}
-
-async fn serve_tls(front: tokio::net::TcpListener, acceptor: tokio_rustls::TlsAcceptor, back: String) {
-    while let Ok((stream, _)) = front.accept().await {
-        let (acceptor, back) = (acceptor.clone(), back.clone());
-        tokio::spawn(async move {
-            stream.set_nodelay(true).unwrap();
-            let Ok(mut tls) = acceptor.accept(stream).await else { return };
-            let mut plain = tokio::net::TcpStream::connect(back).await.unwrap();
-            plain.set_nodelay(true).unwrap();
-            // The client's hard end of the connection is no fault of the bench.
-            let _ended = tokio::io::copy_bidirectional(&mut tls, &mut plain).await;
-        });
     }
 }

@@ -89,7 +89,8 @@ async fn attempt(
     phase: Phase,
 ) -> Result<Report, Failure> {
     let loaded = loaded.map_err(|error| error.failure())?;
-    if loaded.config.mode == Mode::Off {
+    // What was lent before the switch was turned is given back all the same.
+    if loaded.config.mode == Mode::Off && phase.is_before_command() {
         return Ok(Report { lines: vec!["switched off by the host config".into()], ..Report::default() });
     }
     match phase {

@@ -64,11 +64,16 @@ impl State {
         self.root.join("records")
     }
 
-    /// The folder of one block of one job.
+    /// A folder for one block of one job, not there yet: an earlier run of the same job may have left
+    /// one that nobody could settle.
     pub fn block(&self, job: &str, instance: &str, container: Option<&str>) -> PathBuf {
         let parts = [Some(job), Some(instance), container];
         let name: Vec<String> = parts.into_iter().flatten().map(plain).collect();
-        self.root.join("jobs").join(name.join("."))
+        let folder = |number: u32| match number {
+            0 => self.root.join("jobs").join(name.join(".")),
+            _ => self.root.join("jobs").join(format!("{}.{number}", name.join("."))),
+        };
+        (0..100).map(folder).find(|folder| !folder.exists()).unwrap_or_else(|| folder(100))
     }
 
     /// The folders of all blocks that are not closed.

@@ -14,3 +14,4 @@ mod hostile;
 mod pipeline;
 mod rehearse;
 mod support;
+mod tls;

@@ -24,7 +24,7 @@ const TOKEN: &str = "bkaj_the-access-token-of-the-job";
 
 /// One job, its sandbox and its host.
 pub(crate) struct Stage {
-    _runtime: Runtime,
+    runtime: Runtime,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) sandbox: Sandbox,
     pub(crate) api: Arc<JobApi>,
@@ -94,7 +94,7 @@ impl Stage {
             "deadlines": {"grant": "10s", "retry": "1ms"},
         });
         let block = aws(&json!({}));
-        Self { _runtime: runtime, folder, sandbox, api, config, block, _server: server, shown: String::new() }
+        Self { runtime, folder, sandbox, api, config, block, _server: server, shown: String::new() }
     }
 
     pub(crate) fn set(&self, name: &str, value: &str) {
@@ -115,7 +115,10 @@ impl Stage {
     }
 
     pub(crate) fn command(&self, phase: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_buildkite-dataflow"));
+        // The same stories can be told of another build: the static one.
+        let binary = std::env::var_os("DATAFLOW_BINARY");
+        let binary = binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_buildkite-dataflow").into());
+        let mut command = Command::new(binary);
         command.arg(format!("/plugins/dataflow/hooks/{phase}")).env_clear();
         for (name, value) in self.api.env() {
             command.env(name, value.expose());
@@ -133,6 +136,17 @@ impl Stage {
         let text = String::from_utf8(text).unwrap();
         self.shown.push_str(&text);
         Ended { status: output.status.code().unwrap_or(-1), text }
+    }
+
+    /// Puts TLS in front of the agent's endpoint and the STS; the certificate is `ca.pem` in the folder.
+    pub(crate) fn speak_tls(&mut self) {
+        let front = self.runtime.block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0))).unwrap();
+        let port = front.local_addr().unwrap().port();
+        let back = self.sandbox.url().trim_start_matches("http://").to_owned();
+        self.runtime.spawn(super::tls::serve(front, super::tls::acceptor(self.folder.path()), back));
+        self.set("BUILDKITE_AGENT_ENDPOINT", &format!("https://localhost:{port}/v3"));
+        let aws = json!({"sts-endpoint": format!("https://localhost:{port}")});
+        self.config.as_object_mut().unwrap().insert("aws".into(), aws);
     }
 
     /// The command ran and ended so.

@@ -2,3 +2,4 @@
 
 pub(crate) mod components;
 pub(crate) mod hooks;
+pub(crate) mod tls;
