@@ -50,9 +50,8 @@ variables! {
     JOB_ID = "BUILDKITE_JOB_ID", Anyone, "which job a token is asked for; the endpoint checks it against the access token, the verified token says who runs";
     HOOK_PHASE = "BUILDKITE_HOOK_PHASE", AgentPerHook, "the phase, where neither file name nor argument says it";
     HOOK_SCOPE = "BUILDKITE_HOOK_SCOPE", AgentPerHook, "whether this is a plugin's hook or the agent's own";
-    PLUGINS = "BUILDKITE_PLUGINS", Anyone, "the step config, only where the agent dropped PLUGIN_CONFIGURATION because of a null";
+    PLUGINS = "BUILDKITE_PLUGINS", Anyone, "the step config of an agent hook; for a plugin only which null made the agent drop it";
     PLUGIN_CONFIGURATION = "BUILDKITE_PLUGIN_CONFIGURATION", AgentPerHook, "the step config";
-    PLUGIN_NAME = "BUILDKITE_PLUGIN_NAME", AgentPerHook, "that this is a plugin's hook";
     CONTAINER_ID = "BUILDKITE_CONTAINER_ID", Anyone, "keeps apart the state of containers that share a folder";
     COMMAND_EXIT_STATUS = "BUILDKITE_COMMAND_EXIT_STATUS", Anyone, "the record's reported outcome";
     JOB_CANCELLED = "BUILDKITE_JOB_CANCELLED", Anyone, "the record's reported outcome";
