@@ -7,11 +7,13 @@
     reason = "a test fails by panicking, and stands outside the doors that the lints guard"
 )]
 
+mod docs;
 mod faults;
 mod floors;
 mod hooks;
 mod hostile;
 mod pipeline;
+mod plugin_yml;
 mod rehearse;
 mod support;
 mod tls;
