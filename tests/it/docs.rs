@@ -90,7 +90,7 @@ fn named_in_all_sources() -> Named {
 /// The first column of a section's table, without ticks and links.
 fn first_column(document: &str, heading: &str) -> BTreeSet<String> {
     let rows = cells(&section(document, heading)).into_iter();
-    rows.map(|row| ticked(&row[0]).unwrap_or_else(|| row[0].clone())).collect()
+    rows.filter_map(|row| row.into_iter().next()).map(|cell| ticked(&cell).unwrap_or(cell)).collect()
 }
 
 /// What stands in the first pair of backticks.

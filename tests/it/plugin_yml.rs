@@ -95,7 +95,7 @@ fn examples() -> Vec<(String, Value)> {
     let mut found = Vec::new();
     for block in blocks(&read("README.md"), &["yaml", "yml"]) {
         let value: Value = serde_yaml::from_str(&block).unwrap();
-        for step in value["steps"].as_array().into_iter().flatten() {
+        for step in value.get("steps").and_then(Value::as_array).into_iter().flatten() {
             for plugin in step["plugins"].as_array().into_iter().flatten() {
                 for (reference, config) in plugin.as_object().into_iter().flatten() {
                     if reference.split('#').next() == Some(ID) {

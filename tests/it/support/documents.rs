@@ -25,7 +25,7 @@ pub(crate) fn all() -> Vec<(String, String)> {
             let foreign = name.starts_with('.') || ["target", "fuzz/target"].contains(&name.as_str());
             if path.is_dir() && !foreign {
                 folders.push(path);
-            } else if name.ends_with(".md") {
+            } else if path.extension().is_some_and(|ending| ending == "md") {
                 found.push((name.clone(), read(&name)));
             }
         }
