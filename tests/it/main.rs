@@ -13,5 +13,6 @@ mod hooks;
 mod hostile;
 mod pipeline;
 mod rehearse;
+mod sandbox;
 mod support;
 mod tls;
