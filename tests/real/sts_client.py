@@ -1,7 +1,7 @@
 """What boto3 makes of an STS: assumes a role with a token, then asks who it has become.
 
-Reads `{url, assume, chain?, secret?}` as JSON from its standard input, where `chain` is a second role to
-assume with the first one's keys and `secret` replaces the secret that was lent. Writes JSON.
+Reads a list of `{url, assume, chain?, secret?}` as JSON from its standard input, where `chain` is a second role
+to assume with the first one's keys and `secret` replaces the secret that was lent. Writes a list of answers.
 """
 
 import json
@@ -28,7 +28,7 @@ def keys(credentials, secret=None):
     }
 
 
-def main(asked):
+def lend(asked):
     url = asked["url"]
     lent = client(url).assume_role_with_web_identity(**asked["assume"])
     if "chain" in asked:
@@ -43,9 +43,12 @@ def main(asked):
     }
 
 
-try:
-    answer = main(json.load(sys.stdin))
-except ClientError as error:
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    answer = {"error": error.response["Error"]["Code"], "message": error.response["Error"]["Message"], "status": status}
-json.dump(answer, sys.stdout)
+def answer(asked):
+    try:
+        return lend(asked)
+    except ClientError as error:
+        status, said = error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]
+        return {"error": said["Code"], "message": said["Message"], "status": status}
+
+
+json.dump([answer(asked) for asked in json.load(sys.stdin)], sys.stdout)

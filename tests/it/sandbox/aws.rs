@@ -40,15 +40,22 @@ async fn aws() -> Sandbox {
     sandbox
 }
 
-/// What boto3 makes of a token of the sandbox's issuer, with changes to the request.
-async fn boto3(python: &Path, sandbox: &Sandbox, token: &str, assume: &Value, further: &Value) -> Value {
+/// A request for the role `train` with a token, with changes to the call and to what is done around it.
+fn asking(sandbox: &Sandbox, token: &str, assume: &Value, further: &Value) -> Value {
     let mut request =
         super::map(&json!({"RoleArn": TRAIN, "RoleSessionName": "job-1", "WebIdentityToken": token}));
     request.extend(super::map(assume));
     let mut asked = super::map(&json!({"url": sandbox.url(), "assume": request}));
     asked.extend(super::map(further));
-    let ended = output(command(python, &[SCRIPT]), &Value::from(asked).to_string()).await;
-    serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"))
+    asked.into()
+}
+
+/// What boto3 makes of each request.
+async fn boto3(python: &Path, asked: &[Value]) -> Vec<Value> {
+    let ended = output(command(python, &[SCRIPT]), json!(asked).to_string()).await;
+    let answers: Vec<Value> = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
+    assert_eq!(answers.len(), asked.len());
+    answers
 }
 
 fn web(sandbox: &Sandbox) -> String {
@@ -64,50 +71,45 @@ fn with_boto3(test: impl AsyncFnOnce(&Path, &Sandbox)) {
 #[test]
 fn boto3_assumes_a_role_and_is_who_the_role_says() {
     with_boto3(async |python, sandbox| {
-        let answer =
-            boto3(python, sandbox, &web(sandbox), &json!({"DurationSeconds": 900}), &json!({})).await;
+        let asked = asking(sandbox, &web(sandbox), &json!({"DurationSeconds": 900}), &json!({}));
+        let answer = boto3(python, &[asked]).await.remove(0);
         assert_eq!(answer["caller"]["Arn"], "arn:aws:sts::123456789012:assumed-role/train/job-1", "{answer}");
         assert_eq!(answer["caller"]["Account"], "123456789012");
         assert_eq!(answer["caller"]["UserId"], answer["user"]["AssumedRoleId"]);
         assert!(answer["subject"].as_str().unwrap().starts_with("organization:acme:pipeline:web:"));
-        let issued = sandbox.sts().issued();
-        assert_eq!(
-            issued.iter().map(|one| one.expires_at.timestamp()).collect::<Vec<_>>(),
-            [answer["expires"].as_i64().unwrap()]
-        );
+        let ends: Vec<_> = sandbox.sts().issued().iter().map(|one| one.expires_at.timestamp()).collect();
+        assert_eq!(ends, [answer["expires"].as_i64().unwrap()]);
     });
+}
+
+/// Checks that boto3 reads these errors: code, HTTP status and a part of the message.
+async fn refused(python: &Path, cases: Vec<(Value, &str, u16, &str)>) {
+    let asked: Vec<Value> = cases.iter().map(|(asked, ..)| asked.clone()).collect();
+    for (answer, (_, code, status, said)) in boto3(python, &asked).await.iter().zip(cases) {
+        assert_eq!((&answer["error"], &answer["status"]), (&json!(code), &json!(status)), "{answer}");
+        assert!(answer["message"].as_str().unwrap().contains(said), "{answer}");
+    }
 }
 
 #[test]
 fn boto3_reads_each_refusal_of_a_token() {
     with_boto3(async |python, sandbox| {
         let usual = json!({"audience": "sts.amazonaws.com"});
-        let changed = |claims: Value| token(sandbox, &usual, &claims);
+        let with = |token: &str| asking(sandbox, token, &json!({}), &json!({}));
+        let changed = |claims: Value| with(&token(sandbox, &usual, &claims));
         let strange = Issuer::new(sandbox.issuer_url()).unwrap();
         let forged = strange.sign(sandbox.issuer().verify(&web(sandbox)).unwrap().as_map()).unwrap();
-        for (token, code, status, said) in [
-            (changed(json!({"aud": "another"})), "InvalidIdentityToken", 400, "Incorrect token audience"),
+        let (invalid, elsewhere) = ("InvalidIdentityToken", "organization:acme:pipeline:docs:x");
+        let cases = vec![
+            (changed(json!({"aud": "another"})), invalid, 400, "Incorrect token audience"),
             (changed(json!({"exp": 1})), "ExpiredTokenException", 400, "Token expired"),
-            (changed(json!({"nbf": 1_i64 << 40})), "InvalidIdentityToken", 400, "not valid yet"),
-            (
-                changed(json!({"iss": "http://issuer.internal"})),
-                "InvalidIdentityToken",
-                400,
-                "No OpenIDConnect provider",
-            ),
-            (forged, "InvalidIdentityToken", 400, "could not be validated"),
-            ("not-a-token".to_owned(), "InvalidIdentityToken", 400, "not a valid JWT"),
-            (
-                changed(json!({"sub": "organization:acme:pipeline:docs:x"})),
-                "AccessDenied",
-                403,
-                "saw `organization:acme:pipeline:docs:x`",
-            ),
-        ] {
-            let answer = boto3(python, sandbox, &token, &json!({}), &json!({})).await;
-            assert_eq!((&answer["error"], &answer["status"]), (&json!(code), &json!(status)), "{answer}");
-            assert!(answer["message"].as_str().unwrap().contains(said), "{answer}");
-        }
+            (changed(json!({"nbf": 1_i64 << 40})), invalid, 400, "not valid yet"),
+            (changed(json!({"iss": "http://issuer.internal"})), invalid, 400, "No OpenIDConnect provider"),
+            (with(&forged), invalid, 400, "could not be validated"),
+            (with("not-a-token"), invalid, 400, "not a valid JWT"),
+            (changed(json!({ "sub": elsewhere })), "AccessDenied", 403, elsewhere),
+        ];
+        refused(python, cases).await;
         assert!(sandbox.sts().issued().is_empty());
     });
 }
@@ -115,41 +117,39 @@ fn boto3_reads_each_refusal_of_a_token() {
 #[test]
 fn boto3_reads_each_refusal_of_a_request() {
     with_boto3(async |python, sandbox| {
-        for (assume, code, said) in [
-            (json!({"DurationSeconds": 7201}), "ValidationError", "MaxSessionDuration"),
-            (json!({"DurationSeconds": 600}), "ValidationError", "greater than or equal to 900"),
-            (json!({"RoleSessionName": "job 1"}), "ValidationError", "roleSessionName"),
-            (json!({"RoleArn": "arn:aws:iam::123456789012:role/none"}), "AccessDenied", "Not authorized"),
-            (json!({"Policy": "not json"}), "MalformedPolicyDocument", "Json"),
-        ] {
-            let answer = boto3(python, sandbox, &web(sandbox), &assume, &json!({})).await;
-            assert_eq!(answer["error"], code, "{assume}: {answer}");
-            assert!(answer["message"].as_str().unwrap().contains(said), "{answer}");
-        }
+        let with = |assume: Value| asking(sandbox, &web(sandbox), &assume, &json!({}));
+        let none = "arn:aws:iam::123456789012:role/none";
+        let cases = vec![
+            (with(json!({"DurationSeconds": 7201})), "ValidationError", 400, "MaxSessionDuration"),
+            (with(json!({"DurationSeconds": 600})), "ValidationError", 400, "greater than or equal to 900"),
+            (with(json!({"RoleSessionName": "job 1"})), "ValidationError", 400, "roleSessionName"),
+            (with(json!({ "RoleArn": none })), "AccessDenied", 403, "Not authorized"),
+            (with(json!({"Policy": "not json"})), "MalformedPolicyDocument", 400, "Json"),
+        ];
+        refused(python, cases).await;
+        assert!(sandbox.sts().issued().is_empty());
     });
 }
 
 #[test]
 fn session_tags_are_given_where_the_trust_policy_allows_them() {
     with_boto3(async |python, sandbox| {
-        let tagged = |names: Value| {
-            token(sandbox, &json!({"audience": "sts.amazonaws.com", "aws_session_tags": names}), &json!({}))
+        let tagged = |name: &str| {
+            let asked = json!({"audience": "sts.amazonaws.com", "aws_session_tags": [name]});
+            asking(sandbox, &token(sandbox, &asked, &json!({})), &json!({}), &json!({}))
         };
-        let answer = boto3(python, sandbox, &tagged(json!(["pipeline_slug"])), &json!({}), &json!({})).await;
-        assert!(answer.get("error").is_none(), "{answer}");
-        assert_eq!(sandbox.sts().issued()[0].tags["pipeline_slug"], "web");
-        let answer = boto3(python, sandbox, &tagged(json!(["step_key"])), &json!({}), &json!({})).await;
-        assert_eq!(answer["error"], "AccessDenied", "{answer}");
-        assert!(answer["message"].as_str().unwrap().starts_with("Not authorized to perform sts:TagSession"));
+        let answers = boto3(python, &[tagged("pipeline_slug")]).await;
+        assert_eq!(sandbox.sts().issued()[0].tags["pipeline_slug"], "web", "{answers:?}");
+        let said = "Not authorized to perform sts:TagSession";
+        refused(python, vec![(tagged("step_key"), "AccessDenied", 403, said)]).await;
     });
 }
 
 #[test]
 fn keys_are_worth_nothing_with_another_secret() {
     with_boto3(async |python, sandbox| {
-        let further = json!({"secret": "another"});
-        let answer = boto3(python, sandbox, &web(sandbox), &json!({}), &further).await;
-        assert_eq!(answer["error"], "SignatureDoesNotMatch", "{answer}");
+        let asked = asking(sandbox, &web(sandbox), &json!({}), &json!({"secret": "another"}));
+        refused(python, vec![(asked, "SignatureDoesNotMatch", 403, "does not match")]).await;
     });
 }
 
@@ -157,18 +157,18 @@ fn keys_are_worth_nothing_with_another_secret() {
 fn a_lent_role_assumes_the_next_one_for_an_hour_at_most() {
     with_boto3(async |python, sandbox| {
         let next = |changed: Value| {
-            let mut chain = json!({"RoleArn": CHAINED, "RoleSessionName": "next", "ExternalId": "shared"});
-            chain.as_object_mut().unwrap().extend(super::map(&changed));
-            json!({ "chain": chain })
+            let mut chain =
+                super::map(&json!({"RoleArn": CHAINED, "RoleSessionName": "next", "ExternalId": "shared"}));
+            chain.extend(super::map(&changed));
+            asking(sandbox, &web(sandbox), &json!({}), &json!({ "chain": chain }))
         };
-        let answer = boto3(python, sandbox, &web(sandbox), &json!({}), &next(json!({}))).await;
+        let answer = boto3(python, &[next(json!({}))]).await.remove(0);
         assert_eq!(answer["caller"]["Arn"], "arn:aws:sts::210987654321:assumed-role/deploy/next", "{answer}");
-        let answer =
-            boto3(python, sandbox, &web(sandbox), &json!({}), &next(json!({"ExternalId": "wrong"}))).await;
-        assert_eq!(answer["error"], "AccessDenied", "{answer}");
-        let answer =
-            boto3(python, sandbox, &web(sandbox), &json!({}), &next(json!({"DurationSeconds": 3601}))).await;
-        assert_eq!(answer["error"], "ValidationError", "{answer}");
+        let cases = vec![
+            (next(json!({"ExternalId": "wrong"})), "AccessDenied", 403, "saw `wrong`"),
+            (next(json!({"DurationSeconds": 3601})), "ValidationError", 400, "role chaining"),
+        ];
+        refused(python, cases).await;
     });
 }
 

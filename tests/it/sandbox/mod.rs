@@ -1,6 +1,8 @@
 //! The sandbox as its clients see it, none of them written here: what they accept and how they read a refusal.
 
+mod agent;
 mod aws;
+mod bootstrap;
 mod issuer;
 
 use std::collections::BTreeMap;
