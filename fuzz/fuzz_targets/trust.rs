@@ -2,12 +2,11 @@
 #![no_main]
 
 use buildkite_dataflow::claims::Claims;
-use buildkite_dataflow::rehearse::sandbox::trust::{Asker, evaluate};
+use buildkite_dataflow::rehearse::sandbox::trust::{Asker, evaluate, parse};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    if let Ok(policy) = serde_json::from_str(text) {
-        let claims = Claims::default();
-        evaluate(&policy, "sts:TagSession", &Asker { issuer: "i", claims: &claims });
+    if let Ok(policy) = parse(text) {
+        evaluate(&policy, "sts:TagSession", &Asker::bearer("i", "1", &Claims::default()));
     }
 });

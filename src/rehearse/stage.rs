@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Error;
 use super::sandbox::sts::Role;
-use super::sandbox::{AUDIENCE, KNOWN_AS, Sandbox};
+use super::sandbox::{AUDIENCE, KNOWN_AS, Sandbox, trust};
 use crate::config::host::HostConfig;
 use crate::config::load::BESIDE_AGENT;
 use crate::config::step::{Credential, Step};
@@ -118,16 +118,16 @@ fn roles(plugins: &[&PluginUse], host: &HostConfig, trust: &Path) -> Result<BTre
     arns.into_iter().map(|arn| Ok((arn.clone(), role(&arn, trust)?))).collect()
 }
 
-fn role(arn: &str, trust: &Path) -> Result<Role, Error> {
+fn role(arn: &str, folder: &Path) -> Result<Role, Error> {
     let name = arn.rsplit('/').next().unwrap_or_default();
-    let path = trust.join(format!("{name}.json"));
+    let path = folder.join(format!("{name}.json"));
     let text = match files::read(&path) {
         Err(files::Untrusted::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             usual_trust(arn).to_string()
         }
         other => String::from_utf8(other.map_err(Error::Read)?).map_err(|_| Error::NotText(path.clone()))?,
     };
-    let policy = serde_json::from_str(&text).map_err(|source| Error::Trust { path, source })?;
+    let policy = trust::parse(&text).map_err(|source| Error::Trust { path, source })?;
     Ok(Role { trust: policy, max_duration: 43200 })
 }
 

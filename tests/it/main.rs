@@ -15,5 +15,6 @@ mod hostile;
 mod pipeline;
 mod plugin_yml;
 mod rehearse;
+mod sandbox;
 mod support;
 mod tls;

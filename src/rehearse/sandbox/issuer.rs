@@ -15,6 +15,10 @@ use crate::secret::Secret;
 
 /// The life of a token where none is asked for, and the longest, in seconds.
 const LIFETIMES: (i64, i64) = (300, 7200);
+
+/// What `subject_claim` may name.
+const SUBJECT_CLAIMS: [&str; 7] =
+    ["organization_id", "pipeline_id", "cluster_id", "queue_id", "build_id", "job_id", "agent_id"];
 const KEY_ID: &str = "rehearsal";
 
 /// What a token says of one job.
@@ -24,6 +28,12 @@ pub struct JobClaims {
     pub claims: Map<String, Value>,
     /// Claims that a token has when asked for them.
     pub optional: Map<String, Value>,
+}
+
+impl JobClaims {
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.claims.get(name).or_else(|| self.optional.get(name))
+    }
 }
 
 /// The issuer.
@@ -111,11 +121,7 @@ impl Issuer {
         asked: &Map<String, Value>,
         now: DateTime<Utc>,
     ) -> Result<String, Error> {
-        let lifetime = asked.get("lifetime").and_then(Value::as_i64).unwrap_or(LIFETIMES.0);
-        if lifetime > LIFETIMES.1 {
-            let text = format!("Requested lifetime too high (requested: {lifetime} max: {})", LIFETIMES.1);
-            return Err(Error::Refused(text));
-        }
+        let lifetime = lifetime(asked)?;
         let mut claims = job.claims.clone();
         let mut set = |name: &str, value: Value| drop(claims.insert(name.to_owned(), value));
         let words = |name: &str| asked.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
@@ -125,12 +131,17 @@ impl Issuer {
                 job.optional.get(name).ok_or_else(|| Error::Refused(format!("Unknown claim {name}")))?;
             set(name, value.clone());
         }
-        let subject = match asked.get("subject_claim").and_then(Value::as_str) {
-            Some(name) => job.optional.get(name).or_else(|| job.claims.get(name)).cloned(),
-            None => Some(json!(composite_subject(&job.claims))),
-        };
-        set("sub", subject.ok_or_else(|| Error::Refused("Unknown subject claim".into()))?);
-        if let Some(tags) = session_tags(&words("aws_session_tags"), job) {
+        match asked.get("subject_claim").and_then(Value::as_str) {
+            Some(name) => {
+                let subject = job.value(name).filter(|_| SUBJECT_CLAIMS.contains(&name)).cloned();
+                let subject =
+                    subject.ok_or_else(|| Error::Refused(format!("Unknown subject claim {name}")))?;
+                set("sub", subject.clone());
+                set(name, subject);
+            }
+            None => set("sub", json!(composite_subject(&job.claims))),
+        }
+        if let Some(tags) = session_tags(&words("aws_session_tags"), job)? {
             set("https://aws.amazon.com/tags", tags);
         }
         let organization = job.claims.get("organization_slug").and_then(Value::as_str).unwrap_or_default();
@@ -183,17 +194,36 @@ fn composite_subject(claims: &Map<String, Value>) -> String {
     )
 }
 
-fn session_tags(names: &[Value], job: &JobClaims) -> Option<Value> {
+fn session_tags(names: &[Value], job: &JobClaims) -> Result<Option<Value>, Error> {
     if names.is_empty() {
-        return None;
+        return Ok(None);
     }
-    let text = |name: &str| match job.claims.get(name).or_else(|| job.optional.get(name)) {
-        Some(Value::String(text)) => text.clone(),
-        None | Some(Value::Null) => String::new(),
-        Some(other) => other.to_string(),
+    let tag = |name: &Value| {
+        let name = name.as_str().unwrap_or_default();
+        let text = match job.value(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Null) => String::new(),
+            Some(other) => other.to_string(),
+            None => return Err(Error::Refused(format!("Unknown claim {name}"))),
+        };
+        Ok((name.to_owned(), json!([text])))
     };
-    let tags = names.iter().filter_map(Value::as_str).map(|name| (name.to_owned(), json!([text(name)])));
-    Some(json!({ "principal_tags": tags.collect::<Map<_, _>>() }))
+    let tags = names.iter().map(tag).collect::<Result<Map<_, _>, _>>()?;
+    Ok(Some(json!({ "principal_tags": tags })))
+}
+
+/// 0 is what the agent leaves out.
+fn lifetime(asked: &Map<String, Value>) -> Result<i64, Error> {
+    let (usual, longest) = LIFETIMES;
+    let refused = |what: &str, lifetime| {
+        Error::Refused(format!("Requested lifetime too {what} (requested: {lifetime} max: {longest})"))
+    };
+    match asked.get("lifetime").and_then(Value::as_i64).unwrap_or_default() {
+        0 => Ok(usual),
+        lifetime @ ..0 => Err(refused("low", lifetime)),
+        lifetime if lifetime > longest => Err(refused("high", lifetime)),
+        lifetime => Ok(lifetime),
+    }
 }
 
 #[cfg(test)]
@@ -230,8 +260,24 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_claim_replaces_the_subject() {
-        assert_eq!(mint(&json!({"subject_claim": "pipeline_id"})).unwrap().text("sub").unwrap(), "p-1");
+    fn a_subject_claim_replaces_the_subject_and_is_there_itself() {
+        let claims = mint(&json!({"subject_claim": "pipeline_id"})).unwrap();
+        assert_eq!(
+            (claims.text("sub"), claims.text("pipeline_id")),
+            (Some("p-1".into()), Some("p-1".into()))
+        );
+    }
+
+    #[test]
+    fn what_buildkite_does_not_know_is_refused() {
+        for asked in [
+            json!({"subject_claim": "pipeline_slug"}),
+            json!({"claims": ["build_creator"]}),
+            json!({"aws_session_tags": ["colour"]}),
+            json!({"lifetime": -1}),
+        ] {
+            assert!(matches!(mint(&asked), Err(Error::Refused(_))), "{asked}");
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use crate::agent::protected::is_protected;
-use crate::host::http::Method;
 use crate::host::serve::{Handler, Request, Response};
 use crate::secret::Secret;
 
@@ -23,12 +24,14 @@ pub struct JobApi {
 struct State {
     env: BTreeMap<String, Secret>,
     hidden: Vec<Secret>,
+    workdir: Option<String>,
+    promised: Option<(i64, String)>,
 }
 
 impl JobApi {
     /// An API with a token, over an environment.
     pub fn new(token: Secret, env: BTreeMap<String, Secret>) -> Self {
-        Self { token, state: Mutex::new(State { env, hidden: Vec::new() }) }
+        Self { token, state: Mutex::new(State { env, ..State::default() }) }
     }
 
     /// The environment as it is now.
@@ -60,53 +63,135 @@ impl JobApi {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn patch(&self, body: &Value) -> Response {
-        let Some(variables) = body.get("env").and_then(Value::as_object) else { return error(400, "no env") };
-        let protected: Vec<&str> =
-            variables.keys().map(String::as_str).filter(|name| is_protected(name)).collect();
-        if !protected.is_empty() {
+    /// The folder that a hook asked the job to go on in.
+    pub fn workdir(&self) -> Option<String> {
+        self.lock().workdir.clone()
+    }
+
+    /// The failure that was promised: exit status and reason.
+    pub fn promised(&self) -> Option<(i64, String)> {
+        self.lock().promised.clone()
+    }
+
+    fn patch(&self, wanted: Variables) -> Response {
+        let wanted = wanted.env.unwrap_or_default();
+        if let Some(refusal) = refuse_protected(wanted.keys().map(String::as_str)) {
+            return refusal;
+        }
+        let nulls: Vec<&str> =
+            wanted.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str()).collect();
+        if !nulls.is_empty() {
             return error(
                 422,
                 &format!(
-                    "the following environment variables are protected, and cannot be modified: {protected:?}"
+                    "removing environment variables (ie setting them to null) is not permitted on this endpoint. The \
+                     following keys were set to null: [{}]",
+                    nulls.join(" ")
                 ),
             );
         }
-        if variables.values().any(|value| !value.is_string()) {
-            return error(422, "setting environment variables to nil is not permitted, use DELETE");
-        }
         let mut state = self.lock();
         let (mut added, mut updated) = (Vec::new(), Vec::new());
-        for (name, value) in variables {
-            let value = Secret::new(value.as_str().unwrap_or_default());
-            match state.env.insert(name.clone(), value) {
-                None => added.push(name),
-                Some(_) => updated.push(name),
-            }
+        for (name, value) in wanted {
+            let changed = if state.env.contains_key(&name) { &mut updated } else { &mut added };
+            changed.push(name.clone());
+            state.env.insert(name, value.unwrap_or_else(|| Secret::new("")));
         }
         Response::json(200, &json!({ "added": added, "updated": updated }))
     }
 
-    fn delete(&self, body: &Value) -> Response {
-        let keys: Vec<&str> = body
-            .get("keys")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        if keys.iter().any(|name| is_protected(name)) {
-            return error(422, "the following environment variables are protected, and cannot be modified");
+    fn delete(&self, unwanted: Keys) -> Response {
+        let mut keys = unwanted.keys.unwrap_or_default();
+        if let Some(refusal) = refuse_protected(keys.iter().map(String::as_str)) {
+            return refusal;
         }
         let mut state = self.lock();
-        let deleted: Vec<&str> = keys.into_iter().filter(|name| state.env.remove(*name).is_some()).collect();
-        Response::json(200, &json!({ "deleted": deleted }))
+        keys.retain(|name| state.env.remove(name).is_some());
+        keys.sort();
+        Response::json(200, &json!({ "deleted": keys }))
     }
 
-    fn redact(&self, body: &Value) -> Response {
-        let Some(text) = body.get("redact").and_then(Value::as_str) else { return error(400, "no redact") };
-        self.lock().hidden.push(Secret::new(text));
-        Response::json(201, &json!({ "redacted": text }))
+    fn redact(&self, wanted: Redaction) -> Response {
+        let answer = Response::json(201, &json!({ "redacted": wanted.redact.expose() }));
+        self.lock().hidden.push(wanted.redact);
+        answer
+    }
+
+    fn go_to(&self, wanted: &Workdir) -> Response {
+        match wanted.workdir.as_str() {
+            "" => error(422, "workdir must not be empty"),
+            path if !path.starts_with('/') => {
+                error(422, &format!("workdir must be an absolute path, got {path:?}"))
+            }
+            path => {
+                self.lock().workdir = Some(path.to_owned());
+                Response::json(200, &json!({ "workdir": path }))
+            }
+        }
+    }
+
+    fn promise(&self, failure: Promise) -> Response {
+        if failure.exit_status <= 0 {
+            return error(400, "exit_status must be a positive integer");
+        }
+        let mut state = self.lock();
+        let answer = match &state.promised {
+            None => json!({ "outcome": "declared", "accepted": true, "upstream_status": 200 }),
+            Some((status, _)) if *status == failure.exit_status => {
+                json!({ "outcome": "debounced", "accepted": true, "upstream_status": 200 })
+            }
+            Some((status, _)) => json!({
+                "outcome": "declared", "accepted": false, "upstream_status": 422,
+                "error": format!("exit status {status} was already promised"),
+            }),
+        };
+        state.promised.get_or_insert((failure.exit_status, failure.reason));
+        Response::json(200, &answer)
+    }
+}
+
+#[derive(Deserialize)]
+struct Variables {
+    env: Option<BTreeMap<String, Option<Secret>>>,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    keys: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Redaction {
+    redact: Secret,
+}
+
+#[derive(Deserialize)]
+struct Workdir {
+    #[serde(default)]
+    workdir: String,
+}
+
+#[derive(Deserialize)]
+struct Promise {
+    exit_status: i64,
+    #[serde(default)]
+    reason: String,
+}
+
+fn refuse_protected<'a>(names: impl Iterator<Item = &'a str>) -> Option<Response> {
+    let protected: Vec<&str> = names.filter(|name| is_protected(name)).collect();
+    let text = format!(
+        "the following environment variables are protected, and cannot be modified: [{}]",
+        protected.join(" ")
+    );
+    (!protected.is_empty()).then(|| error(422, &text))
+}
+
+/// Acts on a body that has the shape for it.
+fn with<T: DeserializeOwned>(request: &Request, act: impl FnOnce(T) -> Response) -> Response {
+    match serde_json::from_slice(&request.body) {
+        Ok(body) => act(body),
+        Err(problem) => error(400, &format!("failed to decode request body: {problem}")),
     }
 }
 
@@ -116,11 +201,6 @@ impl Handler for JobApi {
         if request.headers.get("authorization").is_none_or(|value| value.as_bytes() != expected.as_bytes()) {
             return error(401, "invalid authorization token");
         }
-        let body: Value = match serde_json::from_slice(&request.body) {
-            Ok(body) => body,
-            Err(_) if request.method == Method::GET => Value::Null,
-            Err(problem) => return error(400, &format!("failed to decode request body: {problem}")),
-        };
         match (request.method.as_str(), request.path.strip_prefix(PREFIX)) {
             ("GET", Some("env")) => {
                 let state = self.lock();
@@ -128,9 +208,11 @@ impl Handler for JobApi {
                     state.env.iter().map(|(name, value)| (name, value.expose())).collect();
                 Response::json(200, &json!({ "env": env }))
             }
-            ("PATCH", Some("env")) => self.patch(&body),
-            ("DELETE", Some("env")) => self.delete(&body),
-            ("POST", Some("redactions")) => self.redact(&body),
+            ("PATCH", Some("env")) => with(&request, |body| self.patch(body)),
+            ("DELETE", Some("env")) => with(&request, |body| self.delete(body)),
+            ("POST", Some("redactions")) => with(&request, |body| self.redact(body)),
+            ("PUT", Some("workdir")) => with(&request, |body| self.go_to(&body)),
+            ("POST", Some("promise-failure")) => with(&request, |body| self.promise(body)),
             _ => error(404, "not found"),
         }
     }
@@ -143,6 +225,8 @@ fn error(status: u16, message: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::http::Method;
+    use serde_json::Value;
 
     fn api() -> JobApi {
         JobApi::new(
@@ -167,6 +251,22 @@ mod tests {
         let api = api();
         let answer = ask(&api, Method::PATCH, "env", &json!({"env": {"A": "1", "BUILDKITE_SHELL": "x"}}));
         assert_eq!((answer.status, api.env().len()), (422, 1));
+    }
+
+    #[test]
+    fn what_has_not_the_shape_is_refused_whole() {
+        let api = api();
+        for (method, path, body, status) in [
+            (Method::PATCH, "env", json!({"env": {"A": "1", "B": null}}), 422),
+            (Method::PATCH, "env", json!({"env": {"A": "1", "B": 2}}), 400),
+            (Method::PATCH, "env", json!([]), 400),
+            (Method::DELETE, "env", json!({"keys": ["HOME", "BUILDKITE_SHELL"]}), 422),
+            (Method::PUT, "workdir", json!({"workdir": "relative"}), 422),
+            (Method::POST, "promise-failure", json!({"exit_status": 0}), 400),
+        ] {
+            assert_eq!(ask(&api, method, path, &body).status, status, "{path} {body}");
+        }
+        assert_eq!(api.env().into_keys().collect::<Vec<_>>(), ["HOME"]);
     }
 
     #[test]

@@ -12,7 +12,6 @@ pub mod agent_api;
 pub mod faults;
 pub mod issuer;
 pub mod job_api;
-pub mod sigv4;
 pub mod sts;
 pub mod trust;
 

@@ -1,5 +1,6 @@
 //! What several stories need.
 
+pub(crate) mod child;
 pub(crate) mod components;
 pub(crate) mod documents;
 pub(crate) mod hooks;

@@ -1,0 +1,33 @@
+//! Who signed a request.
+
+use super::sigv4::{Signed, Stale};
+use super::{Issued, Refusal, Sts, refuse};
+use crate::host::serve::Request;
+
+impl Sts {
+    /// The session whose keys signed this request.
+    pub(super) fn caller(&self, request: &Request) -> Result<Issued, Refusal> {
+        let denied = |code, message: &str| refuse(403, code, message);
+        let signed = Signed::of(request)
+            .ok_or_else(|| denied("MissingAuthenticationToken", "Request is missing Authentication Token"))?;
+        let token = request.headers.get("x-amz-security-token").and_then(|value| value.to_str().ok());
+        let known = self.issued().into_iter().find(|one| one.access_key_id == signed.access_key_id);
+        let known = known.filter(|one| token == Some(one.session_token.expose())).ok_or_else(|| {
+            denied("InvalidClientTokenId", "The security token included in the request is invalid.")
+        })?;
+        if known.expires_at <= self.clock.now() {
+            return Err(denied("ExpiredToken", "The security token included in the request is expired"));
+        }
+        match signed.is_by(&known.secret_access_key, request, self.clock.now()) {
+            Ok(true) => Ok(known),
+            Ok(false) => Err(denied(
+                "SignatureDoesNotMatch",
+                "The request signature we calculated does not match the signature you provided. Check your AWS \
+                 Secret Access Key and signing method. Consult the service documentation for details.",
+            )),
+            Err(Stale { at }) => {
+                Err(denied("SignatureDoesNotMatch", &format!("Signature expired or not yet current: {at}")))
+            }
+        }
+    }
+}

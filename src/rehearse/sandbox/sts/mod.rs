@@ -1,0 +1,124 @@
+//! An STS that checks what AWS's checks: signature, audience, time, duration, session name and the
+//! role's trust policy. Answers have AWS's own shape (STS API reference, 2011-06-15).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::issuer::Issuer;
+use crate::host::Clock;
+use crate::host::serve::{Request, Response};
+use crate::secret::Secret;
+
+mod assume;
+mod caller;
+mod parameters;
+mod sigv4;
+mod xml;
+
+/// A role of the sandbox.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// Who may assume it (IAM's JSON).
+    pub trust: Value,
+    /// Its maximum session duration, in seconds.
+    pub max_duration: i64,
+}
+
+/// A session that was given.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// `ASIA…`.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: Secret,
+    /// Its token.
+    pub session_token: Secret,
+    /// The session's ARN.
+    pub arn: String,
+    /// The role's ARN.
+    pub role: String,
+    /// The role's unique id and the session's name: `aws:userid`.
+    pub user_id: String,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
+    /// The session policy that bounds it.
+    pub policy: Option<String>,
+    /// Its session tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The service.
+#[derive(Debug)]
+pub struct Sts {
+    issuer: Arc<Issuer>,
+    known_as: String,
+    audience: String,
+    clock: Clock,
+    roles: Mutex<BTreeMap<String, Role>>,
+    issued: Mutex<Vec<Issued>>,
+}
+
+/// A refusal in AWS's words.
+#[derive(Debug)]
+struct Refusal {
+    status: u16,
+    code: &'static str,
+    message: String,
+}
+
+fn refuse(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
+    Refusal { status, code, message: message.into() }
+}
+
+impl Sts {
+    /// A service that believes `issuer`, which trust policies call `known_as`, for `audience`.
+    pub fn new(
+        issuer: Arc<Issuer>,
+        known_as: &str,
+        audience: &str,
+        clock: Clock,
+        roles: BTreeMap<String, Role>,
+    ) -> Self {
+        let (known_as, audience) = (known_as.to_owned(), audience.to_owned());
+        let (roles, given) = (Mutex::new(roles), Mutex::default());
+        Self { issuer, known_as, audience, clock, roles, issued: given }
+    }
+
+    /// Adds a role, or replaces the one of this ARN.
+    pub fn add(&self, arn: &str, role: Role) {
+        lock(&self.roles).insert(arn.to_owned(), role);
+    }
+
+    /// Every session given so far.
+    pub fn issued(&self) -> Vec<Issued> {
+        lock(&self.issued).clone()
+    }
+
+    /// Answers one request of the query protocol.
+    pub fn answer(&self, request: &Request) -> Response {
+        let form: BTreeMap<String, String> =
+            url::form_urlencoded::parse(&request.body).into_owned().collect();
+        let answer = match form.get("Action").map(String::as_str) {
+            Some("AssumeRoleWithWebIdentity") => self.with_web_identity(&form),
+            Some("AssumeRole") => self.chained(&form, request),
+            Some("GetCallerIdentity") => self.caller(request).map(|caller| xml::caller(&caller)),
+            Some(other) => Err(refuse(
+                400,
+                "InvalidAction",
+                format!("Could not find operation {other} for version 2011-06-15"),
+            )),
+            None => Err(refuse(400, "MissingAction", "The request is missing an action")),
+        };
+        match answer {
+            Ok(body) => Response::new(200, "text/xml", body),
+            Err(refusal) => Response::new(refusal.status, "text/xml", xml::error(&refusal)),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,119 @@
+//! The parameters that both ways to assume a role share, and their limits (STS API reference).
+
+use std::collections::BTreeMap;
+
+use super::{Refusal, refuse};
+
+/// What the request asks for.
+#[derive(Debug)]
+pub(super) struct Parameters<'a> {
+    pub(super) role: &'a str,
+    pub(super) session: &'a str,
+    pub(super) seconds: i64,
+    pub(super) policy: Option<&'a str>,
+}
+
+impl<'a> Parameters<'a> {
+    /// Reads and checks them.
+    pub(super) fn of(form: &'a BTreeMap<String, String>) -> Result<Self, Refusal> {
+        let field = |name: &str| form.get(name).map(String::as_str);
+        let required = |name: &str, shown: &str| {
+            field(name).ok_or_else(|| invalid("null", shown, "Member must not be null"))
+        };
+        let (role, session) =
+            (required("RoleArn", "roleArn")?, required("RoleSessionName", "roleSessionName")?);
+        check_name(session)?;
+        let seconds = field("DurationSeconds").unwrap_or("3600");
+        let policy = field("Policy");
+        check_policy(policy, form)?;
+        Ok(Self { role, session, seconds: duration(seconds)?, policy })
+    }
+
+    /// How full the session policy is, in percent, by plain text: AWS's own packing is not published.
+    pub(super) fn packed(&self) -> usize {
+        self.policy.map_or(0, |policy| (policy.len() * 100).div_ceil(POLICY_LENGTH))
+    }
+}
+
+const POLICY_LENGTH: usize = 2048;
+
+pub(super) fn invalid(value: &str, name: &str, constraint: &str) -> Refusal {
+    let text = format!(
+        "1 validation error detected: Value '{value}' at '{name}' failed to satisfy constraint: {constraint}"
+    );
+    refuse(400, "ValidationError", text)
+}
+
+fn check_name(session: &str) -> Result<(), Refusal> {
+    let wrong = |constraint: &str| Err(invalid(session, "roleSessionName", constraint));
+    match session.chars().count() {
+        0..2 => return wrong("Member must have length greater than or equal to 2"),
+        2..=64 => {}
+        _ => return wrong("Member must have length less than or equal to 64"),
+    }
+    if session.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)) {
+        return Ok(());
+    }
+    wrong("Member must satisfy regular expression pattern: [\\w+=,.@-]*")
+}
+
+fn duration(text: &str) -> Result<i64, Refusal> {
+    let wrong = |constraint: &str| Err(invalid(text, "durationSeconds", constraint));
+    match text.parse::<i64>() {
+        Ok(seconds @ 900..=43200) => Ok(seconds),
+        Ok(..900) => wrong("Member must have value greater than or equal to 900"),
+        Ok(_) => wrong("Member must have value less than or equal to 43200"),
+        Err(_) => wrong("Member must be a number"),
+    }
+}
+
+fn check_policy(policy: Option<&str>, form: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let managed = form.keys().filter(|name| name.starts_with("PolicyArns.member."));
+    if managed.count() > 10 {
+        return Err(invalid("[...]", "policyArns", "Member must have length less than or equal to 10"));
+    }
+    let Some(policy) = policy else { return Ok(()) };
+    if policy.len() > POLICY_LENGTH {
+        return Err(invalid("...", "policy", "Member must have length less than or equal to 2048"));
+    }
+    match serde_json::from_str::<serde_json::Value>(policy) {
+        Ok(policy) if policy.get("Statement").is_some() => Ok(()),
+        _ => Err(refuse(400, "MalformedPolicyDocument", "This policy contains invalid Json")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(changed: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let usual = [("RoleArn", "arn:aws:iam::1:role/x"), ("RoleSessionName", "job-1")];
+        usual.iter().chain(changed).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[track_caller]
+    fn refused(name: &str, value: &str, code: &str, said: &str) {
+        let form = form(&[(name, value)]);
+        let refusal = Parameters::of(&form).unwrap_err();
+        assert_eq!((refusal.status, refusal.code), (400, code));
+        assert!(refusal.message.contains(said), "{}", refusal.message);
+    }
+
+    #[test]
+    fn a_session_lasts_an_hour_unless_told_otherwise() {
+        assert_eq!(Parameters::of(&form(&[])).unwrap().seconds, 3600);
+        assert_eq!(Parameters::of(&form(&[("DurationSeconds", "900")])).unwrap().seconds, 900);
+    }
+
+    #[test]
+    fn a_limit_that_is_passed_is_named_as_aws_names_it() {
+        refused("DurationSeconds", "899", "ValidationError", "Value '899' at 'durationSeconds' failed");
+        refused("DurationSeconds", "43201", "ValidationError", "less than or equal to 43200");
+        refused("DurationSeconds", "soon", "ValidationError", "'durationSeconds'");
+        refused("RoleSessionName", "a", "ValidationError", "greater than or equal to 2");
+        refused("RoleSessionName", &"a".repeat(65), "ValidationError", "less than or equal to 64");
+        refused("RoleSessionName", "a/b", "ValidationError", "[\\w+=,.@-]*");
+        refused("Policy", &" ".repeat(2049), "ValidationError", "'policy'");
+        refused("Policy", "{", "MalformedPolicyDocument", "invalid Json");
+    }
+}
