@@ -92,6 +92,8 @@ pub struct Credential {
     pub handle: String,
     /// What settling the lease needs.
     pub settle_with: SettleWith,
+    /// Whether the answer to an earlier try was lost, which may have made a credential that nobody holds.
+    pub answer_lost: bool,
 }
 
 /// What the settlement of a lease needs, besides time.

@@ -51,6 +51,13 @@ impl Aws {
             let problem = format!("expected {MIN_DURATION} to {MAX_DURATION}, saw `{duration}`");
             return Err(("duration".into(), problem));
         }
+        if let Some(url) = self.endpoint.as_ref().filter(|url| !is_safe(url)) {
+            let problem = format!(
+                "expected an https URL, saw `{}`: a token would travel in clear",
+                url.origin().ascii_serialization()
+            );
+            return Err(("endpoint".into(), problem));
+        }
         self.token.check().map_err(|(key, problem)| (format!("token.{key}"), problem))
     }
 
@@ -69,6 +76,17 @@ impl Aws {
         let region = self.region.as_ref().map_or(partition.first_region(), Region::as_str);
         Url::parse(&format!("https://sts.{region}.{}/", partition.suffix()))
     }
+}
+
+/// Whether nobody on the way can read what is sent there.
+pub fn is_safe(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && loopback)
 }
 
 /// One of AWS's separate worlds.
@@ -275,6 +293,18 @@ mod tests {
         assert_eq!((place.as_str(), problem.as_str()), ("duration", "expected 15m to 12h, saw `10m`"));
         assert!(aws("duration: 43200").check().is_ok());
         assert!(aws("duration: 12h1s").check().is_err());
+    }
+
+    #[test]
+    fn a_token_does_not_travel_in_clear() {
+        for bad in ["http://sts.example.test", "ftp://localhost/"] {
+            assert_eq!(aws(&format!("endpoint: {bad}")).check().unwrap_err().0, "endpoint", "{bad}");
+        }
+        for good in
+            ["https://sts.example.test", "http://127.0.0.1:7480", "http://[::1]:1", "http://localhost:1"]
+        {
+            assert!(aws(&format!("endpoint: {good}")).check().is_ok(), "{good}");
+        }
     }
 
     #[test]

@@ -230,6 +230,7 @@ pub fn parse(file: &str, text: &str) -> Result<HostConfig, Error> {
         return Ok(HostConfig::default());
     }
     let config: HostConfig = place::from_yaml(file, text)?;
+    check_places(file, &config)?;
     let mut names = BTreeMap::new();
     for (index, grant) in config.grants.iter().enumerate() {
         step::check(file, &format!("grants[{index}].credentials"), &grant.credentials)?;
@@ -248,6 +249,26 @@ pub fn parse(file: &str, text: &str) -> Result<HostConfig, Error> {
         }
     }
     Ok(config)
+}
+
+/// A relative path would lead into whatever folder a hook happens to start in: the checkout.
+fn check_places(file: &str, config: &HostConfig) -> Result<(), Error> {
+    let sinks = config.sinks.iter().enumerate();
+    let sinks =
+        sinks.map(|(index, Sink::File(sink))| (format!("sinks[{index}].file.directory"), &sink.directory));
+    let state = config.state_directory.iter().map(|path| ("state-directory".to_owned(), path));
+    let ca = config.network.ca_file.iter().map(|path| ("network.ca-file".to_owned(), path));
+    let mut relative = sinks.chain(state).chain(ca).filter(|(_, path)| !path.is_absolute());
+    if let Some((place, path)) = relative.next() {
+        return Err(Error::at(file, place, format!("expected an absolute path, saw `{}`", path.display())));
+    }
+    match &config.aws.sts_endpoint {
+        Some(url) if !super::aws::is_safe(url) => {
+            let seen = url.origin().ascii_serialization();
+            Err(Error::at(file, "aws.sts-endpoint", format!("expected an https URL, saw `{seen}`")))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl HostConfig {
@@ -289,6 +310,18 @@ mod tests {
         refused(
             "grants:\n  - name: all\n    claims: {}\n    credentials: []\n",
             "config.yml: `grants[0].claims`: saw no claim, expected at least one: this would lend to every job of the host",
+        );
+    }
+
+    #[test]
+    fn a_path_that_depends_on_where_a_hook_starts_is_refused() {
+        refused(
+            "state-directory: state",
+            "config.yml: `state-directory`: expected an absolute path, saw `state`",
+        );
+        refused(
+            "sinks:\n  - file: {directory: records}\n",
+            "config.yml: `sinks[0].file.directory`: expected an absolute path, saw `records`",
         );
     }
 

@@ -142,16 +142,14 @@ impl<'a> Lending<'a> {
             .collect();
         self.start.requests = decided.iter().map(|one| account::requested(one, self.context)).collect();
         let denied: Vec<&Decided> = decided.iter().filter(|one| !one.decision.allows()).collect();
-        match denied.first() {
-            Some(first) if config.mode == Mode::Enforce => {
-                Err((Outcome::Denied, denial(first).presenting(&identity.claims)))
-            }
-            _ => {
-                let told = denied.iter().map(|one| account::told("would-be-denied", denial(one).what));
-                self.start.findings.extend(told);
-                Ok(decided)
-            }
+        // A roll-out that only observes does not send tokens to strangers.
+        let stops = |one: &&&Decided| config.mode == Mode::Enforce || one.decision.guards_the_token();
+        if let Some(first) = denied.iter().find(stops) {
+            return Err((Outcome::Denied, denial(first).presenting(&identity.claims)));
         }
+        let told = denied.iter().map(|one| account::told("would-be-denied", denial(one).what));
+        self.start.findings.extend(told);
+        Ok(decided)
     }
 
     async fn exchange(
@@ -182,6 +180,14 @@ impl<'a> Lending<'a> {
                     let lease = Lease::on(&credential, &one.id, provider, &one.session, now);
                     entries.push(Entry::Leased(lease.clone()));
                     self.leases.push(lease);
+                    if credential.answer_lost {
+                        let until = exchange.latest(&one.request).format("%H:%M:%SZ");
+                        let what = format!(
+                            "an earlier answer to request {} was lost: a second session may live until {until}",
+                            one.id
+                        );
+                        self.start.findings.push(account::told("answer-lost", what));
+                    }
                     credentials.push(credential);
                 }
                 Err(error) => {

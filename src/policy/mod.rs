@@ -12,6 +12,9 @@ pub mod request;
 
 pub use request::{Ask, Origin, Request};
 
+/// The rule that keeps tokens from endpoints that the host config does not name.
+const ENDPOINTS: &str = "endpoints";
+
 /// The answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -61,6 +64,11 @@ impl Decision {
         Self { effect: Effect::Deny, rule: rule.into(), reason: reason.into(), failed: Vec::new() }
     }
 
+    /// Whether it keeps a token from a host that nobody allowed: enforced in every mode.
+    pub fn guards_the_token(&self) -> bool {
+        self.effect == Effect::Deny && self.rule == ENDPOINTS
+    }
+
     /// Whether it may be lent.
     pub fn allows(&self) -> bool {
         self.effect == Effect::Allow
@@ -104,7 +112,7 @@ fn endpoint(request: &Request, aws: &Aws, host: &HostConfig) -> Option<Decision>
     }
     let reason =
         format!("`endpoints` in the host config does not allow `{}`", named.origin().ascii_serialization());
-    Some(Decision::deny("endpoints", reason))
+    Some(Decision::deny(ENDPOINTS, reason))
 }
 
 fn limits(aws: &Aws, host: &HostConfig) -> Option<Decision> {

@@ -82,14 +82,23 @@ pub enum Error {
     /// AWS.
     #[error(transparent)]
     Aws(#[from] aws::Error),
+    /// The last try was refused, but the answer to an earlier one was lost.
+    #[error("the answer to an earlier try was lost")]
+    AfterLoss(#[source] Box<Error>),
 }
 
 impl Error {
+    /// The last error of several tries of which one was never answered.
+    pub(crate) fn after_loss(last: Self) -> Self {
+        if last.nothing_issued() { Self::AfterLoss(Box::new(last)) } else { last }
+    }
+
     /// Whether it is certain that no credential was made.
     pub fn nothing_issued(&self) -> bool {
         match self {
             Self::Token(_) | Self::TokenFile(_) | Self::TokenCommand { .. } => true,
             Self::Aws(error) => error.nothing_issued(),
+            Self::AfterLoss(_) => false,
         }
     }
 
@@ -98,6 +107,7 @@ impl Error {
         match self {
             Self::Token(_) | Self::TokenFile(_) | Self::TokenCommand { .. } => "no-token".to_owned(),
             Self::Aws(error) => error.reason(),
+            Self::AfterLoss(last) => last.reason(),
         }
     }
 
@@ -109,6 +119,11 @@ impl Error {
                 Failure::of("no-token", Class::Configuration, self)
             }
             Self::Aws(error) => error.failure(request),
+            Self::AfterLoss(last) => {
+                let mut failure = last.failure(request, presented);
+                failure.causes.push(self.to_string());
+                return failure;
+            }
         };
         match presented {
             Some(claims) if matches!(self, Self::Aws(_)) => failure.presenting(claims),

@@ -193,6 +193,40 @@ fn an_answer_that_was_lost_is_known_to_exist_until_a_time_that_is_known() {
 }
 
 #[test]
+fn a_refusal_after_a_lost_answer_does_not_prove_that_nothing_was_made() {
+    let mut stage = Stage::new();
+    let lost =
+        Fault { path: "/".into(), times: 1, answer: Response { cut: true, ..html(200) }, after_acting: true };
+    stage.sandbox.faults().order(lost);
+    stage.fault("/", 9, sts_error(403, "AccessDenied", "Not authorized"));
+    let text = stage.refuses(105, "token-rejected");
+    assert!(text.contains("the answer to an earlier try was lost"), "{text}");
+    let end = stage.records()[1].end.clone().unwrap();
+    assert!(matches!(end.settlements[0].settlement, Settlement::Unknown { .. }), "{end:?}");
+}
+
+#[test]
+fn a_second_session_that_may_live_is_told_beside_the_one_that_was_lent() {
+    let mut stage = Stage::new();
+    let lost =
+        Fault { path: "/".into(), times: 1, answer: Response { cut: true, ..html(200) }, after_acting: true };
+    stage.sandbox.faults().order(lost);
+    assert_eq!(stage.hook("pre-command").status, 0);
+    assert_eq!(stage.sandbox.sts().issued().len(), 2);
+    assert_eq!(stage.records()[0].start.clone().unwrap().findings[0].ident, "answer-lost");
+}
+
+#[test]
+fn a_roll_out_that_only_observes_sends_no_token_to_strangers() {
+    let mut stage = Stage::new();
+    stage.config["mode"] = json!("observe");
+    stage.block = aws(&json!({"endpoint": "https://sts.evil.test"}));
+    assert!(stage.refuses(103, "denied").contains("rule `endpoints`"));
+    stage.block = aws(&json!({"endpoint": "http://sts.evil.test"}));
+    assert!(stage.refuses(102, "bad-configuration").contains("expected an https URL"));
+}
+
+#[test]
 fn an_sts_that_nobody_answers_for_is_worth_a_retry_of_the_step() {
     let mut stage = Stage::new();
     stage.config["aws"] = json!({"sts-endpoint": "http://127.0.0.1:1"});

@@ -39,6 +39,7 @@ impl Provider for Role<'_> {
         let key = super::Key { from: aws.token.from.clone(), shape: aws.token.shape(audience) };
         let client = self.client(context)?;
         let stale = std::cell::Cell::new(false);
+        let lost = std::cell::Cell::new(false);
         let attempt = |_| async {
             let fresh = stale.replace(false);
             let token =
@@ -48,6 +49,7 @@ impl Provider for Role<'_> {
             answer.map_err(|error| {
                 let error = Error::of(&error, &self.endpoint(context));
                 stale.set(error.wants_fresh_token());
+                lost.set(lost.get() || !error.nothing_issued());
                 super::Error::Aws(error)
             })
         };
@@ -55,8 +57,10 @@ impl Provider for Role<'_> {
             super::Error::Aws(error) => error.verdict(),
             _ => crate::host::retry::Verdict::Stop,
         };
-        let output = retry(context.clock, context.backoff, context.until, judge, attempt).await?;
-        Ok(self.credential(output, context)?)
+        let output = retry(context.clock, context.backoff, context.until, judge, attempt).await;
+        // A refusal now says nothing about an earlier try whose answer never came.
+        let output = output.map_err(|last| if lost.get() { super::Error::after_loss(last) } else { last })?;
+        Ok(Credential { answer_lost: lost.get(), ..self.credential(output, context)? })
     }
 
     async fn settle(lease: &Terms, now: DateTime<Utc>) -> Settlement {
@@ -143,6 +147,7 @@ impl Role<'_> {
             principal: output.assumed_role_user.map(|user| user.arn).unwrap_or_default(),
             handle: keys.access_key_id,
             settle_with: SettleWith::Nothing,
+            answer_lost: false,
         })
     }
 }
