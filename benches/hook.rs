@@ -38,16 +38,19 @@ use serde_json::{Value, json};
 mod tls;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/bench";
-const JOB: &str = "0194f6f2-5a7c-4b6e-9d5e-5b1a2c3d4e5f";
 const ROUNDS: usize = 40;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
         Some("floor") => {
-            floor(Path::new(&arguments[2]), arguments[3].parse().unwrap(), arguments[4].parse().unwrap());
+            floor(
+                Path::new(&arguments[2]),
+                arguments[3].parse().unwrap(),
+                arguments[4].parse().unwrap(),
+                &arguments[5],
+            );
         }
-        Some("measure") => measure(&arguments[2..]),
         _ => compare(),
     }
 }
@@ -74,16 +77,6 @@ impl Arena {
         let roles = BTreeMap::from([(ROLE.to_owned(), Role { trust, max_duration: 3600 })]);
         let sandbox =
             Arc::new(runtime.block_on(Sandbox::start_with(issuer, 0, Clock::System, roles)).unwrap());
-        let claims =
-            json!({"organization_slug": "acme", "pipeline_slug": "web", "build_number": 1, "job_id": JOB});
-        let claims =
-            JobClaims { claims: claims.as_object().unwrap().clone(), optional: serde_json::Map::new() };
-        sandbox.agent().add(Job {
-            id: JOB.into(),
-            token: Secret::new("bench-token"),
-            claims,
-            env: BTreeMap::new(),
-        });
         let back = sandbox.url().trim_start_matches("http://").to_owned();
         runtime.spawn(tls::serve(front, tls::acceptor(folder.path()), back));
         let socket = folder.path().join("job.sock");
@@ -92,6 +85,18 @@ impl Arena {
         let arena = Self { runtime, folder, sandbox, api, port, _server: server };
         arena.write_config();
         arena
+    }
+
+    /// A job of its own for each round, as each step has.
+    fn job(&self) -> String {
+        let id = uuid::Uuid::new_v4().to_string();
+        let claims =
+            json!({"organization_slug": "acme", "pipeline_slug": "web", "build_number": 1, "job_id": id});
+        let claims =
+            JobClaims { claims: claims.as_object().unwrap().clone(), optional: serde_json::Map::new() };
+        let token = Secret::new("bench-token");
+        self.sandbox.agent().add(Job { id: id.clone(), token, claims, env: BTreeMap::new() });
+        id
     }
 
     fn write_config(&self) {
@@ -103,17 +108,15 @@ impl Arena {
         std::fs::write(folder.join("agent/buildkite-dataflow.yml"), config.to_string()).unwrap();
     }
 
-    fn hook(&self, phase: &str, block: &Value) -> Command {
+    fn hook(&self, phase: &str, job: &str, block: &Value) -> Command {
         let folder = self.folder.path().display();
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command
-            .args(["measure", env!("CARGO_BIN_EXE_buildkite-dataflow"), &format!("/hooks/{phase}")])
-            .env_clear();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_buildkite-dataflow"));
+        command.arg(format!("/hooks/{phase}")).env_clear();
         for (name, value) in self.api.env() {
             command.env(name, value.expose());
         }
         command
-            .env("BUILDKITE_JOB_ID", JOB)
+            .env("BUILDKITE_JOB_ID", job)
             .env("BUILDKITE_AGENT_ENDPOINT", format!("https://localhost:{}/v3", self.port))
             .env("BUILDKITE_AGENT_ACCESS_TOKEN", "bench-token")
             .env("BUILDKITE_CONFIG_PATH", format!("{folder}/agent/buildkite-agent.cfg"))
@@ -125,11 +128,10 @@ impl Arena {
         command
     }
 
-    fn floor(&self, redactions: usize) -> Command {
-        let this = std::env::current_exe().unwrap();
-        let mut command = Command::new(&this);
-        command.arg("measure").arg(&this).arg("floor").arg(self.folder.path());
-        command.args([self.port.to_string(), redactions.to_string()]);
+    fn floor(&self, job: &str, redactions: usize) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg("floor").arg(self.folder.path());
+        command.args([self.port.to_string(), redactions.to_string(), job.to_owned()]);
         command
     }
 }
@@ -139,31 +141,25 @@ impl Arena {
 struct Cost {
     wall: f64,
     cpu: f64,
-    memory: f64,
 }
 
-fn run(command: &mut Command) -> Cost {
+/// Runs a process as a child of this one, which stands for the job's bootstrap.
+fn run(mut command: Command) -> Cost {
+    let used = || {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+        let millis = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 * 1e3 + time.tv_usec() as f64 / 1e3;
+        millis(usage.user_time()) + millis(usage.system_time())
+    };
+    let (before, began) = (used(), Instant::now());
     let output = command.output().unwrap();
+    let wall = began.elapsed().as_secs_f64() * 1e3;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
-    let line = String::from_utf8(output.stdout).unwrap();
-    let line = line.lines().last().unwrap();
-    let numbers: Vec<f64> = line.split(' ').map(|number| number.parse().unwrap()).collect();
-    Cost { wall: numbers[0], cpu: numbers[1], memory: numbers[2] }
+    Cost { wall, cpu: used() - before }
 }
 
-/// Runs one program, alone among this process's children, and prints its milliseconds and megabytes.
-fn measure(words: &[String]) {
-    let began = Instant::now();
-    let status = Command::new(&words[0]).args(&words[1..]).status().unwrap();
-    let wall = began.elapsed().as_secs_f64() * 1e3;
-    assert!(status.success());
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
-    let millis = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 * 1e3 + time.tv_usec() as f64 / 1e3;
-    println!(
-        "{wall} {} {}",
-        millis(usage.user_time()) + millis(usage.system_time()),
-        usage.max_rss() as f64 / 1024.0
-    );
+/// The largest child of this process so far, in megabytes.
+fn peak() -> f64 {
+    getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss() as f64 / 1024.0
 }
 
 fn median(costs: &[Cost], of: fn(&Cost) -> f64) -> f64 {
@@ -175,20 +171,28 @@ fn median(costs: &[Cost], of: fn(&Cost) -> f64) -> f64 {
 fn compare() {
     let arena = Arena::new();
     let block = json!({"credentials": [{"aws": {"role": ROLE, "region": "eu-west-1"}}]});
-    // A first step, not counted: it fetches the issuer's keys, and tells how many redactions a hook makes.
-    run(&mut arena.hook("pre-command", &block));
-    let redactions = arena.api.hidden();
-    run(&mut arena.hook("post-command", &block));
-    println!(
-        "| from exec to exit, median of {ROUNDS} | wall ms | CPU ms | peak MB | wall / floor |\n|---|---|---|---|---|"
-    );
-    for latency in [20, 0] {
+    let step = |latency: u64| {
+        let job = arena.job();
         arena.sandbox.faults().set_latency(Duration::from_millis(latency));
+        let before = run(arena.hook("pre-command", &job, &block));
+        (before, run(arena.hook("post-command", &job, &block)))
+    };
+    println!(
+        "| from exec to exit, median of {ROUNDS} | wall ms | CPU ms | wall / floor |\n|---|---|---|---|"
+    );
+    let nothing: Vec<Cost> = (0..ROUNDS).map(|_| run(arena.hook("pre-command", "", &json!({})))).collect();
+    row("pre-command of a block that asks for nothing", &nothing, None);
+    // The host's first step fetches the issuer's keys; it also tells how many texts a hook redacts.
+    let (first, _) = step(20);
+    let (redactions, memory) = (arena.api.hidden(), peak());
+    row("the host's first step: pre-command, 20 ms a request", &[first], None);
+    for latency in [20, 0] {
         let (mut ours, mut floor, mut after) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            floor.push(run(&mut arena.floor(redactions)));
-            ours.push(run(&mut arena.hook("pre-command", &block)));
-            after.push(run(&mut arena.hook("post-command", &block)));
+            floor.push(run(arena.floor(&arena.job(), redactions)));
+            let (before, end) = step(latency);
+            ours.push(before);
+            after.push(end);
         }
         let ratios: Vec<Cost> = ours
             .iter()
@@ -196,31 +200,23 @@ fn compare() {
             .map(|(ours, floor)| Cost { wall: ours.wall / floor.wall, ..Cost::default() })
             .collect();
         row(&format!("the floor, {latency} ms a request"), &floor, None);
-        row(
-            &format!("pre-command with one role, {latency} ms a request"),
-            &ours,
-            Some(median(&ratios, |cost| cost.wall)),
-        );
-        if latency == 0 {
-            row("post-command", &after, None);
-        }
+        let ratio = median(&ratios, |cost| cost.wall);
+        row(&format!("pre-command with one role, {latency} ms a request"), &ours, Some(ratio));
+        row("post-command", &after, None);
     }
-    let nothing: Vec<Cost> = (0..ROUNDS).map(|_| run(&mut arena.hook("pre-command", &json!({})))).collect();
-    row("pre-command of a block that asks for nothing", &nothing, None);
+    let size = std::fs::metadata(env!("CARGO_BIN_EXE_buildkite-dataflow")).unwrap().len() as f64 / 1e6;
+    println!("\npeak memory of a hook {memory:.1} MB; binary {size:.1} MB; no process started by a hook");
     println!(
-        "\n{redactions} redactions a step; each fsync of this disk takes {:.2} ms (median)",
+        "{redactions} texts redacted a step; an fsync of this disk takes {:.2} ms (median)",
         fsync(arena.folder.path())
     );
-    let size = std::fs::metadata(env!("CARGO_BIN_EXE_buildkite-dataflow")).unwrap().len();
-    println!("binary: {:.1} MB", size as f64 / 1e6);
     arena.runtime.shutdown_background();
 }
 
 fn row(name: &str, costs: &[Cost], ratio: Option<f64>) {
     let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
-    let (wall, cpu, memory) =
-        (median(costs, |c| c.wall), median(costs, |c| c.cpu), median(costs, |c| c.memory));
-    println!("| {name} | {wall:.1} | {cpu:.1} | {memory:.1} | {ratio} |");
+    let (wall, cpu) = (median(costs, |c| c.wall), median(costs, |c| c.cpu));
+    println!("| {name} | {wall:.1} | {cpu:.1} | {ratio} |");
 }
 
 /// What the disk asks for a small append.
@@ -239,7 +235,7 @@ fn fsync(folder: &Path) -> f64 {
 }
 
 /// The smallest client: one token, one exchange, the redactions and the export.
-fn floor(folder: &Path, port: u16, redactions: usize) {
+fn floor(folder: &Path, port: u16, redactions: usize, job: &str) {
     let mut roots = rustls::RootCertStore::empty();
     let pem = std::fs::read(folder.join("ca.pem")).unwrap();
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
@@ -253,7 +249,7 @@ fn floor(folder: &Path, port: u16, redactions: usize) {
     socket.set_nodelay(true).unwrap();
     let mut tls = rustls::Stream::new(&mut connection, &mut socket);
     let ask = br#"{"audience":"sts.amazonaws.com"}"#;
-    let path = format!("/v3/jobs/{JOB}/oidc/tokens");
+    let path = format!("/v3/jobs/{job}/oidc/tokens");
     let answer = request(&mut tls, "POST", &path, "Authorization: Token bench-token\r\n", ask);
     let token: Value = serde_json::from_slice(&answer).unwrap();
     let form = format!(
