@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and stands outside the doors that the lints guard"
 )]
 
+mod agent;
 mod faults;
 mod floors;
 mod hooks;

@@ -1,4 +1,5 @@
 //! What several stories need.
 
+pub(crate) mod agent;
 pub(crate) mod components;
 pub(crate) mod hooks;
