@@ -13,5 +13,7 @@ mod floors;
 mod hooks;
 mod hostile;
 mod pipeline;
+mod redaction;
 mod rehearse;
+mod sandbox;
 mod support;
