@@ -108,11 +108,26 @@ fn where_a_later_plugin_fails_pre_exit_gives_back() {
 }
 
 #[test]
+fn where_another_plugin_stops_the_post_command_hooks_pre_exit_gives_back() {
+    for agent in Agent::all() {
+        let mut scene = Scene::with_plugin(&agent);
+        // Before ours in v3's order, and in v4's, which is the other way round.
+        for (place, name) in [(0, "first-buildkite-plugin"), (2, "last-buildkite-plugin")] {
+            let other = scene.other_plugin(name, "post-command", "exit 7");
+            scene.plugins.insert(place, (other, json!(null)));
+        }
+        let step = scene.run("true");
+        assert_eq!(step.status, Some(7), "{}", step.log);
+        ended(&account(&scene).1, JobOutcome::Passed, SealedBy::PreExit);
+    }
+}
+
+#[test]
 fn a_cancelled_step_gives_back_and_says_so() {
     for agent in Agent::all() {
         let scene = Scene::with_plugin(&agent);
         let running = scene.path("running");
-        let child = scene.start(&format!("touch {}; sleep 600", running.display()), &["--acquire-job", JOB]);
+        let child = scene.start(&format!("touch {}; sleep 60", running.display()), &["--acquire-job", JOB]);
         scene.wait_for(&running);
         scene.sandbox.agent().cancel(JOB);
         let step = scene.finished(child);

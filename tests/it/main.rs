@@ -8,6 +8,7 @@
 )]
 
 mod agent;
+mod aws;
 mod faults;
 mod floors;
 mod hooks;

@@ -2,4 +2,5 @@
 
 pub(crate) mod agent;
 pub(crate) mod components;
+mod furnish;
 pub(crate) mod hooks;
