@@ -19,7 +19,8 @@ pub fn forms(secret: &Secret) -> Vec<Secret> {
         found.extend(lines().map(str::to_owned));
     }
     for part in std::iter::once(text).chain(lines()) {
-        found.extend([json(part), percent(part), shell(part)]);
+        found.extend([json(part), json(part).replace('/', r"\/"), shell(part)]);
+        found.extend(percent(part));
     }
     found.extend(encoded(text.as_bytes()));
     found.into_iter().filter(|form| form.len() >= MIN_LENGTH).map(Secret::new).collect()
@@ -35,8 +36,25 @@ fn json(text: &str) -> String {
     quoted.trim_matches('"').to_owned()
 }
 
-fn percent(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+/// As the usual functions write a text into a URL: they differ in what they leave as it is, beside
+/// letters, digits and `-._`, and in the case of their digits.
+fn percent(text: &str) -> impl Iterator<Item = String> {
+    // RFC 3986 and Python's quote; JavaScript's encodeURIComponent and encodeURI; Go's PathEscape.
+    let kept = ["~", "~/", "~!*'()", "~!*'();,/?:@&=+$#", "~$&+:=@"];
+    let form = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    let plain = |byte: u8, kept: &str| {
+        byte.is_ascii_alphanumeric() || b"-._".contains(&byte) || kept.as_bytes().contains(&byte)
+    };
+    let upper = |byte: u8| format!("%{byte:02X}");
+    let lower = |byte: u8| format!("%{byte:02x}");
+    let others = kept.into_iter().flat_map(move |kept| {
+        [upper, lower].map(|escaped: fn(u8) -> String| {
+            text.bytes()
+                .map(|byte| if plain(byte, kept) { char::from(byte).to_string() } else { escaped(byte) })
+                .collect()
+        })
+    });
+    others.chain([form])
 }
 
 /// As `printf %q` and `set -x` show it.
@@ -83,7 +101,16 @@ mod tests {
     #[test]
     fn escaped_forms_are_hidden() {
         let forms = shown("pa\"ss/w'rd");
-        for form in [r#"pa\"ss/w'rd"#, "pa%22ss%2Fw%27rd", r#"pa"ss/w'\''rd"#] {
+        for form in [
+            r#"pa\"ss/w'rd"#,
+            r#"pa\"ss\/w'rd"#,
+            "pa%22ss%2Fw%27rd",
+            "pa%22ss%2fw%27rd",
+            "pa%22ss/w%27rd",
+            "pa%22ss%2Fw'rd",
+            "pa%22ss/w'rd",
+            r#"pa"ss/w'\''rd"#,
+        ] {
             assert!(forms.contains(&form.to_owned()), "{form} in {forms:?}");
         }
     }

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, and stands outside the doors that the lints guard"
 )]
 
+mod agent;
+mod aws;
 mod docs;
 mod faults;
 mod floors;
@@ -14,6 +16,7 @@ mod hooks;
 mod hostile;
 mod pipeline;
 mod plugin_yml;
+mod redaction;
 mod rehearse;
 mod sandbox;
 mod support;

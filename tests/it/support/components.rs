@@ -6,15 +6,28 @@ use std::path::{Path, PathBuf};
 
 /// Where a component is, below `$DATAFLOW_COMPONENTS` or `target/components`; says so loudly where it is missing.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
-    let folder = env::var_os("DATAFLOW_COMPONENTS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/components"), PathBuf::from);
-    let path = folder.join(name);
+    let path = place(name);
     if path.exists() {
         return Some(path);
     }
-    // Past the test harness, which keeps what a passing test prints to itself.
-    let line = format!("NOT RUN: `{name}` is not at {}\n", path.display());
-    io::stderr().write_all(line.as_bytes()).unwrap();
-    assert!(env::var("CI").as_deref() != Ok("true"), "CI must have `{name}`");
+    not_run(&format!("`{name}` is not at {}", path.display()));
     None
+}
+
+/// A component that not every machine can have.
+pub(crate) fn optional(name: &str) -> Option<PathBuf> {
+    Some(place(name)).filter(|path| path.exists())
+}
+
+/// Says loudly that something is not tried; in CI that is a failure.
+pub(crate) fn not_run(why: &str) {
+    // Past the test harness, which keeps what a passing test prints to itself.
+    io::stderr().write_all(format!("NOT RUN: {why}\n").as_bytes()).unwrap();
+    assert!(env::var("CI").as_deref() != Ok("true"), "CI must run it: {why}");
+}
+
+fn place(name: &str) -> PathBuf {
+    let folder = env::var_os("DATAFLOW_COMPONENTS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/components"), PathBuf::from);
+    folder.join(name)
 }

@@ -1,7 +1,9 @@
 //! What several stories need.
 
+pub(crate) mod agent;
 pub(crate) mod child;
 pub(crate) mod components;
 pub(crate) mod documents;
+mod furnish;
 pub(crate) mod hooks;
 pub(crate) mod tls;

@@ -1,0 +1,213 @@
+//! The life of a step under the real agent, however it is installed and however it ends.
+
+use buildkite_dataflow::record::end::{End, JobOutcome, SealedBy};
+use buildkite_dataflow::record::parts::{Outcome, Start};
+use serde_json::json;
+
+use crate::support::agent::{Agent, Scene, asks_for};
+use crate::support::hooks::{JOB, ROLE};
+
+/// The one account of a step that was lent one role, which is as before again.
+#[track_caller]
+fn account(scene: &Scene) -> (Start, End) {
+    scene.is_as_before();
+    let [(start, end)] = scene.accounts().try_into().unwrap();
+    assert_eq!((start.outcome, scene.sandbox.sts().issued().len()), (Outcome::Granted, 1));
+    assert_eq!((start.leases.len(), end.settlements.len()), (1, 1));
+    (start, end)
+}
+
+#[track_caller]
+fn ended(end: &End, outcome: JobOutcome, sealed_by: SealedBy) {
+    assert_eq!((end.result.outcome, end.sealed_by), (outcome, sealed_by));
+}
+
+#[test]
+fn a_plugin_lends_a_role_to_the_command_and_takes_it_back() {
+    for agent in Agent::all() {
+        let scene = Scene::with_plugin(&agent);
+        let step = scene.run("env | grep -c ^AWS_; test -n \"$AWS_SESSION_TOKEN\"");
+        assert_eq!(step.status, Some(0), "{}", step.log);
+        assert!(step.log.contains("lent `arn:aws:sts::123456789012:assumed-role/deploy/"), "{}", step.log);
+        let (_, end) = account(&scene);
+        ended(&end, JobOutcome::Passed, SealedBy::PostCommand);
+        assert!(end.variables.iter().all(|variable| variable.outcome == "removed"), "{:?}", end.variables);
+    }
+}
+
+#[test]
+fn a_vendored_plugin_lends_as_well() {
+    for agent in Agent::all() {
+        let mut scene = Scene::new(&agent);
+        scene.plugins = vec![(scene.vendored_plugin(), asks_for(ROLE))];
+        let step = scene.run("test -n \"$AWS_SESSION_TOKEN\"");
+        assert_eq!(step.status, Some(0), "{}", step.log);
+        ended(&account(&scene).1, JobOutcome::Passed, SealedBy::PostCommand);
+    }
+}
+
+#[test]
+fn agent_hooks_serve_the_steps_block_once() {
+    for agent in Agent::all() {
+        let scene = Scene::with_plugin(&agent);
+        scene.install_agent_hooks();
+        let step = scene.run("test -n \"$AWS_SESSION_TOKEN\"");
+        assert_eq!(step.status, Some(0), "{}", step.log);
+        assert!(step.log.contains("the agent's own hook has lent this already"), "{}", step.log);
+        ended(&account(&scene).1, JobOutcome::Passed, SealedBy::PostCommand);
+    }
+}
+
+#[test]
+fn the_commands_own_status_stays_the_jobs() {
+    for agent in Agent::all() {
+        let scene = Scene::with_plugin(&agent);
+        let step = scene.run("exit 3");
+        assert_eq!(step.status, Some(3), "{}", step.log);
+        let (_, end) = account(&scene);
+        ended(&end, JobOutcome::Failed, SealedBy::PostCommand);
+        assert_eq!(end.result.exit_status.as_deref(), Some("3"));
+    }
+}
+
+#[test]
+fn a_command_that_is_killed_leaves_nothing_behind() {
+    for agent in Agent::all() {
+        let scene = Scene::with_plugin(&agent);
+        let step = scene.run("kill -KILL $$");
+        assert_ne!(step.status, Some(0), "{}", step.log);
+        let (_, end) = account(&scene);
+        ended(&end, JobOutcome::Failed, SealedBy::PostCommand);
+        assert_eq!(end.result.exit_status.as_deref(), Some("-1"));
+    }
+}
+
+#[test]
+fn where_an_earlier_plugin_fails_nothing_is_lent() {
+    for agent in Agent::all() {
+        let mut scene = Scene::with_plugin(&agent);
+        let other = scene.other_plugin("failing-buildkite-plugin", "pre-command", "exit 42");
+        scene.plugins.insert(0, (other, json!(null)));
+        let step = scene.run("true");
+        assert_eq!(step.status, Some(42), "{}", step.log);
+        scene.is_as_before();
+        assert_eq!((scene.accounts().len(), scene.sandbox.sts().issued().len()), (0, 0));
+    }
+}
+
+#[test]
+fn where_a_later_plugin_fails_pre_exit_gives_back() {
+    for agent in Agent::all() {
+        let mut scene = Scene::with_plugin(&agent);
+        let other = scene.other_plugin("failing-buildkite-plugin", "pre-command", "exit 42");
+        scene.plugins.push((other, json!(null)));
+        let step = scene.run("true");
+        assert_eq!(step.status, Some(42), "{}", step.log);
+        ended(&account(&scene).1, JobOutcome::NotRun, SealedBy::PreExit);
+    }
+}
+
+#[test]
+fn where_another_plugin_stops_the_post_command_hooks_pre_exit_gives_back() {
+    for agent in Agent::all() {
+        let mut scene = Scene::with_plugin(&agent);
+        // Before ours in v3's order, and in v4's, which is the other way round.
+        for (place, name) in [(0, "first-buildkite-plugin"), (2, "last-buildkite-plugin")] {
+            let other = scene.other_plugin(name, "post-command", "exit 7");
+            scene.plugins.insert(place, (other, json!(null)));
+        }
+        let step = scene.run("true");
+        assert_eq!(step.status, Some(7), "{}", step.log);
+        ended(&account(&scene).1, JobOutcome::Passed, SealedBy::PreExit);
+    }
+}
+
+#[test]
+fn a_cancelled_step_gives_back_and_says_so() {
+    for agent in Agent::all() {
+        let scene = Scene::with_plugin(&agent);
+        let running = scene.path("running");
+        let child = scene.start(&format!("touch {}; sleep 60", running.display()), &["--acquire-job", JOB]);
+        scene.wait_for(&running);
+        scene.sandbox.agent().cancel(JOB);
+        let step = scene.finished(child);
+        let finish = scene.sandbox.agent().progress(JOB).unwrap().finish.unwrap();
+        assert_eq!(
+            (&finish["signal"], &finish["signal_reason"]),
+            (&json!("SIGTERM"), &json!("cancel")),
+            "{}",
+            step.log
+        );
+        ended(&account(&scene).1, JobOutcome::Cancelled, SealedBy::PostCommand);
+    }
+}
+
+#[test]
+fn two_blocks_that_cover_each_other_leave_every_variable_as_before() {
+    for agent in Agent::all() {
+        for before in [None, Some("as-before")] {
+            let mut scene = Scene::with_plugin(&agent);
+            scene.env.extend(before.map(|value| ("AWS_REGION".to_owned(), value.to_owned())));
+            scene.plugins.push((scene.plugins[0].0.clone(), asks_for(&format!("{ROLE}-other"))));
+            let step = scene.run("test -n \"$AWS_SESSION_TOKEN\"");
+            assert_eq!(step.status, Some(0), "{}", step.log);
+            scene.is_as_before();
+            assert_eq!(scene.environment("after").get("AWS_REGION").map(String::as_str), before);
+            assert_eq!((scene.accounts().len(), scene.sandbox.sts().issued().len()), (2, 2));
+        }
+    }
+}
+
+#[test]
+fn the_same_block_twice_is_served_once() {
+    for agent in Agent::all() {
+        let mut scene = Scene::with_plugin(&agent);
+        scene.plugins.push(scene.plugins[0].clone());
+        let step = scene.run("test -n \"$AWS_SESSION_TOKEN\"");
+        assert_eq!(step.status, Some(0), "{}", step.log);
+        assert!(step.log.contains("an equal block of this step has lent this already"), "{}", step.log);
+        ended(&account(&scene).1, JobOutcome::Passed, SealedBy::PostCommand);
+    }
+}
+
+/// The step stops before its command with one error, and nothing was asked.
+#[track_caller]
+fn refused(scene: &Scene, status: i32, expected: &str) {
+    let step = scene.run("echo the command ran");
+    assert_eq!(step.status, Some(status), "{}", step.log);
+    assert!(step.log.contains(expected) && !step.log.contains("\nthe command ran"), "{}", step.log);
+    assert_eq!(step.log.matches("error[").count(), 1, "{}", step.log);
+    scene.is_as_before();
+    assert_eq!((scene.accounts().len(), scene.sandbox.agent().tokens().len()), (0, 0));
+}
+
+#[test]
+fn a_null_that_makes_the_agent_drop_the_configuration_is_one_clear_message() {
+    for agent in Agent::all() {
+        let mut scene = Scene::with_plugin(&agent);
+        scene.plugins[0].1["credentials"][0]["aws"]["region"] = json!(null);
+        refused(&scene, 102, "step config: `credentials[0].aws.region`: saw null, expected a value");
+    }
+}
+
+#[test]
+fn without_a_job_api_is_one_clear_message() {
+    for agent in Agent::all() {
+        let mut scene = Scene::with_plugin(&agent);
+        scene.env.insert("BUILDKITE_AGENT_NO_JOB_API".into(), "true".into());
+        refused(&scene, 104, "error[job-api]: this job has no Job API");
+    }
+}
+
+#[test]
+fn a_variable_of_the_jobs_own_comes_back() {
+    for agent in Agent::all() {
+        let mut scene = Scene::with_plugin(&agent);
+        scene.env.insert("AWS_SECRET_ACCESS_KEY".into(), "static-key-of-the-host".into());
+        let step = scene.run("test \"$AWS_SECRET_ACCESS_KEY\" != static-key-of-the-host");
+        assert_eq!(step.status, Some(0), "{}", step.log);
+        assert!(step.log.contains("`AWS_SECRET_ACCESS_KEY` was set already"), "{}", step.log);
+        ended(&account(&scene).1, JobOutcome::Passed, SealedBy::PostCommand);
+        assert_eq!(scene.environment("after")["AWS_SECRET_ACCESS_KEY"], "static-key-of-the-host");
+    }
+}

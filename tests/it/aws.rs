@@ -1,0 +1,215 @@
+//! What is lent works: the tools of a step's own, against services that nobody here wrote.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use buildkite_dataflow::host::Clock;
+use buildkite_dataflow::rehearse::sandbox::Sandbox;
+use buildkite_dataflow::rehearse::sandbox::issuer::Issuer;
+use serde_json::{Value, json};
+
+use crate::support::agent::{Agent, Ended, Scene, asks_for, until};
+use crate::support::components::{self, not_run};
+use crate::support::hooks::files;
+
+/// The folder of boto3, the aws CLI and moto.
+fn tools() -> Option<PathBuf> {
+    components::find("venv/bin")
+}
+
+/// Runs a step whose tools find AWS's services at `endpoint`. What it was lent is then in neither its
+/// log nor any file of its host.
+fn step(scene: &mut Scene, tools: &Path, endpoint: &str, command: &str) -> Ended {
+    let lent = tempfile::NamedTempFile::new().unwrap();
+    let keep = format!("printenv AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN >{}", lent.path().display());
+    scene.env.insert("AWS_ENDPOINT_URL".into(), endpoint.to_owned());
+    let step = scene.run(&format!("PATH={}:$PATH; {keep}; {command}", tools.display()));
+    assert_eq!(step.status, Some(0), "{}", step.log);
+    scene.is_as_before();
+    let lent = std::fs::read_to_string(lent.path()).unwrap();
+    assert_eq!(lent.lines().count(), 2);
+    for file in files(scene.folder.path()) {
+        let text = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
+        assert!(!lent.lines().any(|secret| text.contains(secret)), "a secret is in {}", file.display());
+    }
+    step
+}
+
+#[test]
+fn boto3_and_the_aws_command_line_are_known_by_what_was_lent() {
+    let Some(tools) = tools() else { return };
+    for agent in Agent::all() {
+        let mut scene = Scene::with_plugin(&agent);
+        let endpoint = scene.sandbox.url();
+        let command = "aws sts get-caller-identity --query Arn --output text | sed 's/^/cli /'; \
+                       python -c 'import boto3; print(\"boto3\", boto3.client(\"sts\").get_caller_identity()[\"Arn\"])'";
+        let step = step(&mut scene, &tools, &endpoint, command);
+        let [issued] = scene.sandbox.sts().issued().try_into().unwrap();
+        for tool in ["cli", "boto3"] {
+            assert!(step.log.contains(&format!("{tool} {}", issued.arn)), "{}", step.log);
+        }
+    }
+}
+
+/// A server that does not outlive its test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+/// moto's S3, IAM and STS; its port.
+fn moto(tools: &Path) -> (Server, u16) {
+    let port = {
+        let held = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        held.local_addr().unwrap().port()
+    };
+    let mut moto = Command::new(tools.join("moto_server"));
+    moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+    let server = Server(moto.spawn().unwrap());
+    until(|| "moto".to_owned(), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    (server, port)
+}
+
+/// From now on moto checks who asks, and whether they may.
+const ENFORCE: &str =
+    "curl -sf -X POST -H 'Content-Type: text/plain' -d 0 $AWS_ENDPOINT_URL/moto-api/reset-auth";
+
+#[test]
+fn moto_lets_the_lent_role_do_what_its_policy_allows() {
+    let (Some(tools), Some(agent)) = (tools(), Agent::v3()) else { return };
+    let (_server, port) = moto(&tools);
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let mut setup = Command::new(tools.join("python"));
+    setup.args(["-c", MOTO, &endpoint]).env_clear();
+    let made = setup.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut scene = Scene::with_plugin(&agent);
+    scene.config["aws"]["sts-endpoint"] = json!(endpoint);
+    let command = format!(
+        "{ENFORCE}; aws s3 ls s3://lake; aws s3 rm s3://lake/raw.csv || echo refused; \
+         AWS_SECRET_ACCESS_KEY=forged aws s3 ls s3://lake || echo forged"
+    );
+    let step = step(&mut scene, &tools, &endpoint, &command);
+    for seen in ["raw.csv\r", "AccessDenied", "\nrefused\r", "SignatureDoesNotMatch", "\nforged\r"] {
+        assert!(step.log.contains(seen), "{seen}: {}", step.log);
+    }
+}
+
+const MOTO: &str = r#"
+import json, sys, boto3
+def client(name):
+    return boto3.client(name, endpoint_url=sys.argv[1], region_name="us-east-1",
+                        aws_access_key_id="setup", aws_secret_access_key="setup")
+client("s3").create_bucket(Bucket="lake")
+client("s3").put_object(Bucket="lake", Key="raw.csv", Body=b"x")
+iam = client("iam")
+iam.create_role(RoleName="deploy", AssumeRolePolicyDocument="{}")
+allow = {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": "*"}
+iam.put_role_policy(RoleName="deploy", PolicyName="read",
+                    PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+"#;
+
+/// An issuer's key and certificate, and the certificate's SHA-1, which a Ceph gateway wants to know.
+struct Signer {
+    key: Vec<u8>,
+    certificate: Vec<u8>,
+    thumbprint: String,
+}
+
+impl Signer {
+    fn new() -> Self {
+        use rsa::pkcs8::EncodePrivateKey as _;
+        let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap();
+        let key = key.to_pkcs8_der().unwrap().as_bytes().to_vec();
+        let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&key.clone().into(), &rcgen::PKCS_RSA_SHA256);
+        let certificate = rcgen::CertificateParams::new(vec!["issuer.internal".to_owned()]).unwrap();
+        let certificate = certificate.self_signed(&pair.unwrap()).unwrap().der().to_vec();
+        let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &certificate);
+        let hex: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        Self { key, certificate, thumbprint: hex.concat() }
+    }
+}
+
+fn real(script: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/real").join(script)
+}
+
+/// A Ceph gateway: S3, IAM and an STS that checks everything.
+struct Ceph {
+    folder: PathBuf,
+    env: Vec<(String, String)>,
+}
+
+impl Ceph {
+    /// The gateway takes no port in an issuer's name, but honours a proxy: the issuer is that proxy.
+    fn start(folder: PathBuf, issuer: &str) -> Option<Self> {
+        let program = PathBuf::from("/usr/bin/radosgw");
+        if !program.exists() {
+            not_run("a Ceph gateway is not installed (.ci/components)");
+            return None;
+        }
+        let up = Command::new(real("ceph-up")).arg(&folder).env("http_proxy", issuer).output().unwrap();
+        assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
+        let lines = String::from_utf8(up.stdout).unwrap();
+        let pairs = lines.lines().filter_map(|line| line.split_once('='));
+        Some(Self { folder, env: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect() })
+    }
+
+    fn get(&self, name: &str) -> &str {
+        &self.env.iter().find(|(other, _)| other == name).unwrap().1
+    }
+}
+
+impl Drop for Ceph {
+    fn drop(&mut self) {
+        let down = Command::new(real("ceph-down")).arg(&self.folder).status();
+        assert!(down.unwrap().success() || std::thread::panicking());
+    }
+}
+
+const ISSUER: &str = "http://issuer.internal";
+
+#[test]
+fn a_step_lists_its_bucket_on_a_real_gateway_with_the_lent_role() {
+    let (Some(tools), Some(agent)) = (tools(), Agent::all().pop()) else { return };
+    let signer = Signer::new();
+    let mut scene = Scene::against(&agent, |runtime| {
+        let issuer = Issuer::with_key(ISSUER, &signer.key, Some(signer.certificate.clone())).unwrap();
+        runtime.block_on(Sandbox::start_with(issuer, 0, Clock::System, [].into())).unwrap()
+    });
+    let elsewhere = tempfile::tempdir().unwrap();
+    let Some(ceph) = Ceph::start(elsewhere.path().join("ceph"), &scene.sandbox.url()) else { return };
+    let made = setup(&tools, &ceph, &signer);
+    scene.config["aws"]["sts-endpoint"] = json!(ceph.get("CEPH_ENDPOINT"));
+    scene.config["network"] = json!({"proxy": scene.sandbox.url()});
+    scene.plugins = vec![(scene.our_plugin(), asks_for(made["role"].as_str().unwrap()))];
+    let command = "echo x >raw.csv; aws s3 cp --quiet raw.csv s3://lake/raw.csv; aws s3 ls s3://lake; rm raw.csv; \
+                   AWS_SECRET_ACCESS_KEY=forged aws s3 ls s3://lake || echo forged";
+    let step = step(&mut scene, &tools, ceph.get("CEPH_ENDPOINT"), command);
+    for seen in [" raw.csv\r", "\nforged\r"] {
+        assert!(step.log.contains(seen), "{seen}: {}", step.log);
+    }
+    let [(start, _)] = scene.accounts().try_into().unwrap();
+    let principal = &start.leases[0].principal;
+    assert!(
+        principal.starts_with("arn:aws:sts::123456789012:assumed-role/extract/buildkite-job-"),
+        "{principal}"
+    );
+}
+
+/// The provider, a role for this job's subject alone, and a bucket.
+fn setup(tools: &Path, ceph: &Ceph, signer: &Signer) -> Value {
+    let mut setup = Command::new(tools.join("python"));
+    setup.arg(real("rgw_setup.py")).args(["--issuer", ISSUER, "--role", "extract", "--bucket", "lake"]);
+    setup.args(["--thumbprint", &signer.thumbprint]).args(["--condition", SUBJECT]);
+    let made = setup.env_clear().envs(ceph.env.iter().cloned()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    serde_json::from_slice(&made.stdout).unwrap()
+}
+
+const SUBJECT: &str = "sub=organization:acme:pipeline:web:ref:refs/heads/main:commit:4f1c:step:deploy";
