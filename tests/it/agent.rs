@@ -127,8 +127,9 @@ fn a_cancelled_step_gives_back_and_says_so() {
     for agent in Agent::all() {
         let scene = Scene::with_plugin(&agent);
         let running = scene.path("running");
-        let child = scene.start(&format!("touch {}; sleep 60", running.display()), &["--acquire-job", JOB]);
-        scene.wait_for(&running);
+        let mut child =
+            scene.start(&format!("touch {}; sleep 60", running.display()), &["--acquire-job", JOB]);
+        scene.wait_for(&running, &mut child);
         scene.sandbox.agent().cancel(JOB);
         let step = scene.finished(child);
         let finish = scene.sandbox.agent().progress(JOB).unwrap().finish.unwrap();

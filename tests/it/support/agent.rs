@@ -54,12 +54,8 @@ impl Agent {
         Self::v3().into_iter().chain(Self::v4()).collect()
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    pub(crate) fn command(&self) -> Command {
-        Command::new(&self.path)
     }
 }
 
@@ -195,7 +191,7 @@ impl Scene {
 
     /// Runs the step to its end by `buildkite-agent bootstrap`.
     pub(crate) fn run(&self, command: &str) -> Ended {
-        let mut bootstrap = self.agent.command();
+        let mut bootstrap = Command::new(self.agent.path());
         bootstrap.arg("bootstrap").env_clear().envs(self.host_env()).envs(self.prepare(command));
         let path = |name: &str| self.path(name).display().to_string();
         bootstrap
@@ -210,20 +206,12 @@ impl Scene {
     /// Starts `buildkite-agent start` for this step alone.
     pub(crate) fn start(&self, command: &str, arguments: &[&str]) -> Running {
         self.prepare(command);
-        let mut start = self.agent.command();
-        start.args([
-            "start",
-            "--token",
-            "registration",
-            "--name",
-            "a",
-            "--ping-mode",
-            "poll-only",
-            "--no-color",
-        ]);
+        let mut start = Command::new(self.agent.path());
+        start.args(["start", "--name", "a", "--ping-mode", "poll-only", "--no-color"]);
         start.arg("--config").arg(self.path("agent/buildkite-agent.cfg")).args(arguments);
         let log = File::create(self.path("agent.log")).unwrap();
         start.env_clear().envs(self.host_env());
+        start.env("BUILDKITE_AGENT_TOKEN", self.sandbox.agent().agent_token().expose());
         Running(start.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
     }
 
@@ -234,7 +222,7 @@ impl Scene {
 
     fn uploaded_log(&self) -> String {
         let mut log = Vec::new();
-        for chunk in self.sandbox.agent().progress(JOB).unwrap().chunks.into_values() {
+        for chunk in self.sandbox.agent().progress(JOB).unwrap().chunks.values() {
             io::copy(&mut flate2::read::GzDecoder::new(&chunk[..]), &mut log).unwrap();
         }
         String::from_utf8_lossy(&log).into_owned()
@@ -242,9 +230,10 @@ impl Scene {
 
     /// Waits until the command of a started step has made a file.
     #[track_caller]
-    pub(crate) fn wait_for(&self, file: &Path) {
+    pub(crate) fn wait_for(&self, file: &Path, running: &mut Running) {
         let logs = || format!("the command:\n{}{}", lossy(&self.path("agent.log")), self.uploaded_log());
-        until(logs, || file.exists());
+        until(logs, || file.exists() || running.0.try_wait().unwrap().is_some());
+        assert!(file.exists(), "ended before {}", logs());
     }
 
     fn ended(&self, mut child: Running, log: impl FnOnce() -> String) -> Ended {
@@ -264,7 +253,7 @@ impl Scene {
     /// Every secret that the sandbox ever gave, looked for in what was logged.
     #[track_caller]
     pub(crate) fn hides_every_secret(&self, log: &str) {
-        let mut secrets = vec![Secret::new(TOKEN)];
+        let mut secrets = vec![Secret::new(TOKEN), self.sandbox.agent().agent_token().clone()];
         secrets.extend(self.sandbox.agent().tokens());
         for issued in self.sandbox.sts().issued() {
             secrets.extend([issued.secret_access_key, issued.session_token]);
