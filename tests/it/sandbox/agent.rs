@@ -1,7 +1,6 @@
 //! The Agent API and the Job API, as the commands of the agent see them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use buildkite_dataflow::host::serve::{Server, on_socket};
@@ -11,14 +10,14 @@ use buildkite_dataflow::secret::Secret;
 use serde_json::{Value, json};
 
 use super::{JOB, job_env, sandbox};
+use crate::support::agent::Agent;
 use crate::support::child::{Ended, command, output, run};
-use crate::support::components;
 
 const TOKEN: &str = "the-token-of-the-job-api";
 
 /// A job as one of its hooks sees it.
 struct Inside {
-    agent: PathBuf,
+    agent: Agent,
     folder: tempfile::TempDir,
     sandbox: Sandbox,
     api: Arc<JobApi>,
@@ -26,7 +25,7 @@ struct Inside {
 }
 
 impl Inside {
-    async fn new(agent: PathBuf) -> Self {
+    async fn new(agent: Agent) -> Self {
         let folder = tempfile::Builder::new().prefix("df").tempdir_in("/tmp").unwrap();
         let env = [("HOME", "/root"), ("BUILDKITE_SHELL", "/bin/sh -c")];
         let env = env.map(|(name, value)| (name.to_owned(), Secret::new(value)));
@@ -37,7 +36,7 @@ impl Inside {
 
     /// Runs a command of the agent's, with this input.
     async fn run(&self, arguments: &[&str], input: &str) -> Ended {
-        let mut command = command(&self.agent, arguments);
+        let mut command = command(self.agent.path(), arguments);
         command.envs(job_env(&self.sandbox)).current_dir(self.folder.path()).env("HOME", self.folder.path());
         command.env("BUILDKITE_AGENT_JOB_API_SOCKET", self.folder.path().join("job.sock"));
         command.env("BUILDKITE_AGENT_JOB_API_TOKEN", TOKEN);
@@ -52,15 +51,16 @@ impl Inside {
     }
 }
 
-/// Runs a test inside a job.
-fn inside(test: impl AsyncFnOnce(&Inside)) {
-    let Some(agent) = components::find("buildkite-agent-v3") else { return };
-    run(async { test(&Inside::new(agent).await).await });
+/// Runs a test inside a job, of each version of the agent.
+fn inside(test: &impl AsyncFn(&Inside)) {
+    for agent in Agent::all() {
+        run(async { test(&Inside::new(agent).await).await });
+    }
 }
 
 #[test]
 fn a_token_is_redacted_before_it_is_printed() {
-    inside(async |job| {
+    inside(&async |job| {
         let token = job.succeed(&["oidc", "request-token", "--audience", "urn:x"], "").await;
         let claims = job.sandbox.issuer().verify(token.trim()).unwrap();
         assert_eq!(claims.audiences(), ["urn:x"]);
@@ -71,7 +71,7 @@ fn a_token_is_redacted_before_it_is_printed() {
 
 #[test]
 fn a_token_that_lives_too_long_is_refused_in_buildkites_words() {
-    inside(async |job| {
+    inside(&async |job| {
         let ended = job.run(&["oidc", "request-token", "--lifetime", "14400"], "").await;
         assert_ne!(ended.status, Some(0));
         assert!(
@@ -84,7 +84,7 @@ fn a_token_that_lives_too_long_is_refused_in_buildkites_words() {
 
 #[test]
 fn variables_are_set_read_and_removed() {
-    inside(async |job| {
+    inside(&async |job| {
         job.succeed(&["env", "set", "A=1", "HOME=/x"], "").await;
         assert_eq!(job.succeed(&["env", "get", "--format", "plain", "A"], "").await.trim(), "1");
         job.succeed(&["env", "unset", "A"], "").await;
@@ -95,7 +95,7 @@ fn variables_are_set_read_and_removed() {
 
 #[test]
 fn a_protected_variable_refuses_those_beside_it() {
-    inside(async |job| {
+    inside(&async |job| {
         let ended = job.run(&["env", "set", "A=1", "BUILDKITE_SHELL=x"], "").await;
         assert_ne!(ended.status, Some(0));
         assert!(
@@ -109,7 +109,7 @@ fn a_protected_variable_refuses_those_beside_it() {
 
 #[test]
 fn a_redaction_hides_what_was_given_on_standard_input() {
-    inside(async |job| {
+    inside(&async |job| {
         job.succeed(&["redactor", "add"], "hunter2hunter2").await;
         assert_eq!(job.api.redacted("it is hunter2hunter2"), "it is [REDACTED]");
     });
@@ -117,7 +117,7 @@ fn a_redaction_hides_what_was_given_on_standard_input() {
 
 #[test]
 fn a_working_directory_is_asked_for() {
-    inside(async |job| {
+    inside(&async |job| {
         job.succeed(&["workdir", "set", "/usr"], "").await;
         assert_eq!(job.api.workdir().as_deref(), Some("/usr"));
     });
@@ -125,7 +125,7 @@ fn a_working_directory_is_asked_for() {
 
 #[test]
 fn a_failure_is_promised_and_another_one_is_not() {
-    inside(async |job| {
+    inside(&async |job| {
         for _ in 0..2 {
             job.succeed(&["job", "promise-failure", "--reason", "flaky", "3"], "").await;
         }
@@ -136,7 +136,7 @@ fn a_failure_is_promised_and_another_one_is_not() {
 
 #[test]
 fn meta_data_is_kept_and_given_back() {
-    inside(async |job| {
+    inside(&async |job| {
         job.succeed(&["meta-data", "set", "digest", "sha256:1"], "").await;
         assert_eq!(job.succeed(&["meta-data", "get", "digest"], "").await.trim(), "sha256:1");
         assert_eq!(job.succeed(&["meta-data", "keys"], "").await.trim(), "digest");
@@ -146,7 +146,7 @@ fn meta_data_is_kept_and_given_back() {
 
 #[test]
 fn an_annotation_is_seen() {
-    inside(async |job| {
+    inside(&async |job| {
         job.succeed(&["annotate", "--style", "info", "--context", "record", "**done**"], "").await;
         let seen = job.sandbox.agent().progress(JOB).unwrap().annotations;
         assert_eq!(seen.iter().map(|one| one["body"].clone()).collect::<Value>(), json!(["**done**"]));
@@ -155,7 +155,7 @@ fn an_annotation_is_seen() {
 
 #[test]
 fn an_artifact_is_uploaded_and_described() {
-    inside(async |job| {
+    inside(&async |job| {
         std::fs::write(job.folder.path().join("model.bin"), "weights").unwrap();
         job.succeed(&["artifact", "upload", "model.bin"], "").await;
         let seen = job.sandbox.agent().progress(JOB).unwrap().artifacts;
@@ -167,8 +167,8 @@ fn an_artifact_is_uploaded_and_described() {
 
 #[test]
 fn a_stranger_is_told_nothing() {
-    inside(async |job| {
-        let mut stranger = command(Path::new(&job.agent), &["oidc", "request-token", "--skip-redaction"]);
+    inside(&async |job| {
+        let mut stranger = command(job.agent.path(), &["oidc", "request-token", "--skip-redaction"]);
         stranger.envs(job_env(&job.sandbox)).env("BUILDKITE_AGENT_ACCESS_TOKEN", "bkaj_another");
         let ended = output(stranger, "").await;
         assert!(ended.stderr.contains("401"), "{}", ended.stderr);
