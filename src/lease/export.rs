@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::try_join_all;
-
 use super::journal::Exported;
 use super::{Kept, forms};
 use crate::agent::job_api::{self, JobApi};
@@ -104,8 +102,11 @@ impl Export {
 
 /// Tells the log to hide every form of these secrets.
 pub async fn redact(job: &JobApi, secrets: impl Iterator<Item = &Secret>) -> Result<(), job_api::Error> {
-    let all: Vec<Secret> = secrets.flat_map(forms::forms).collect();
-    try_join_all(all.iter().map(|form| job.redact(form))).await.map(drop)
+    // One after the other: the socket answers in microseconds, and a connection for each costs more.
+    for form in secrets.flat_map(forms::forms) {
+        job.redact(&form).await?;
+    }
+    Ok(())
 }
 
 fn check(variable: &Variable) -> Result<(), Error> {
