@@ -62,7 +62,6 @@ impl Error {
 #[derive(Clone, Debug)]
 pub struct JobApi {
     http: Http,
-    socket: PathBuf,
     token: Secret,
 }
 
@@ -76,13 +75,8 @@ impl JobApi {
 
     /// The one behind this socket.
     pub fn at(socket: PathBuf, token: Secret) -> Self {
-        let network = Network { unix_socket: Some(socket.clone()), ..Network::default() };
-        Self { http: Http::new(network), socket, token }
-    }
-
-    /// Its socket, by which a later process can tell whether the job still runs.
-    pub fn socket(&self) -> &std::path::Path {
-        &self.socket
+        let network = Network { unix_socket: Some(socket), ..Network::default() };
+        Self { http: Http::new(network), token }
     }
 
     /// Hides a text in everything the job prints from now on. The answer repeats the secret: it is dropped unread.

@@ -210,12 +210,6 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The seconds since a file was last written, by the file system's clock against `now`; `None` if it is not there.
-pub fn age(path: &Path, now: chrono::DateTime<chrono::Utc>) -> Option<i64> {
-    let modified = fs::metadata(path).ok()?.modified().ok()?;
-    Some((now - chrono::DateTime::<chrono::Utc>::from(modified)).num_seconds())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
