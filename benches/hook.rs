@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,6 +53,12 @@ fn main() {
         }
         _ => compare(),
     }
+}
+
+/// The binary to measure: cargo's own, or another build of it that `DATAFLOW_BINARY` names.
+fn binary() -> PathBuf {
+    let named = std::env::var_os("DATAFLOW_BINARY").map(PathBuf::from);
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_buildkite-dataflow").into())
 }
 
 /// Everything that both contenders are given.
@@ -110,7 +116,7 @@ impl Arena {
 
     fn hook(&self, phase: &str, job: &str, block: &Value) -> Command {
         let folder = self.folder.path().display();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_buildkite-dataflow"));
+        let mut command = Command::new(binary());
         command.arg(format!("/hooks/{phase}")).env_clear();
         for (name, value) in self.api.env() {
             command.env(name, value.expose());
@@ -204,7 +210,7 @@ fn compare() {
         row(&format!("pre-command with one role, {latency} ms a request"), &ours, Some(ratio));
         row("post-command", &after, None);
     }
-    let size = std::fs::metadata(env!("CARGO_BIN_EXE_buildkite-dataflow")).unwrap().len() as f64 / 1e6;
+    let size = std::fs::metadata(binary()).unwrap().len() as f64 / 1e6;
     println!("\npeak memory of a hook {memory:.1} MB; binary {size:.1} MB; no process started by a hook");
     println!(
         "{redactions} texts redacted a step; an fsync of this disk takes {:.2} ms (median)",

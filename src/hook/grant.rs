@@ -199,8 +199,9 @@ impl<'a> Lending<'a> {
             }
         }
         self.start.leases = self.leases.iter().map(account::lent).collect();
-        let durable = self.journal.append(entries);
-        durable.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
+        // Durable with the START link, which is sealed next, whatever happened here.
+        let written = self.journal.note(entries);
+        written.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
         failure.map_or(Ok(credentials), |failure| Err((Outcome::Failed, failure)))
     }
 

@@ -109,6 +109,13 @@ impl Journal {
         durable
     }
 
+    /// Writes entries that the next [`Self::append`] makes durable: a power cut before it loses them.
+    pub fn note(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
+        let written = self.write(&entries);
+        self.entries.extend(entries);
+        written
+    }
+
     // The first time, the names of file and folder must last as well.
     fn sync_names(&self) -> io::Result<()> {
         if !self.entries.is_empty() {

@@ -32,8 +32,8 @@ pub fn deliver(journal: &mut Journal, folders: &[PathBuf]) -> Result<(), Error> 
     let mut worst = None;
     for link in journal.undelivered() {
         match to_all(&link, folders) {
-            // Not durable is not lost: it would be delivered once more, to the same name.
-            Ok(()) => drop(journal.append(vec![Entry::Delivered { digest: link.digest }])),
+            // Lost, it would be delivered once more, to the same name.
+            Ok(()) => drop(journal.note(vec![Entry::Delivered { digest: link.digest }])),
             Err(error) => worst = worst.or(Some(error)),
         }
     }
