@@ -1,5 +1,6 @@
 //! What a provider gave, before it is handed to the step.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -79,11 +80,46 @@ impl Value {
     }
 }
 
+/// A file that only the job's user can read, removed when the lease ends.
+#[derive(Clone, Debug)]
+pub struct PrivateFile {
+    /// Its name in the block's folder.
+    pub name: String,
+    /// What it holds.
+    pub content: Secret,
+    /// Whether that must not be seen; a configuration that only says whom to ask may be.
+    pub secret: bool,
+}
+
+/// What a credential is to the others that are made with it.
+#[derive(Clone, Debug)]
+pub enum Material {
+    /// Nothing that another provider could use.
+    Nothing,
+    /// A token that is sent as it is: an access token, a Vault token.
+    Token(Secret),
+    /// Keys that sign requests to AWS.
+    AwsKeys {
+        /// Public name of the keys.
+        access_key_id: String,
+        /// Signs.
+        secret_access_key: Secret,
+        /// Goes with every request.
+        session_token: Secret,
+    },
+    /// Named values, as a secrets manager holds them.
+    Fields(BTreeMap<String, Secret>),
+}
+
 /// What one exchange gave.
 #[derive(Debug)]
 pub struct Credential {
     /// What the step gets to see.
     pub variables: Vec<Variable>,
+    /// Files that the variables speak of, in the block's private folder.
+    pub files: Vec<PrivateFile>,
+    /// What other credentials of the block are made with.
+    pub material: Material,
     /// When the provider stops honouring it.
     pub expires_at: DateTime<Utc>,
     /// Who the step now is there, in the provider's own words (an assumed-role ARN); not secret.
@@ -102,7 +138,12 @@ pub enum SettleWith {
     /// Nothing: it ends by itself.
     Nothing,
     /// The credential's own handle, the only secret that may reach the journal.
-    Handle(Secret),
+    Handle {
+        /// The handle: the token itself, where there is no lesser one.
+        secret: Secret,
+        /// What else the provider needs to find it again: its address, a namespace. No secret.
+        detail: BTreeMap<String, String>,
+    },
     /// A fresh token of the job with this audience.
     JobToken {
         /// The audience to ask for.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use super::credential::Kind;
 use super::token::Token;
 use crate::span::Span;
 
@@ -39,12 +40,13 @@ pub struct Aws {
 pub const MIN_DURATION: Span = Span::seconds(900);
 /// The longest duration that any role allows.
 pub const MAX_DURATION: Span = Span::seconds(12 * 3600);
-/// The duration where none is asked for.
-pub const DEFAULT_DURATION: Span = Span::seconds(3600);
 
-impl Aws {
-    /// What is wrong, with the key that is wrong.
-    pub fn check(&self) -> Result<(), (String, String)> {
+impl Kind for Aws {
+    fn provider(&self) -> &'static str {
+        "aws"
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
         if let Some(duration) = self.duration
             && !(MIN_DURATION..=MAX_DURATION).contains(&duration)
         {
@@ -61,12 +63,30 @@ impl Aws {
         self.token.check().map_err(|(key, problem)| (format!("token.{key}"), problem))
     }
 
-    /// The variables that the credential will be handed over as.
-    pub fn exports(&self) -> Vec<&'static str> {
+    fn exports(&self) -> Vec<String> {
         let region: &[_] = if self.region.is_some() { &["AWS_REGION", "AWS_DEFAULT_REGION"] } else { &[] };
-        [&["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"], region].concat()
+        let names = [&["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"], region].concat();
+        names.into_iter().map(str::to_owned).collect()
     }
 
+    fn target(&self) -> String {
+        self.role.to_string()
+    }
+
+    fn token(&self) -> Option<(&Token, String)> {
+        Some((&self.token, self.role.partition().audience().to_owned()))
+    }
+
+    fn duration(&self) -> Option<Span> {
+        self.duration
+    }
+
+    fn endpoints(&self) -> Vec<&Url> {
+        self.endpoint.iter().collect()
+    }
+}
+
+impl Aws {
     /// The STS to ask: the one named, or the region's, or the partition's first.
     pub fn sts(&self, overridden: Option<&Url>) -> Result<Url, url::ParseError> {
         if let Some(url) = self.endpoint.as_ref().or(overridden) {

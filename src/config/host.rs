@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use url::Url;
 
+use super::credential::{Credential, What};
+use super::network::NetworkConfig;
 use super::place::{self, Error};
-use super::step::{self, Credential};
-use crate::host::http::Network;
+use super::step;
 use crate::span::Span;
 
 /// The host config; every key has a default, so that no file at all works too.
@@ -148,17 +149,6 @@ pub struct AwsHost {
     pub sts_endpoint: Option<Url>,
 }
 
-/// The network, as this host reaches it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct NetworkConfig {
-    /// Certificates trusted beside the system's, a PEM file.
-    pub ca_file: Option<PathBuf>,
-    /// The proxy for requests that leave the host.
-    pub proxy: Option<Url>,
-}
-
 /// The most that a step may ask for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -243,7 +233,7 @@ pub fn parse(file: &str, text: &str) -> Result<HostConfig, Error> {
             return Err(Error::at(file, format!("grants[{index}].claims"), problem)
                 .hinted("to really mean every job write `organization_slug: \"*\"`"));
         }
-        if let Some(inner) = grant.credentials.iter().position(|c| matches!(c, Credential::Grant(_))) {
+        if let Some(inner) = grant.credentials.iter().position(|c| matches!(c.what, What::Grant(_))) {
             let place = format!("grants[{index}].credentials[{inner}]");
             return Err(Error::at(file, place, "a grant cannot name another grant"));
         }
@@ -262,23 +252,13 @@ fn check_places(file: &str, config: &HostConfig) -> Result<(), Error> {
     if let Some((place, path)) = relative.next() {
         return Err(Error::at(file, place, format!("expected an absolute path, saw `{}`", path.display())));
     }
+    config.network.check().map_err(|(key, problem)| Error::at(file, format!("network.{key}"), problem))?;
     match &config.aws.sts_endpoint {
         Some(url) if !super::aws::is_safe(url) => {
             let seen = url.origin().ascii_serialization();
             Err(Error::at(file, "aws.sts-endpoint", format!("expected an https URL, saw `{seen}`")))
         }
         _ => Ok(()),
-    }
-}
-
-impl HostConfig {
-    /// How requests leave this host.
-    pub fn network(&self) -> Network {
-        Network {
-            ca_file: self.network.ca_file.clone(),
-            proxy: self.network.proxy.clone(),
-            unix_socket: None,
-        }
     }
 }
 

@@ -1,11 +1,9 @@
 //! The plugin's block in `pipeline.yml`.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::aws::Aws;
+use super::credential::{self, Credential, Entry, What};
 use super::place::{self, Error};
 use crate::dataset::Dataset;
 
@@ -29,17 +27,6 @@ pub struct Step {
     pub hook: Hook,
     /// When they are given back: `post-command`, or `pre-exit` where artifacts or other plugins' hooks need them.
     pub release: Release,
-}
-
-/// One credential of a block.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Credential {
-    /// A role of AWS.
-    Aws(Box<Aws>),
-    /// A grant that the host config names.
-    Grant(String),
 }
 
 /// When credentials are lent.
@@ -96,23 +83,28 @@ impl Step {
     }
 }
 
-/// Checks what types alone do not: ranges, and that no two credentials export one name.
+/// Checks what types alone do not: each credential by itself and, where no grant hides any, against each other.
 pub fn check(file: &str, place: &str, credentials: &[Credential]) -> Result<(), Error> {
-    let mut owners = BTreeMap::new();
+    let mut asked = Vec::new();
     for (index, credential) in credentials.iter().enumerate() {
-        let Credential::Aws(aws) = credential else { continue };
-        let here = format!("{place}[{index}].aws");
-        aws.check().map_err(|(key, problem)| Error::at(file, format!("{here}.{key}"), problem))?;
-        for name in aws.exports() {
-            if let Some(other) = owners.insert(name, index) {
-                let problem = format!("would export `{name}`, which `{place}[{other}]` exports too");
-                return Err(Error::at(file, here, problem).hinted(
-                    "one step environment can hold one role: use two steps, or one role that may do both",
-                ));
-            }
-        }
+        let What::Ask(ask) = &credential.what else { continue };
+        let here = format!("{place}[{index}].{}", ask.kind().provider());
+        ask.kind().check().map_err(|(key, problem)| Error::at(file, format!("{here}.{key}"), problem))?;
+        asked.push((here, credential, ask));
     }
-    Ok(())
+    if asked.len() < credentials.len() {
+        return Ok(());
+    }
+    let entries: Vec<Entry<'_>> = asked
+        .iter()
+        .map(|(place, credential, ask)| Entry {
+            place,
+            name: credential.name.as_deref(),
+            export: credential.export,
+            ask,
+        })
+        .collect();
+    credential::check_together(file, &entries)
 }
 
 #[cfg(test)]
@@ -185,7 +177,7 @@ mod tests {
     fn two_credentials_that_export_one_name_are_refused() {
         refused(
             &format!(r#"{{"credentials":[{{"aws":{{{ROLE}}}}},{{"aws":{{{ROLE}}}}}]}}"#),
-            "step config: `credentials[1].aws`: would export `AWS_ACCESS_KEY_ID`, which `credentials[0]` exports too",
+            "step config: `credentials[1].aws`: would export `AWS_ACCESS_KEY_ID`, which `credentials[0].aws` exports too",
         );
     }
 

@@ -11,8 +11,7 @@ use crate::job::identity::{Identity, LEEWAY};
 use crate::lease::Lease;
 use crate::lease::export::{NAMES, Restore};
 use crate::lease::journal::Exported;
-use crate::policy::{Decision, Origin, Request};
-use crate::provider;
+use crate::policy::{self, Decision, Origin, Request};
 use crate::provider::token::Key;
 use crate::record::end;
 use crate::record::parts::{self, DataTrust, DataUse, Lent, Outcome, Requested, Start, TokenUse, Told};
@@ -32,7 +31,7 @@ pub(super) fn told(ident: &str, what: impl Into<String>) -> Told {
 }
 
 pub(super) fn requested(decided: &Decided, context: &Context<'_>) -> Requested {
-    let (provider, target) = provider::described(&decided.request);
+    let kind = decided.request.ask.kind();
     Requested {
         id: decided.id.clone(),
         place: decided.request.place.clone(),
@@ -40,10 +39,10 @@ pub(super) fn requested(decided: &Decided, context: &Context<'_>) -> Requested {
             Origin::Step => "step".to_owned(),
             Origin::Grant(name) => format!("grant:{name}"),
         },
-        provider: provider.to_owned(),
-        target,
+        provider: kind.provider().to_owned(),
+        target: kind.target(),
         decision: Some(decided.decision.clone()),
-        duration_seconds: provider::duration(&decided.request, &context.loaded.config).as_secs(),
+        duration_seconds: policy::duration(kind, &context.loaded.config).as_secs(),
     }
 }
 

@@ -83,7 +83,7 @@ fn of_agent(env: &Env, hook: Hook, host: &HostConfig) -> Result<Option<Block>, E
             whole.release = Release::PreExit;
         }
     }
-    request::no_name_twice(&requests)?;
+    request::check(&requests)?;
     Ok(Some(Block { instance: agent_instance(hook).to_owned(), step: whole, requests }))
 }
 

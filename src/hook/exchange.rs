@@ -1,6 +1,7 @@
 //! The requests of a block: tokens, identity, and the exchanges, all at once.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::{join, join_all};
@@ -15,7 +16,8 @@ use crate::failure::Failure;
 use crate::host::retry::Backoff;
 use crate::job::identity::{Identity, Verifier};
 use crate::job::keys::KeyStore;
-use crate::policy::Request;
+use crate::policy::{self, Request};
+use crate::provider::source::Sources;
 use crate::provider::token::{Key, Tokens};
 use crate::provider::{self, Error};
 
@@ -47,7 +49,7 @@ impl<'a> Exchange<'a> {
 
     /// Mints every token that the requests need, at once, and learns from them who runs.
     pub(super) async fn identify(&self, requests: &[Request]) -> Result<Identity, Failure> {
-        let mut keys: BTreeSet<Key> = requests.iter().map(provider::token_key).collect();
+        let mut keys: BTreeSet<Key> = requests.iter().filter_map(provider::token_key).collect();
         if !keys.iter().any(|key| key.from == From::Agent) {
             let shape = Shape { audience: Some(IDENTITY_AUDIENCE.to_owned()), ..Shape::default() };
             keys.insert(Key { from: From::Agent, shape });
@@ -85,28 +87,40 @@ impl<'a> Exchange<'a> {
 
     /// The token of a request, as it was minted.
     pub(super) async fn token(&self, request: &Request) -> Option<(Key, SubjectToken)> {
-        let key = provider::token_key(request);
+        let key = provider::token_key(request)?;
         let token = self.tokens.get(&key).await.ok()?;
         Some((key, token))
     }
 
-    /// Tries every exchange at once; the answers in the order of the requests.
-    pub(super) async fn all(&self, decided: &[Decided]) -> Vec<Result<Credential, Error>> {
+    /// Tries every exchange at once, but for those that wait for another credential of the block; the
+    /// answers in the order of the requests.
+    pub(super) async fn all(&self, decided: &[Decided], folder: &Path) -> Vec<Result<Credential, Error>> {
         let config = &self.context.loaded.config;
+        let sources = Sources::named(decided.iter().filter_map(|one| one.request.name.clone()));
         let context = provider::Context {
             host: config,
             http: &self.context.http,
             clock: &self.context.host.clock,
             tokens: &self.tokens,
+            sources: &sources,
+            folder,
             backoff: Backoff { attempts: 5, base: config.deadlines.retry.0, jitter: true },
             until: self.until,
         };
-        join_all(decided.iter().map(|one| provider::exchange(&one.request, &one.session, &context))).await
+        let exchange = async |one: &Decided| {
+            let Decided { request, session, .. } = one;
+            let answer = provider::exchange(request, session, &context).await;
+            if let Some(name) = &request.name {
+                sources.made(name, answer.as_ref().ok().map(|credential| credential.material.clone()));
+            }
+            answer
+        };
+        join_all(decided.iter().map(&exchange)).await
     }
 
     /// The latest time at which a credential asked for now could live.
     pub(super) fn latest(&self, request: &Request) -> DateTime<Utc> {
-        self.until + provider::duration(request, &self.context.loaded.config).0
+        self.until + policy::duration(request.ask.kind(), &self.context.loaded.config).0
     }
 }
 

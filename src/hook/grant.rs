@@ -1,5 +1,7 @@
 //! Lending: intent before exchange, journal before export, redact before export, all or nothing.
 
+use std::path::PathBuf;
+
 use super::account::{self, Decided};
 use super::block::Block;
 use super::exchange::Exchange;
@@ -112,9 +114,12 @@ impl<'a> Lending<'a> {
         }
         self.start.tokens.dedup();
         let failed = |failure| (Outcome::Failed, failure);
-        let variables = credentials.into_iter().flat_map(|credential| credential.variables).collect();
-        let export =
-            Export::prepare(variables, &self.context.host.env).map_err(|error| failed(error.failure()))?;
+        let seen = credentials.into_iter().zip(&decided).filter(|(_, one)| one.request.export);
+        let (variables, files): (Vec<_>, Vec<_>) =
+            seen.map(|(credential, _)| (credential.variables, credential.files)).unzip();
+        let (variables, files) = (variables.concat(), files.concat());
+        let export = Export::prepare(variables, files, &self.files(), &self.context.host.env);
+        let export = export.map_err(|error| failed(error.failure()))?;
         self.start.exported = export.names();
         self.start.findings.extend(account::covered(self.context, export.previous()));
         let exporting = Entry::Exporting { variables: export.previous().to_vec() };
@@ -124,6 +129,11 @@ impl<'a> Lending<'a> {
             return Ok(());
         }
         export.apply(job).await.map_err(|error| failed(error.failure()))
+    }
+
+    /// Where the files of the block's credentials are.
+    fn files(&self) -> PathBuf {
+        self.context.state.files(self.journal.folder())
     }
 
     fn decide(&mut self, block: &Block, identity: &Identity) -> Result<Vec<Decided>, Refused> {
@@ -161,23 +171,24 @@ impl<'a> Lending<'a> {
         let intents = decided.iter().map(|one| {
             Entry::Intent(Intent {
                 id: one.id.clone(),
-                provider: provider::described(&one.request).0.to_owned(),
+                provider: one.request.ask.kind().provider().to_owned(),
                 session: one.session.clone(),
                 latest: exchange.latest(&one.request),
             })
         });
         let durable = self.journal.append(intents.collect());
         durable.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
-        let answers = exchange.all(decided).await;
+        let answers = exchange.all(decided, &self.files()).await;
         let mut entries = Vec::new();
         let mut credentials = Vec::new();
-        let mut failure = None;
+        let mut failures = Vec::new();
         for (one, answer) in decided.iter().zip(answers) {
             match answer {
                 Ok(credential) => {
-                    let provider = provider::described(&one.request).0;
+                    let provider = one.request.ask.kind().provider();
                     let now = self.context.host.clock.now();
-                    let lease = Lease::on(&credential, &one.id, provider, &one.session, now);
+                    let mut lease = Lease::on(&credential, &one.id, provider, &one.session, now);
+                    lease.children = children(one, decided);
                     entries.push(Entry::Leased(lease.clone()));
                     self.leases.push(lease);
                     if credential.answer_lost {
@@ -194,7 +205,9 @@ impl<'a> Lending<'a> {
                     if error.nothing_issued() {
                         entries.push(Entry::NotIssued { id: one.id.clone(), reason: error.reason() });
                     }
-                    failure = failure.or_else(|| Some(error.failure(&one.request, Some(&identity.claims))));
+                    // A source that failed says more than whoever waited for it.
+                    let waited = matches!(error, provider::Error::Source(_));
+                    failures.push((waited, error.failure(&one.request, Some(&identity.claims))));
                 }
             }
         }
@@ -202,7 +215,8 @@ impl<'a> Lending<'a> {
         // Durable with the START link, which is sealed next, whatever happened here.
         let written = self.journal.note(entries);
         written.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
-        failure.map_or(Ok(credentials), |failure| Err((Outcome::Failed, failure)))
+        let first = failures.into_iter().min_by_key(|(waited, _)| *waited);
+        first.map_or(Ok(credentials), |(_, failure)| Err((Outcome::Failed, failure)))
     }
 
     fn seal_start(&mut self, mut entries: Vec<Entry>) -> Result<(), Failure> {
@@ -255,8 +269,16 @@ impl<'a> Lending<'a> {
     }
 }
 
+/// The requests that are made with this one.
+fn children(one: &Decided, all: &[Decided]) -> Vec<String> {
+    let name = one.request.name.as_deref();
+    let made_with =
+        |other: &&Decided| other.request.ask.kind().sources().iter().any(|(_, source)| Some(*source) == name);
+    all.iter().filter(made_with).map(|other| other.id.clone()).collect()
+}
+
 fn denial(one: &Decided) -> Failure {
-    let (provider, target) = provider::described(&one.request);
+    let (provider, target) = (one.request.ask.kind().provider(), one.request.ask.kind().target());
     let failed = one.decision.failed.iter().map(|mismatch| {
         let seen = mismatch.seen.as_ref().map_or_else(|| "nothing".to_owned(), |seen| format!("`{seen}`"));
         format!("claim `{}`: expected `{}`, saw {seen}", mismatch.claim, mismatch.expected)

@@ -8,7 +8,8 @@ use super::{Context, Form, Phase, Report};
 use crate::agent::job_api::JobApi;
 use crate::config::step::Hook;
 use crate::failure::{Class, Failure};
-use crate::host::env;
+use crate::host::{env, files};
+use crate::lease::Lease;
 use crate::lease::export::{self, Restore};
 use crate::lease::journal::{Entry, Exported, Journal, Opened};
 use crate::provider;
@@ -64,6 +65,7 @@ pub(super) struct Ended {
 pub(super) async fn account(context: &Context<'_>, mut journal: Journal, sealed_by: SealedBy) -> Ended {
     let mut ended = Ended::default();
     if !journal.ended() {
+        remove_files(context, &journal, &mut ended);
         settle(context, &mut journal, &mut ended).await;
         let (variables, mut findings) = match sealed_by {
             SealedBy::PostCommand | SealedBy::PreExit => restore(context, &journal).await,
@@ -80,19 +82,23 @@ pub(super) async fn account(context: &Context<'_>, mut journal: Journal, sealed_
 }
 
 async fn settle(context: &Context<'_>, journal: &mut Journal, ended: &mut Ended) {
-    let now = context.host.clock.now();
-    let leases = journal.open_leases();
-    let time = context.loaded.config.deadlines.release.0;
-    let settled = join_all(leases.iter().map(|lease| async {
-        let terms = lease.terms();
-        let settlement = context.host.clock.within(time, provider::settle(&terms, now)).await;
-        let late = || Settlement::Failed { reason: "out of time".into(), until: terms.expires_at };
-        (lease.id.clone(), lease.principal.clone(), settlement.unwrap_or_else(late))
-    }));
+    let clock = &context.host.clock;
+    let until = clock.now() + context.loaded.config.deadlines.release.0;
+    let settling = &provider::Settling { host: &context.loaded.config, http: &context.http, clock };
     let mut entries = Vec::new();
-    for (id, principal, settlement) in settled.await {
-        ended.settled.push(format!("settled `{principal}`: {settlement}"));
-        entries.push(Entry::Settled { id, settlement });
+    // Children before what they were made with, everything else at once.
+    for wave in waves(journal.open_leases()) {
+        let left = (until - clock.now()).to_std().unwrap_or_default();
+        let settled = join_all(wave.into_iter().map(|lease| async move {
+            let terms = lease.terms();
+            let settlement = clock.within(left, provider::settle(&terms, settling)).await;
+            let late = || Settlement::Failed { reason: "out of time".into(), until: terms.expires_at };
+            (lease, settlement.unwrap_or_else(late))
+        }));
+        for (lease, settlement) in settled.await {
+            ended.settled.push(format!("settled `{}`: {settlement}", lease.principal));
+            entries.push(Entry::Settled { id: lease.id.clone(), settlement });
+        }
     }
     for intent in journal.lost_intents() {
         let settlement = Settlement::Unknown { until: intent.latest };
@@ -102,6 +108,21 @@ async fn settle(context: &Context<'_>, journal: &mut Journal, ended: &mut Ended)
     if let Err(error) = journal.append(entries) {
         ended.warnings.push(format!("the settlements could not be written down: {error}"));
     }
+}
+
+/// Leases in the order in which they are settled: a wave holds those whose children are in earlier ones.
+fn waves(mut leases: Vec<&Lease>) -> Vec<Vec<&Lease>> {
+    let mut waves = Vec::new();
+    while !leases.is_empty() {
+        let has_open_child =
+            |lease: &&Lease| lease.children.iter().any(|child| leases.iter().any(|other| other.id == *child));
+        let (later, now): (Vec<_>, Vec<_>) = leases.iter().copied().partition(has_open_child);
+        // A circle is no order: a journal that says so was not written by this program.
+        let (now, later) = if now.is_empty() { (later, now) } else { (now, later) };
+        waves.push(now);
+        leases = later;
+    }
+    waves
 }
 
 async fn restore(context: &Context<'_>, journal: &Journal) -> (Vec<(Exported, Restore, bool)>, Vec<Told>) {
@@ -236,6 +257,13 @@ fn write_end(context: &Context<'_>, journal: &mut Journal, end: End, ended: &mut
             hint: None,
             left: None,
         });
+    }
+}
+
+/// Removes the files of the block's credentials.
+fn remove_files(context: &Context<'_>, journal: &Journal, ended: &mut Ended) {
+    if let Err(error) = files::remove(&context.state.files(journal.folder())) {
+        ended.warnings.push(format!("the files of the credentials could not be removed: {error}"));
     }
 }
 

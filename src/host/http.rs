@@ -35,8 +35,22 @@ pub struct Network {
     pub ca_file: Option<PathBuf>,
     /// The proxy for every request that leaves the host.
     pub proxy: Option<Url>,
+    /// Origins to reach by another way, and that way: private endpoints.
+    pub routes: Vec<(url::Origin, Url)>,
     /// A Unix socket to speak to, whatever the URL's host.
     pub unix_socket: Option<PathBuf>,
+}
+
+impl Network {
+    /// The way to `url`: another origin, before whose path stands what the route has of one.
+    fn route(&self, url: Url) -> Url {
+        let origin = url.origin();
+        let Some((_, to)) = self.routes.iter().find(|(from, _)| *from == origin) else { return url };
+        let mut routed = to.clone();
+        routed.set_path(&format!("{}{}", to.path().trim_end_matches('/'), url.path()));
+        routed.set_query(url.query());
+        routed
+    }
 }
 
 /// Why no usable answer came.
@@ -110,6 +124,11 @@ impl Request {
     /// A request that must be answered within `timeout`.
     pub fn new(method: Method, url: Url, timeout: Duration) -> Self {
         Self { method, url, headers: HeaderMap::new(), body: Zeroizing::default(), timeout }
+    }
+
+    /// The host that it goes to, for messages.
+    pub fn host(&self) -> String {
+        self.url.host_str().unwrap_or_default().to_owned()
     }
 
     /// Adds a header that may be seen.
@@ -190,7 +209,7 @@ impl Http {
         let after = request.timeout;
         let client = self.client.get_or_try_init(|| async { build(&self.network) }).await?;
         let started = client
-            .request(request.method, request.url)
+            .request(request.method, self.network.route(request.url))
             .headers(request.headers)
             .body(request.body.to_vec())
             .timeout(after);
@@ -273,6 +292,17 @@ fn roots(network: &Network) -> Result<rustls::RootCertStore, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_routed_origin_is_reached_by_its_route_and_no_other_is() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let routes = vec![(url("https://sts.example.test").origin(), url("https://vpce.example.test/sts/"))];
+        let network = Network { routes, ..Network::default() };
+        let routed = network.route(url("https://sts.example.test/v1/token?a=b"));
+        assert_eq!(routed.as_str(), "https://vpce.example.test/sts/v1/token?a=b");
+        let other = url("https://sts.example.test:8443/v1");
+        assert_eq!(network.route(other.clone()), other);
+    }
 
     #[test]
     fn debug_of_a_request_does_not_show_secret_headers_or_bodies() {

@@ -1,18 +1,23 @@
 //! Handing variables to the step, and taking them back: redact, then set, all or nothing.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::journal::Exported;
 use super::{Kept, forms};
 use crate::agent::job_api::{self, JobApi};
 use crate::agent::protected::is_protected;
-use crate::credential::{EnvName, Value, Variable};
+use crate::credential::{EnvName, PrivateFile, Value, Variable};
 use crate::failure::{Class, Failure};
-use crate::host::Env;
+use crate::host::{Env, files};
 use crate::secret::{Fingerprint, MIN_LENGTH, Secret};
 
 /// The variable that lists the exported names, for the docker plugins' `env-propagation-list`.
 pub const NAMES: &str = "DATAFLOW_ENV_NAMES";
+
+/// The variable that names the folder of private files; the docker plugins mount it for
+/// `propagate-gcp-auth-tokens`.
+pub const FOLDER: &str = "BUILDKITE_OIDC_TMPDIR";
 
 /// The longest value that is exported, in bytes. Past about 128 KiB every later process of the job
 /// fails to start ("argument list too long"), the hooks that clean up among them.
@@ -43,6 +48,9 @@ pub enum Error {
     /// The value cannot stand in an environment.
     #[error("the value of `{0}` holds a NUL character")]
     Nul(String),
+    /// The private files could not be written.
+    #[error("the files of a credential cannot be written")]
+    Files(#[source] std::io::Error),
     /// The Job API said no.
     #[error("the variables could not be handed to the step")]
     JobApi(#[source] job_api::Error),
@@ -59,12 +67,24 @@ impl Error {
 #[derive(Debug)]
 pub struct Export {
     variables: Vec<Variable>,
+    files: Vec<PrivateFile>,
+    folder: PathBuf,
     previous: Vec<Exported>,
 }
 
 impl Export {
-    /// Checks `variables` and takes down what stands in their place now.
-    pub fn prepare(mut variables: Vec<Variable>, env: &Env) -> Result<Self, Error> {
+    /// Checks variables and `files`, which will be in `folder`, and takes down what stands in their place now.
+    pub fn prepare(
+        mut variables: Vec<Variable>,
+        files: Vec<PrivateFile>,
+        folder: &Path,
+        env: &Env,
+    ) -> Result<Self, Error> {
+        if !files.is_empty()
+            && let Ok(name) = FOLDER.parse()
+        {
+            variables.push(Variable { name, value: Value::Plain(folder.display().to_string()) });
+        }
         variables.iter().try_for_each(check)?;
         variables.extend(list_of_names(&variables, env));
         let previous = variables.iter().map(|variable| Exported {
@@ -72,7 +92,7 @@ impl Export {
             fingerprint: Fingerprint::of(variable.value.expose().as_bytes()),
             previous: env.standing(&variable.name).cloned().map(Kept),
         });
-        Ok(Self { previous: previous.collect(), variables })
+        Ok(Self { previous: previous.collect(), variables, files, folder: folder.to_owned() })
     }
 
     /// What the journal must hold before anything is set.
@@ -85,18 +105,31 @@ impl Export {
         self.variables.iter().map(|variable| variable.name.to_string()).collect()
     }
 
-    /// Tells the log what to hide, then sets every variable or none.
+    /// Tells the log what to hide, then writes every file and sets every variable, or none.
     pub async fn apply(&self, job: &JobApi) -> Result<(), Error> {
         redact(job, self.secrets()).await.map_err(Error::JobApi)?;
+        self.write_files().map_err(Error::Files)?;
         let values = self.variables.iter().map(|variable| (variable.name.as_str(), variable.value.expose()));
         job.set(&values.collect()).await.map_err(Error::JobApi)
     }
 
+    fn write_files(&self) -> std::io::Result<()> {
+        if !self.files.is_empty() {
+            files::private_folder(&self.folder).map_err(std::io::Error::other)?;
+        }
+        self.files.iter().try_for_each(|file| {
+            // No power cut matters to it: the lease ends with the job.
+            files::replace_lossy(&self.folder.join(&file.name), file.content.expose().as_bytes())
+        })
+    }
+
     fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.variables.iter().filter_map(|variable| match &variable.value {
+        let files = self.files.iter().filter(|file| file.secret).map(|file| &file.content);
+        let variables = self.variables.iter().filter_map(|variable| match &variable.value {
             Value::Secret(secret) => Some(secret),
             Value::Plain(_) => None,
-        })
+        });
+        variables.chain(files)
     }
 }
 
@@ -210,7 +243,10 @@ mod tests {
 
     #[track_caller]
     fn refused(one: Variable, expected: &str) {
-        assert_eq!(Export::prepare(vec![one], &Env::default()).unwrap_err().to_string(), expected);
+        assert_eq!(
+            Export::prepare(vec![one], Vec::new(), Path::new("/p"), &Env::default()).unwrap_err().to_string(),
+            expected
+        );
     }
 
     #[test]
@@ -237,7 +273,7 @@ mod tests {
             secret("AWS_SECRET_ACCESS_KEY", "long-enough"),
             variable("AWS_REGION", Value::Plain("x".into())),
         ];
-        let export = Export::prepare(variables, &env).unwrap();
+        let export = Export::prepare(variables, Vec::new(), Path::new("/p"), &env).unwrap();
         let list = export.variables.last().unwrap();
         assert_eq!(list.value.expose(), "AWS_REGION VAULT_TOKEN AWS_SECRET_ACCESS_KEY");
     }
@@ -246,7 +282,7 @@ mod tests {
     fn a_variable_goes_back_to_what_it_was_unless_somebody_changed_it() {
         let before = Env::of([("A", "old"), ("C", "old")]);
         let variables = ["A", "B", "C", "D"].map(|name| variable(name, Value::Plain("ours".into())));
-        let export = Export::prepare(variables.to_vec(), &before).unwrap();
+        let export = Export::prepare(variables.to_vec(), Vec::new(), Path::new("/p"), &before).unwrap();
         let now = Env::of([("A", "ours"), ("B", "ours"), ("C", "theirs")]);
         let decided: Vec<_> =
             restoring(export.previous(), &now).iter().map(|(_, restore)| *restore).collect();

@@ -142,6 +142,11 @@ impl Journal {
         files::remove(&self.folder)
     }
 
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Whose it is.
     pub fn opened(&self) -> &Opened {
         &self.opened

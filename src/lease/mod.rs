@@ -1,9 +1,12 @@
 //! Leases: the promise to give every credential back, written down before it is made.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::credential::{Credential, SettleWith};
+use crate::provider::Terms;
 use crate::secret::{Fingerprint, Secret};
 
 pub mod entry;
@@ -32,6 +35,9 @@ pub struct Lease {
     pub issued_at: DateTime<Utc>,
     /// When it ends by itself.
     pub expires_at: DateTime<Utc>,
+    /// The requests that were made with it, and are settled before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<String>,
     /// What its settlement needs.
     pub settle_with: Need,
 }
@@ -42,8 +48,13 @@ pub struct Lease {
 pub enum Need {
     /// Nothing.
     Nothing,
-    /// The credential's own handle.
-    Handle(Kept),
+    /// The credential's own handle, and where it is known.
+    Handle {
+        /// The handle.
+        secret: Kept,
+        /// What else the provider needs to find it again.
+        detail: BTreeMap<String, String>,
+    },
     /// A fresh token of the job with this audience.
     JobToken(String),
 }
@@ -82,16 +93,23 @@ impl Lease {
             fingerprint: Fingerprint::of(secrets.as_bytes()),
             issued_at: now,
             expires_at: credential.expires_at,
+            children: Vec::new(),
             settle_with: match &credential.settle_with {
                 SettleWith::Nothing => Need::Nothing,
-                SettleWith::Handle(secret) => Need::Handle(Kept(secret.clone())),
+                SettleWith::Handle { secret, detail } => {
+                    Need::Handle { secret: Kept(secret.clone()), detail: detail.clone() }
+                }
                 SettleWith::JobToken { audience } => Need::JobToken(audience.clone()),
             },
         }
     }
 
     /// What a provider needs to know to settle it.
-    pub fn terms(&self) -> crate::provider::Terms {
-        crate::provider::Terms { provider: self.provider.clone(), expires_at: self.expires_at }
+    pub fn terms(&self) -> Terms {
+        let (handle, detail) = match &self.settle_with {
+            Need::Handle { secret, detail } => (Some(secret.0.clone()), detail.clone()),
+            Need::Nothing | Need::JobToken(_) => (None, BTreeMap::new()),
+        };
+        Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail }
     }
 }

@@ -76,6 +76,11 @@ impl State {
         (0..100).map(folder).find(|folder| !folder.exists()).unwrap_or_else(|| folder(100))
     }
 
+    /// The private folder of the block that has this folder: the files of its credentials.
+    pub fn files(&self, block: &Path) -> PathBuf {
+        self.root.join("files").join(block.file_name().unwrap_or_default())
+    }
+
     /// The folders of all blocks that are not closed.
     pub fn blocks(&self) -> Vec<PathBuf> {
         let listed = files::list(&self.root.join("jobs"));

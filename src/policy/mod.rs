@@ -3,14 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use crate::claims::Claims;
-use crate::config::aws::{Aws, DEFAULT_DURATION};
+use crate::config::credential::Kind;
 use crate::config::host::{HostConfig, StepRequests};
 use crate::span::Span;
+use url::Url;
 
 pub mod pattern;
 pub mod request;
 
-pub use request::{Ask, Origin, Request};
+pub use request::{Origin, Request};
 
 /// The rule that keeps tokens from endpoints that the host config does not name.
 const ENDPOINTS: &str = "endpoints";
@@ -77,7 +78,7 @@ impl Decision {
 
 /// Decides one request of the job with these claims. The first rule that says no is the answer.
 pub fn decide(request: &Request, claims: &Claims, host: &HostConfig) -> Decision {
-    let Ask::Aws(aws) = &request.ask;
+    let kind = request.ask.kind();
     let rule = match &request.origin {
         Origin::Step if host.step_requests == StepRequests::GrantsOnly => {
             return Decision::deny("step-requests", "this host lends only what its own grants name");
@@ -88,7 +89,7 @@ pub fn decide(request: &Request, claims: &Claims, host: &HostConfig) -> Decision
             None => format!("grant:{name}"),
         },
     };
-    let denial = endpoint(request, aws, host).or_else(|| limits(aws, host));
+    let denial = endpoint(&request.origin, kind, host).or_else(|| limits(kind, host));
     denial.unwrap_or_else(|| Decision::allow(rule))
 }
 
@@ -104,34 +105,37 @@ fn grant_mismatch(name: &str, claims: &Claims, host: &HostConfig) -> Option<Deci
     Some(Decision { failed, ..Decision::deny(rule, "the job's claims do not match the grant") })
 }
 
-fn endpoint(request: &Request, aws: &Aws, host: &HostConfig) -> Option<Decision> {
+fn endpoint(origin: &Origin, kind: &dyn Kind, host: &HostConfig) -> Option<Decision> {
     // What the host config itself names in a grant needs no second permission.
-    let named = aws.endpoint.as_ref().filter(|_| request.origin == Origin::Step)?;
-    if host.endpoints.iter().any(|allowed| allowed.origin() == named.origin()) {
+    if *origin != Origin::Step {
         return None;
     }
+    let known = |named: &Url| host.endpoints.iter().any(|allowed| allowed.origin() == named.origin());
+    let named = kind.endpoints().into_iter().find(|named| !known(named))?;
     let reason =
         format!("`endpoints` in the host config does not allow `{}`", named.origin().ascii_serialization());
     Some(Decision::deny(ENDPOINTS, reason))
 }
 
-fn limits(aws: &Aws, host: &HostConfig) -> Option<Decision> {
+fn limits(kind: &dyn Kind, host: &HostConfig) -> Option<Decision> {
     let over = |rule: &str, asked: Option<Span>, limit: Span| {
         let asked = asked.filter(|asked| *asked > limit)?;
         Some(Decision::deny(rule, format!("{asked} was asked for, and this host allows {limit}")))
     };
-    over("limits.duration", aws.duration, host.limits.duration)
-        .or_else(|| over("limits.token-lifetime", aws.token.lifetime, host.limits.token_lifetime))
+    let lifetime = kind.token().and_then(|(token, _)| token.lifetime);
+    over("limits.duration", kind.duration(), host.limits.duration)
+        .or_else(|| over("limits.token-lifetime", lifetime, host.limits.token_lifetime))
 }
 
-/// How long the credential will live: what was asked for, or the usual hour within the host's limit.
-pub fn duration(aws: &Aws, host: &HostConfig) -> Span {
-    aws.duration.unwrap_or_else(|| DEFAULT_DURATION.min(host.limits.duration))
+/// How long the credential will live: what was asked for, or the usual within the host's limit.
+pub fn duration(kind: &dyn Kind, host: &HostConfig) -> Span {
+    kind.duration().unwrap_or_else(|| kind.usual_duration().min(host.limits.duration))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::credential::Ask;
     use serde_json::json;
 
     fn host(yaml: &str) -> HostConfig {
@@ -143,6 +147,8 @@ mod tests {
         Request {
             origin,
             place: "credentials[0]".into(),
+            name: None,
+            export: true,
             ask: Ask::Aws(serde_yaml::from_str(&yaml).unwrap()),
         }
     }
@@ -195,6 +201,6 @@ mod tests {
         let decision = decide(&request(Origin::Step, "duration: 1h"), &claims(), &host);
         assert_eq!(decision.reason, "1h was asked for, and this host allows 30m");
         let Ask::Aws(unasked) = request(Origin::Step, "").ask;
-        assert_eq!(duration(&unasked, &host).to_string(), "30m");
+        assert_eq!(duration(unasked.as_ref(), &host).to_string(), "30m");
     }
 }

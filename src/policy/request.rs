@@ -1,10 +1,10 @@
 //! Requests: what a step or a grant asks for, one credential each.
 
 use crate::claims::Claims;
-use crate::config::aws::Aws;
+use crate::config::credential::{self, Ask, Credential, Entry, What};
 use crate::config::host::HostConfig;
 use crate::config::place::{Error, nearest};
-use crate::config::step::{self, Credential, Step};
+use crate::config::step::{self, Step};
 use crate::job::Reported;
 
 /// One credential that is asked for.
@@ -14,8 +14,20 @@ pub struct Request {
     pub origin: Origin,
     /// Where it is asked for: `credentials[0]`, `grants.deploy[0]`.
     pub place: String,
+    /// What other requests of the block call it.
+    pub name: Option<String>,
+    /// Whether the step sees it.
+    pub export: bool,
     /// What is asked for.
     pub ask: Ask,
+}
+
+impl Request {
+    fn of(credential: &Credential, origin: Origin, place: String) -> Option<Self> {
+        let What::Ask(ask) = &credential.what else { return None };
+        let (name, export) = (credential.name.clone(), credential.export);
+        Some(Self { origin, place, name, export, ask: ask.clone() })
+    }
 }
 
 /// Who asks for a credential.
@@ -27,26 +39,17 @@ pub enum Origin {
     Grant(String),
 }
 
-/// What is asked for, by provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// A role of AWS.
-    Aws(Box<Aws>),
-}
-
 /// The requests of a step's block, its grants spelled out.
 pub fn of_step(block: &Step, host: &HostConfig) -> Result<Vec<Request>, Error> {
     let mut requests = Vec::new();
     for (index, credential) in block.credentials.iter().enumerate() {
         let place = format!("credentials[{index}]");
-        match credential {
-            Credential::Aws(aws) => {
-                requests.push(Request { origin: Origin::Step, place, ask: Ask::Aws(aws.clone()) });
-            }
-            Credential::Grant(name) => requests.extend(of_grant(name, &place, host)?),
+        match &credential.what {
+            What::Ask(_) => requests.extend(Request::of(credential, Origin::Step, place)),
+            What::Grant(name) => requests.extend(of_grant(name, &place, host)?),
         }
     }
-    no_name_twice(&requests)?;
+    check(&requests)?;
     Ok(requests)
 }
 
@@ -89,31 +92,25 @@ fn of_grant(name: &str, place: &str, host: &HostConfig) -> Result<Vec<Request>, 
         });
     };
     let place = if place == "grants" { format!("grants.{name}") } else { format!("{place}.{name}") };
-    let asks = grant.credentials.iter().enumerate().filter_map(|(index, credential)| match credential {
-        Credential::Aws(aws) => Some((index, Ask::Aws(aws.clone()))),
-        Credential::Grant(_) => None,
+    let credentials = grant.credentials.iter().enumerate();
+    let requests = credentials.filter_map(|(index, credential)| {
+        Request::of(credential, Origin::Grant(name.to_owned()), format!("{place}[{index}]"))
     });
-    let request = |(index, ask)| Request {
-        origin: Origin::Grant(name.to_owned()),
-        place: format!("{place}[{index}]"),
-        ask,
-    };
-    Ok(asks.map(request).collect())
+    Ok(requests.collect())
 }
 
-/// Refuses two credentials for one variable, wherever they come from.
-pub fn no_name_twice(requests: &[Request]) -> Result<(), Error> {
-    let mut owners = std::collections::BTreeMap::new();
-    for request in requests {
-        let Ask::Aws(aws) = &request.ask;
-        for name in aws.exports() {
-            if let Some(other) = owners.insert(name, &request.place) {
-                let problem = format!("would export `{name}`, which `{other}` exports too");
-                return Err(Error::at(step::FILE, &request.place, problem));
-            }
-        }
-    }
-    Ok(())
+/// Checks requests against each other, wherever they come from.
+pub fn check(requests: &[Request]) -> Result<(), Error> {
+    let entries: Vec<Entry<'_>> = requests
+        .iter()
+        .map(|request| Entry {
+            place: &request.place,
+            name: request.name.as_deref(),
+            export: request.export,
+            ask: &request.ask,
+        })
+        .collect();
+    credential::check_together(step::FILE, &entries)
 }
 
 #[cfg(test)]

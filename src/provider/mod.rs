@@ -1,26 +1,33 @@
 //! Providers: exchange a subject token for a credential, settle its lease.
 //!
-//! One folder or file per provider; the two matches below list them.
+//! One folder or file per provider; the matches below list them.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
 use crate::agent::oidc;
 use crate::claims::Claims;
+use crate::config::credential::Ask;
 use crate::config::host::HostConfig;
 use crate::credential::Credential;
 use crate::failure::{Class, Failure};
-use crate::host::http::Http;
+use crate::host::http::{self, Http};
 use crate::host::retry::Backoff;
 use crate::host::{Clock, files};
-use crate::policy::{Ask, Request};
+use crate::policy::Request;
+use crate::secret::Secret;
 use crate::settlement::Settlement;
-use crate::span::Span;
 
 pub mod aws;
+pub mod call;
+pub mod source;
 pub mod token;
 
+use call::CallError;
+use source::Sources;
 use token::{Key, Tokens};
 
 /// What every exchange is given.
@@ -34,6 +41,10 @@ pub struct Context<'a> {
     pub clock: &'a Clock,
     /// The job's tokens, one per distinct shape.
     pub tokens: &'a Tokens,
+    /// The other credentials of the block, for those that are made with one.
+    pub sources: &'a Sources,
+    /// The block's private folder, where the files of its credentials will be.
+    pub folder: &'a Path,
     /// How tries are spaced.
     pub backoff: Backoff,
     /// When the step has waited long enough.
@@ -50,7 +61,18 @@ pub trait Provider {
     ) -> impl Future<Output = Result<Credential, Error>>;
 
     /// Gives a lease back, as far as this provider can.
-    fn settle(lease: &Terms, now: DateTime<Utc>) -> impl Future<Output = Settlement>;
+    fn settle(lease: &Terms, context: &Settling<'_>) -> impl Future<Output = Settlement>;
+}
+
+/// What every settlement is given; it ends inside the caller's deadline or is cut off.
+#[derive(Debug)]
+pub struct Settling<'a> {
+    /// The host's rules.
+    pub host: &'a HostConfig,
+    /// The way out.
+    pub http: &'a Http,
+    /// What time it is.
+    pub clock: &'a Clock,
 }
 
 /// What is known of a lease when it is to be settled.
@@ -60,6 +82,10 @@ pub struct Terms {
     pub provider: String,
     /// When it ends by itself.
     pub expires_at: DateTime<Utc>,
+    /// The credential's own handle, where it can be given back.
+    pub handle: Option<Secret>,
+    /// What else the provider needs to find it again: its address, a namespace.
+    pub detail: BTreeMap<String, String>,
 }
 
 /// Why there is no credential.
@@ -82,6 +108,23 @@ pub enum Error {
     /// AWS.
     #[error(transparent)]
     Aws(#[from] aws::Error),
+    /// Any other provider.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A request could not be put together.
+    #[error("the request cannot be sent")]
+    Request(#[from] http::Error),
+    /// What it is made with is not there.
+    #[error("the credential `{0}` that it is made with was not lent")]
+    Source(String),
+    /// What it is made with is there and of no use for it.
+    #[error("the credential `{name}` that it is made with gives no {wanted}")]
+    WrongSource {
+        /// Which.
+        name: String,
+        /// What would be of use.
+        wanted: &'static str,
+    },
     /// The last try was refused, but the answer to an earlier one was lost.
     #[error("the answer to an earlier try was lost")]
     AfterLoss(#[source] Box<Error>),
@@ -96,8 +139,14 @@ impl Error {
     /// Whether it is certain that no credential was made.
     pub fn nothing_issued(&self) -> bool {
         match self {
-            Self::Token(_) | Self::TokenFile(_) | Self::TokenCommand { .. } => true,
             Self::Aws(error) => error.nothing_issued(),
+            Self::Call(error) => error.nothing_issued(),
+            Self::Token(_)
+            | Self::TokenFile(_)
+            | Self::TokenCommand { .. }
+            | Self::Request(_)
+            | Self::Source(_)
+            | Self::WrongSource { .. } => true,
             Self::AfterLoss(_) => false,
         }
     }
@@ -107,6 +156,9 @@ impl Error {
         match self {
             Self::Token(_) | Self::TokenFile(_) | Self::TokenCommand { .. } => "no-token".to_owned(),
             Self::Aws(error) => error.reason(),
+            Self::Call(error) => error.reason(),
+            Self::Request(_) => "no-request".to_owned(),
+            Self::Source(_) | Self::WrongSource { .. } => "no-source".to_owned(),
             Self::AfterLoss(last) => last.reason(),
         }
     }
@@ -119,6 +171,11 @@ impl Error {
                 Failure::of("no-token", Class::Configuration, self)
             }
             Self::Aws(error) => error.failure(request),
+            Self::Call(error) => error.failure(request),
+            Self::Request(_) => Failure::of("bad-configuration", Class::Configuration, self),
+            Self::Source(_) | Self::WrongSource { .. } => {
+                Failure::of("source-unusable", Class::Configuration, self)
+            }
             Self::AfterLoss(last) => {
                 let mut failure = last.failure(request, presented);
                 failure.causes.push(self.to_string());
@@ -126,34 +183,16 @@ impl Error {
             }
         };
         match presented {
-            Some(claims) if matches!(self, Self::Aws(_)) => failure.presenting(claims),
+            Some(claims) if matches!(self, Self::Aws(_) | Self::Call(_)) => failure.presenting(claims),
             _ => failure,
         }
     }
 }
 
-/// The token that a request needs.
-pub fn token_key(request: &Request) -> Key {
-    match &request.ask {
-        Ask::Aws(aws) => {
-            let audience = aws.role.partition().audience();
-            Key { from: aws.token.from.clone(), shape: aws.token.shape(audience) }
-        }
-    }
-}
-
-/// How long what is asked for will live.
-pub fn duration(request: &Request, host: &HostConfig) -> Span {
-    match &request.ask {
-        Ask::Aws(aws) => crate::policy::duration(aws, host),
-    }
-}
-
-/// The provider's name and whom it is asked to make of the step, for the record and the log.
-pub fn described(request: &Request) -> (&'static str, String) {
-    match &request.ask {
-        Ask::Aws(aws) => (aws::NAME, aws.role.to_string()),
-    }
+/// The token that a request needs, where it is one of the job's.
+pub fn token_key(request: &Request) -> Option<Key> {
+    let (token, audience) = request.ask.kind().token()?;
+    Some(Key { from: token.from.clone(), shape: token.shape(&audience) })
 }
 
 /// What this exchange will be called in the provider's own log.
@@ -165,17 +204,17 @@ pub fn session(request: &Request, job_id: &str) -> String {
     }
 }
 
-/// Exchanges the job's token for what the request asks.
+/// Exchanges the job's token, or another credential, for what the request asks.
 pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
     match &request.ask {
         Ask::Aws(aws) => aws::Role(aws).exchange(session, context).await,
     }
 }
 
-/// Gives a lease back, as far as its provider can. A provider that this version does not know is left to expire.
-pub async fn settle(lease: &Terms, now: DateTime<Utc>) -> Settlement {
+/// Gives a lease back, as far as its provider can. One that this version does not know is left to expire.
+pub async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
     match lease.provider.as_str() {
-        aws::NAME => aws::Role::settle(lease, now).await,
+        aws::NAME => aws::Role::settle(lease, context).await,
         other => Settlement::Failed {
             reason: format!("this version knows no provider `{other}`"),
             until: lease.expires_at,

@@ -76,7 +76,7 @@ pub async fn perform(
     let (command, failed_hook) = performance.phases().await?;
     let Performance { api, log, .. } = performance;
     let links = links(&stage.records, &job.id)?;
-    let left_behind = left_behind(&before, &api.env(), stage.left_behind());
+    let left_behind = left_behind(&before, &api.env(), &links, stage);
     let leaks = leaks(stage, &token, &log, &links);
     Ok(Performed { command, failed_hook, log, links, left_behind, leaks })
 }
@@ -173,17 +173,22 @@ fn links(records: &Path, job: &str) -> Result<Vec<Link>, Error> {
 fn left_behind(
     before: &BTreeMap<String, Secret>,
     after: &BTreeMap<String, Secret>,
-    journals: usize,
+    links: &[Link],
+    stage: &Stage,
 ) -> Vec<String> {
     let differs = |name: &&String| match (before.get(*name), after.get(*name)) {
         (Some(one), Some(other)) => one.expose() != other.expose(),
         (one, other) => one.is_some() != other.is_some(),
     };
-    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let ours = |name: &&String| name.starts_with("AWS_") || name.starts_with("DATAFLOW_");
-    let variables = names.into_iter().filter(ours).filter(differs).map(|name| format!("variable `{name}`"));
-    let journals = (journals > 0).then(|| format!("{journals} open journal(s)"));
-    variables.chain(journals).collect()
+    let exported = links.iter().filter_map(|link| link.start.as_ref()).flat_map(|start| &start.exported);
+    let names: std::collections::BTreeSet<&String> = exported.collect();
+    let variables = names.into_iter().filter(differs).map(|name| format!("variable `{name}`"));
+    let folders = [("jobs", "open journal(s)"), ("files", "folder(s) of private files")];
+    let folders = folders.into_iter().filter_map(|(folder, what)| match stage.left_behind(folder) {
+        0 => None,
+        left => Some(format!("{left} {what}")),
+    });
+    variables.chain(folders).collect()
 }
 
 /// Looks for every secret of the job in its log and its records.
@@ -193,6 +198,9 @@ fn leaks(stage: &Stage, token: &Secret, log: &str, links: &[Link]) -> Vec<String
         secrets.push(("a secret access key", issued.secret_access_key));
         secrets.push(("a session token", issued.session_token));
     }
+    let others = stage.sandbox.providers().iter().flat_map(|service| service.issued());
+    let others: Vec<_> = others.collect();
+    secrets.extend(others.iter().map(|issued| (issued.what.as_str(), issued.secret.clone())));
     secrets.extend(stage.sandbox.agent().tokens().into_iter().map(|token| ("an OIDC token", token)));
     let records = serde_json::to_string(links).unwrap_or_default();
     let mut found = Vec::new();

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use url::Url;
 
 use super::Error;
 use super::sandbox::sts::Role;
 use super::sandbox::{AUDIENCE, KNOWN_AS, Sandbox, trust};
+use crate::config::credential::{Ask, What};
 use crate::config::host::HostConfig;
 use crate::config::load::BESIDE_AGENT;
-use crate::config::step::{Credential, Step};
+use crate::config::step::Step;
 use crate::host::Host;
 use crate::host::files;
 use crate::pipeline::PluginUse;
@@ -40,15 +42,21 @@ impl Stage {
         // Short, because the path of a Unix socket must be; not TMPDIR, which may be neither.
         let folder = files::scratch(Path::new("/tmp"), "dataflow-").map_err(Error::Stage)?;
         let (mut config, parsed) = host_config(rules)?;
-        let known = roles(plugins, &parsed, trust)?;
+        let asked = asked(plugins, &parsed);
+        let known = roles(&asked, trust)?;
         let sandbox = Sandbox::start(host.clock.clone(), known).await.map_err(Error::Sandbox)?;
         let records = std::path::absolute(host.cwd.join(records)).map_err(Error::Stage)?;
         let ours = json!({
+            "network": { "routes": routes(&sandbox, &asked) },
             "issuers": [sandbox.issuer_url()],
             "aws": { "sts-endpoint": sandbox.url() },
             "state-directory": folder.path().join("state"),
             "sinks": [{ "file": { "directory": records } }],
         });
+        if rules.is_none() {
+            // Whom the real host's config allows is not known here; a rehearsal with one knows.
+            config["endpoints"] = named(&asked).iter().map(|(_, url)| json!(url)).collect();
+        }
         if let (Some(config), Value::Object(ours)) = (config.as_object_mut(), ours) {
             config.extend(ours);
         }
@@ -83,9 +91,9 @@ impl Stage {
         self.folder.path().join(format!("{job}.sock"))
     }
 
-    /// Journals that are still there.
-    pub(super) fn left_behind(&self) -> usize {
-        files::list(&self.folder.path().join("state/jobs")).map_or(0, |found| found.len())
+    /// How much is still there in a folder of the state directory.
+    pub(super) fn left_behind(&self, folder: &str) -> usize {
+        files::list(&self.folder.path().join("state").join(folder)).map_or(0, |found| found.len())
     }
 }
 
@@ -103,18 +111,45 @@ pub(super) fn text(path: &Path) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| Error::NotText(path.to_owned()))
 }
 
-/// Every role that the pipeline or a grant names, with the trust policy that the author wrote for it.
-fn roles(plugins: &[&PluginUse], host: &HostConfig, trust: &Path) -> Result<BTreeMap<String, Role>, Error> {
+/// Everything that the pipeline or a grant asks for.
+fn asked(plugins: &[&PluginUse], host: &HostConfig) -> Vec<Ask> {
     let steps = plugins.iter().filter_map(|plugin| Step::read(plugin.config.clone()).ok());
     let grants = host.grants.iter().flat_map(|grant| grant.credentials.clone());
-    let arns: BTreeSet<String> = steps
-        .flat_map(|step| step.credentials)
-        .chain(grants)
-        .filter_map(|credential| match credential {
-            Credential::Aws(aws) => Some(aws.role.to_string()),
-            Credential::Grant(_) => None,
-        })
-        .collect();
+    let credentials = steps.flat_map(|step| step.credentials).chain(grants);
+    let asks = credentials.filter_map(|credential| match credential.what {
+        What::Ask(ask) => Some(ask),
+        What::Grant(_) => None,
+    });
+    asks.collect()
+}
+
+/// The endpoints that the steps name themselves, each with its provider.
+fn named(asked: &[Ask]) -> Vec<(&'static str, Url)> {
+    let of = |ask: &Ask| -> Vec<(&'static str, Url)> {
+        let kind = ask.kind();
+        kind.endpoints().into_iter().map(|url| (kind.provider(), url.clone())).collect()
+    };
+    asked.iter().flat_map(of).collect()
+}
+
+/// The way into the sandbox for every origin that a provider is known by, or that a step names for it.
+fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
+    let known = sandbox.providers().iter().flat_map(|service| {
+        service.origins().into_iter().map(|origin| (service.provider(), origin.to_owned()))
+    });
+    let named = named(asked).into_iter().filter(|(provider, _)| *provider != "aws");
+    let named = named.map(|(provider, url)| (provider, url.origin().ascii_serialization()));
+    let route =
+        |(provider, from): (&str, String)| json!({"from": from, "to": sandbox.provider_url(provider)});
+    known.chain(named).map(route).collect()
+}
+
+/// Every role that is asked for, with the trust policy that the author wrote for it.
+fn roles(asked: &[Ask], trust: &Path) -> Result<BTreeMap<String, Role>, Error> {
+    let arns = asked.iter().filter_map(|ask| match ask {
+        Ask::Aws(aws) => Some(aws.role.to_string()),
+    });
+    let arns: BTreeSet<String> = arns.collect();
     arns.into_iter().map(|arn| Ok((arn.clone(), role(&arn, trust)?))).collect()
 }
 

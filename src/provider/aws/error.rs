@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use crate::failure::{Class, Failure};
 use crate::host::http;
 use crate::host::retry::Verdict;
-use crate::policy::{Ask, Request};
+use crate::policy::Request;
 
 /// Why STS gave no credentials.
 #[derive(Debug, thiserror::Error)]
@@ -163,27 +163,27 @@ impl Error {
 
     /// The failure as a person is told it.
     pub fn failure(&self, request: &Request) -> Failure {
-        let Ask::Aws(aws) = &request.ask;
+        let target = request.ask.kind().target();
         let transient = self.verdict() == Verdict::Again;
         let (ident, class, what) = match self {
             Self::Refused { .. } if transient => {
-                ("provider-busy", Class::Unreachable, format!("AWS could not lend `{}` now", aws.role))
+                ("provider-busy", Class::Unreachable, format!("AWS could not lend `{}` now", target))
             }
             Self::Refused { code, .. } if about_token(code) => (
                 "token-rejected",
                 Class::Refused,
-                format!("AWS did not accept this job's token for `{}`", aws.role),
+                format!("AWS did not accept this job's token for `{}`", target),
             ),
             Self::Refused { .. } => {
-                ("provider-refused", Class::Refused, format!("AWS refused to lend `{}`", aws.role))
+                ("provider-refused", Class::Refused, format!("AWS refused to lend `{}`", target))
             }
             Self::Malformed { .. } => {
-                ("provider-malformed", Class::Refused, format!("no answer of AWS came for `{}`", aws.role))
+                ("provider-malformed", Class::Refused, format!("no answer of AWS came for `{}`", target))
             }
             Self::Unreachable { .. } => (
                 "provider-unreachable",
                 Class::Unreachable,
-                format!("AWS could not be asked for `{}`", aws.role),
+                format!("AWS could not be asked for `{}`", target),
             ),
         };
         let mut failure = Failure::of(ident, class, self);

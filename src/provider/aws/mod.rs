@@ -8,11 +8,11 @@ use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
 use aws_sdk_sts::config::{BehaviorVersion, Region, SharedHttpClient};
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityOutput;
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 
-use super::{Context, Provider, Terms};
+use super::{Context, Provider, Settling, Terms};
 use crate::config::aws::{Aws, Region as RegionName};
-use crate::credential::{Credential, SettleWith, Value, Variable};
+use crate::credential::{Credential, Material, SettleWith, Value, Variable};
 use crate::host::retry::retry;
 use crate::secret::Secret;
 use crate::settlement::Settlement;
@@ -63,8 +63,8 @@ impl Provider for Role<'_> {
         Ok(Credential { answer_lost: lost.get(), ..self.credential(output, context)? })
     }
 
-    async fn settle(lease: &Terms, now: DateTime<Utc>) -> Settlement {
-        if lease.expires_at <= now {
+    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+        if lease.expires_at <= context.clock.now() {
             return Settlement::AlreadyExpired { at: lease.expires_at };
         }
         Settlement::Expires { at: lease.expires_at }
@@ -108,7 +108,7 @@ impl Role<'_> {
     ) -> aws_sdk_sts::operation::assume_role_with_web_identity::builders::AssumeRoleWithWebIdentityFluentBuilder
     {
         let Role(aws) = self;
-        let seconds = crate::policy::duration(aws, context.host).as_secs();
+        let seconds = crate::policy::duration(*aws, context.host).as_secs();
         client
             .assume_role_with_web_identity()
             .role_arn(aws.role.as_str())
@@ -132,10 +132,11 @@ impl Role<'_> {
             let problem = format!("answered credentials that ended at {expires_at}");
             return Err(Error::Malformed { host: self.endpoint(context), problem });
         }
+        let (secret, session) = (Secret::new(keys.secret_access_key), Secret::new(keys.session_token));
         let secrets = [
             ("AWS_ACCESS_KEY_ID", Value::Plain(keys.access_key_id.clone())),
-            ("AWS_SECRET_ACCESS_KEY", Value::Secret(Secret::new(keys.secret_access_key))),
-            ("AWS_SESSION_TOKEN", Value::Secret(Secret::new(keys.session_token))),
+            ("AWS_SECRET_ACCESS_KEY", Value::Secret(secret.clone())),
+            ("AWS_SESSION_TOKEN", Value::Secret(session.clone())),
         ];
         let region = self.0.region.iter().flat_map(|region| {
             ["AWS_REGION", "AWS_DEFAULT_REGION"].map(|name| (name, Value::Plain(region.to_string())))
@@ -143,6 +144,12 @@ impl Role<'_> {
         let variable = |(name, value): (&str, Value)| Some(Variable { name: name.parse().ok()?, value });
         Ok(Credential {
             variables: secrets.into_iter().chain(region).filter_map(variable).collect(),
+            files: Vec::new(),
+            material: Material::AwsKeys {
+                access_key_id: keys.access_key_id.clone(),
+                secret_access_key: secret,
+                session_token: session,
+            },
             expires_at,
             principal: output.assumed_role_user.map(|user| user.arn).unwrap_or_default(),
             handle: keys.access_key_id,

@@ -12,12 +12,14 @@ pub mod agent_api;
 pub mod faults;
 pub mod issuer;
 pub mod job_api;
+pub mod service;
 pub mod sts;
 pub mod trust;
 
 use agent_api::AgentApi;
 use faults::Faults;
 use issuer::Issuer;
+use service::{Service, Surroundings};
 use sts::{Role, Sts};
 
 /// The audience that the sandbox's STS expects, as AWS's does by convention.
@@ -38,6 +40,7 @@ struct Services {
     issuer: Arc<Issuer>,
     agent: AgentApi,
     sts: Sts,
+    providers: Vec<Box<dyn Service>>,
     faults: Faults,
 }
 
@@ -71,6 +74,11 @@ impl Services {
         self.faults.answer(path, || {
             if path.starts_with("/v3/") {
                 return self.agent.answer(request);
+            }
+            if let Some((service, path)) = service::find(&self.providers, &request.path) {
+                let (method, path) = (request.method.clone(), path.to_owned());
+                let (headers, body) = (request.headers.clone(), request.body.clone());
+                return service.answer(&Request { method, path, headers, body });
             }
             self.issuer.answer(path).unwrap_or_else(|| self.sts.answer(request))
         })
@@ -107,7 +115,9 @@ impl Sandbox {
         roles: BTreeMap<String, Role>,
     ) -> Self {
         let issuer = Arc::new(issuer);
+        let with = Surroundings { issuer: Arc::clone(&issuer), clock: clock.clone() };
         let services = Arc::new(Services {
+            providers: service::all(&with),
             agent: AgentApi::new(Arc::clone(&issuer), clock.clone()),
             sts: Sts::new(Arc::clone(&issuer), KNOWN_AS, AUDIENCE, clock, roles),
             issuer,
@@ -145,6 +155,16 @@ impl Sandbox {
     /// The STS.
     pub fn sts(&self) -> &Sts {
         &self.services.sts
+    }
+
+    /// The providers beside STS.
+    pub fn providers(&self) -> &[Box<dyn Service>] {
+        &self.services.providers
+    }
+
+    /// Where a provider's API is.
+    pub fn provider_url(&self, provider: &str) -> String {
+        format!("{}/{provider}", self.url())
     }
 
     /// Faults to order.

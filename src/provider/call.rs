@@ -1,0 +1,253 @@
+//! One call of a provider's HTTP API: tried again by the class of its error, its answer read with care.
+//!
+//! AWS's STS has the SDK for this; every other provider speaks JSON over HTTPS and comes here.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
+
+use super::{Context, Error};
+use crate::failure::{Class, Failure};
+use crate::host::http::{self, Request, Response, StatusCode};
+use crate::host::retry::{Verdict, retry};
+use crate::policy;
+
+/// The longest that one request may take.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a provider said instead of giving a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its own code; the HTTP status where it has none.
+    pub code: String,
+    /// Its own words, shortened; no secret.
+    pub message: String,
+    /// What is to be done about it.
+    pub remedy: Remedy,
+    /// What a person should do.
+    pub hint: Option<String>,
+}
+
+/// What is to be done about a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Ask again later: busy, throttled, a fault of the server's.
+    Wait,
+    /// Ask again with a fresh token: this one's time was wrong.
+    FreshToken,
+    /// The token is not what the provider's trust expects: its claims belong into the message.
+    OtherToken,
+    /// Ask for something else: the role, the path, the permission is wrong.
+    Stop,
+}
+
+impl Refusal {
+    /// A refusal known by nothing but its status.
+    pub fn by_status(status: StatusCode) -> Self {
+        let remedy = match status {
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Remedy::Wait,
+            status if status.is_server_error() => Remedy::Wait,
+            StatusCode::UNAUTHORIZED => Remedy::OtherToken,
+            _ => Remedy::Stop,
+        };
+        Self { code: status.as_u16().to_string(), message: String::new(), remedy, hint: None }
+    }
+}
+
+/// Why a provider gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// It said no.
+    #[error("`{host}` answered {status} `{}`{}", .refusal.code, said(&.refusal.message))]
+    Refused {
+        /// Which host.
+        host: String,
+        /// Its status.
+        status: StatusCode,
+        /// Its words.
+        refusal: Refusal,
+    },
+    /// It answered something that this program cannot read, or must not believe.
+    #[error("`{host}` {problem}")]
+    Malformed {
+        /// Which host.
+        host: String,
+        /// What is wrong with the answer.
+        problem: String,
+    },
+    /// It gave no whole answer.
+    #[error("there is no answer")]
+    Unreachable(#[from] http::Error),
+}
+
+fn said(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}
+
+impl CallError {
+    /// Whether it is certain that no credential was made.
+    pub fn nothing_issued(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => !status.is_server_error(),
+            Self::Malformed { .. } => false,
+            // A host that was never reached made nothing, but the client cannot always tell.
+            Self::Unreachable(error) => !error.is_transient(),
+        }
+    }
+
+    /// In one word or code, for the record.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Refused { refusal, .. } => refusal.code.clone(),
+            Self::Malformed { .. } => "malformed-answer".to_owned(),
+            Self::Unreachable(_) => "unreachable".to_owned(),
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Refused { refusal, .. } if matches!(refusal.remedy, Remedy::Wait | Remedy::FreshToken) => {
+                Verdict::Again
+            }
+            Self::Unreachable(error) if error.is_transient() => Verdict::Again,
+            _ => Verdict::Stop,
+        }
+    }
+
+    /// The failure as a person is told it.
+    pub fn failure(&self, request: &policy::Request) -> Failure {
+        let kind = request.ask.kind();
+        let (provider, target) = (kind.provider(), kind.target());
+        let (ident, class, what) = match self {
+            Self::Refused { refusal, .. } => match refusal.remedy {
+                Remedy::Wait => {
+                    ("provider-busy", Class::Unreachable, format!("{provider} could not lend `{target}` now"))
+                }
+                Remedy::FreshToken | Remedy::OtherToken => (
+                    "token-rejected",
+                    Class::Refused,
+                    format!("{provider} did not accept this job's token for `{target}`"),
+                ),
+                Remedy::Stop => {
+                    ("provider-refused", Class::Refused, format!("{provider} refused to lend `{target}`"))
+                }
+            },
+            Self::Malformed { .. } => (
+                "provider-malformed",
+                Class::Refused,
+                format!("no usable answer of {provider} came for `{target}`"),
+            ),
+            Self::Unreachable(_) => (
+                "provider-unreachable",
+                Class::Unreachable,
+                format!("{provider} could not be asked for `{target}`"),
+            ),
+        };
+        let mut failure = Failure::of(ident, class, self);
+        failure.causes.insert(0, std::mem::replace(&mut failure.what, what));
+        failure.hint = match self {
+            Self::Refused { refusal, .. } => refusal.hint.clone(),
+            Self::Malformed { .. } => None,
+            Self::Unreachable(_) => {
+                Some("the host must reach it: see `network` in the host config".to_owned())
+            }
+        };
+        failure
+    }
+}
+
+/// What came of a call, with what the caller must know beside it.
+#[derive(Debug)]
+pub struct Answer {
+    host: String,
+    response: Response,
+    /// Whether an earlier try may have made a credential that nobody holds.
+    pub lost: bool,
+}
+
+/// Sends what `make` makes until it is answered well, refused for good, or out of time. `make` is told
+/// whether a token that nobody used before is wanted.
+pub async fn call<F, Fut>(
+    context: &Context<'_>,
+    explain: impl Fn(StatusCode, &[u8]) -> Refusal,
+    make: F,
+) -> Result<Answer, Error>
+where
+    F: Fn(bool) -> Fut,
+    Fut: Future<Output = Result<Request, Error>>,
+{
+    let (fresh, lost) = (Cell::new(false), Cell::new(false));
+    let attempt = |_| async {
+        let request = make(fresh.replace(false)).await?;
+        let host = request.host();
+        let answered = context.http.send(request).await.map_err(CallError::from);
+        let answered = answered.and_then(|response| {
+            if response.status.is_success() {
+                return Ok(Answer { host: host.clone(), response, lost: false });
+            }
+            let status = response.status;
+            Err(CallError::Refused { host, status, refusal: explain(status, response.body.bytes()) })
+        });
+        answered.map_err(|error| {
+            fresh.set(
+                matches!(&error, CallError::Refused { refusal, .. } if refusal.remedy == Remedy::FreshToken),
+            );
+            lost.set(lost.get() || !error.nothing_issued());
+            Error::Call(error)
+        })
+    };
+    let judge = |error: &Error| match error {
+        Error::Call(error) => error.verdict(),
+        _ => Verdict::Stop,
+    };
+    match retry(context.clock, context.backoff, context.until, judge, attempt).await {
+        Ok(answer) => Ok(Answer { lost: lost.get(), ..answer }),
+        Err(last) if lost.get() => Err(Error::after_loss(last)),
+        Err(last) => Err(last),
+    }
+}
+
+impl Answer {
+    /// An answer that cannot be used; the credential that it may speak of may exist.
+    pub fn malformed(&self, problem: impl Into<String>) -> Error {
+        Error::Call(CallError::Malformed { host: self.host.clone(), problem: problem.into() })
+    }
+
+    /// The raw body.
+    pub fn bytes(&self) -> &[u8] {
+        self.response.body.bytes()
+    }
+
+    /// Reads the body as JSON; what is wrong with it is told without showing it.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(self.bytes()).map_err(|error| {
+            let kind = self.response.headers.get("content-type").and_then(|kind| kind.to_str().ok());
+            let kind = kind.unwrap_or("nothing that has a type");
+            let what = if error.is_data() { "JSON that lacks what was asked for" } else { "no JSON" };
+            self.malformed(format!(
+                "answered {} and {what} ({kind}, line {} column {})",
+                self.response.status,
+                error.line(),
+                error.column()
+            ))
+        })
+    }
+
+    /// When something that lives `seconds` from now ends; one that has ended already is refused.
+    pub fn ends_in(&self, seconds: i64, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
+        let end = TimeDelta::try_seconds(seconds).and_then(|life| now.checked_add_signed(life));
+        self.ends_at(end.ok_or_else(|| self.malformed("answered a lifetime that is no time"))?, now)
+    }
+
+    /// The same for a time.
+    pub fn ends_at(&self, end: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
+        if end > now {
+            Ok(end)
+        } else {
+            Err(self.malformed(format!("answered a credential that ended at {end}")))
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The providers beside STS: each a service below a path of its own, to which the stage routes the
+//! origins that the real one is known by.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::issuer::Issuer;
+use crate::host::Clock;
+use crate::host::serve::{Request, Response};
+use crate::secret::Secret;
+
+/// What a service is given.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Whose tokens it believes.
+    pub issuer: Arc<Issuer>,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// A credential that a service gave.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// What it is, for people.
+    pub what: String,
+    /// The credential.
+    pub secret: Secret,
+    /// Whether it was given back.
+    pub revoked: bool,
+}
+
+/// One provider's API, as far as the hooks and the provider's own client use it.
+pub trait Service: Debug + Send + Sync {
+    /// The provider's name, and the first part of its path in the sandbox.
+    fn provider(&self) -> &'static str;
+
+    /// The origins that the real one is known by, without those that a step names itself.
+    fn origins(&self) -> Vec<&'static str>;
+
+    /// Answers a request, whose path is as at the real one.
+    fn answer(&self, request: &Request) -> Response;
+
+    /// Every credential it gave.
+    fn issued(&self) -> Vec<Issued>;
+}
+
+/// Every service there is.
+pub(super) fn all(_with: &Surroundings) -> Vec<Box<dyn Service>> {
+    Vec::new()
+}
+
+/// The service that a path belongs to, and the path as the service knows it.
+pub(super) fn find<'a>(
+    services: &'a [Box<dyn Service>],
+    path: &'a str,
+) -> Option<(&'a dyn Service, &'a str)> {
+    let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
+    let service = services.iter().find(|service| service.provider() == first)?;
+    Some((service.as_ref(), path.get(path.len() - rest.len() - 1..)?))
+}
