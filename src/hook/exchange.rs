@@ -118,6 +118,11 @@ impl<'a> Exchange<'a> {
         join_all(decided.iter().map(&exchange)).await
     }
 
+    /// What time it is.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.context.host.clock.now()
+    }
+
     /// The latest time at which a credential asked for now could live.
     pub(super) fn latest(&self, request: &Request) -> DateTime<Utc> {
         self.until + policy::duration(request.ask.kind(), &self.context.loaded.config).0

@@ -13,10 +13,14 @@ use crate::lease::state::State;
 
 mod account;
 pub mod block;
+mod callbacks;
 mod exchange;
 pub mod grant;
+mod lend;
 pub mod phase;
 pub mod release;
+pub mod renew;
+mod settle;
 pub mod sweep;
 
 pub use phase::{Form, Phase};

@@ -153,6 +153,20 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
+/// A lock that others see; it goes with this value, or with the process.
+#[derive(Debug)]
+pub struct Locked(#[expect(dead_code, reason = "the lock lives as long as the open file")] File);
+
+/// Takes the lock that a file stands for; `None` while another process has it.
+pub fn lock(path: &Path) -> io::Result<Option<Locked>> {
+    let file = open_append(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Locked(file))),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// Makes the names in a folder durable.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 pub use super::entry::{Entry, Exported, Intent, Opened, Sealed};
 
-use super::Lease;
+use super::{Lease, RENEWAL};
 use crate::host::files::{self, Untrusted};
 use crate::secret::Fingerprint;
 use crate::settlement::Settlement;
@@ -157,13 +157,17 @@ impl Journal {
         &self.entries
     }
 
-    /// Leases without an end yet.
-    pub fn open_leases(&self) -> Vec<&Lease> {
-        let leases = self.entries.iter().filter_map(|entry| match entry {
+    /// Every lease.
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.entries.iter().filter_map(|entry| match entry {
             Entry::Leased(lease) => Some(lease),
             _ => None,
-        });
-        leases.filter(|lease| self.settlement(&lease.id).is_none()).collect()
+        })
+    }
+
+    /// Leases without an end yet.
+    pub fn open_leases(&self) -> Vec<&Lease> {
+        self.leases().filter(|lease| self.settlement(&lease.id).is_none()).collect()
     }
 
     /// Intents of which neither a lease, nor a refusal, nor an end is known: their answer was lost.
@@ -238,6 +242,21 @@ impl Journal {
                 .any(|entry| matches!(entry, Entry::Delivered { digest: other } if other == digest))
         };
         self.links().into_iter().filter(|link| !delivered(&link.digest)).cloned().collect()
+    }
+
+    /// Whether giving back has begun: nothing more is lent.
+    pub fn is_closing(&self) -> bool {
+        self.ended() || self.entries.iter().any(|entry| matches!(entry, Entry::Settled { .. }))
+    }
+
+    /// A name that no intent has for the next renewal of the request `id`.
+    pub fn next_renewal(&self, id: &str) -> String {
+        let prefix = format!("{id}{RENEWAL}");
+        let earlier = self.entries.iter().filter(|entry| match entry {
+            Entry::Intent(intent) => intent.id.starts_with(&prefix),
+            _ => false,
+        });
+        format!("{prefix}{}", earlier.count() + 1)
     }
 
     /// Whether the record has its END.

@@ -148,6 +148,9 @@ mod tests {
             origin,
             place: "credentials[0]".into(),
             name: None,
+            refresh: false,
+            git: Vec::new(),
+            written: serde_json::Value::Null,
             export: true,
             ask: Ask::Aws(serde_yaml::from_str(&yaml).unwrap()),
         }

@@ -14,7 +14,7 @@ use crate::support::hooks::{ROLE, Stage, aws};
 
 const OIDC: &str = "/oidc/tokens";
 
-fn sts_error(status: u16, code: &str, message: &str) -> Response {
+pub(crate) fn sts_error(status: u16, code: &str, message: &str) -> Response {
     let body = format!(
         "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{code}</Code>\
          <Message>{message}</Message></Error><RequestId>req-1</RequestId></ErrorResponse>"
@@ -44,7 +44,7 @@ fn a_configuration_that_is_wrong_is_refused_before_any_request() {
     check(aws(&json!({"duration": "5m"})), "`credentials[0].aws.duration`: expected 15m to 12h, saw `5m`");
     check(aws(&json!({"rol": "x"})), "did you mean `role`?");
     let twice = json!({"credentials": [{"aws": {"role": ROLE}}, {"aws": {"role": ROLE}}]});
-    check(twice, "would export `AWS_ACCESS_KEY_ID`, which `credentials[0]` exports too");
+    check(twice, "would export `AWS_ACCESS_KEY_ID`, which `credentials[0].aws` exports too");
     check(json!({"credentials": [{"grant": "none"}]}), "this host has no grant `none`");
 }
 

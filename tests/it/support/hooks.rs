@@ -114,15 +114,21 @@ impl Stage {
         std::fs::write(&path, self.config.to_string()).unwrap();
     }
 
-    pub(crate) fn command(&self, phase: &str) -> Command {
+    /// The program as a step's process starts it.
+    pub(crate) fn program(&self, arguments: &[&str]) -> Command {
         // The same stories can be told of another build: the static one.
         let binary = std::env::var_os("DATAFLOW_BINARY");
         let binary = binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_buildkite-dataflow").into());
         let mut command = Command::new(binary);
-        command.arg(format!("/plugins/dataflow/hooks/{phase}")).env_clear();
+        command.args(arguments).env_clear();
         for (name, value) in self.api.env() {
             command.env(name, value.expose());
         }
+        command
+    }
+
+    pub(crate) fn command(&self, phase: &str) -> Command {
+        let mut command = self.program(&[&format!("/plugins/dataflow/hooks/{phase}")]);
         command
             .env("BUILDKITE_HOOK_PHASE", phase)
             .env("BUILDKITE_HOOK_SCOPE", "plugin")
