@@ -4,6 +4,7 @@ pub mod aws;
 pub mod host;
 pub mod load;
 pub mod place;
+pub mod retention;
 pub mod step;
 pub mod token;
 
