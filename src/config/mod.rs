@@ -6,6 +6,7 @@ pub mod host;
 pub mod load;
 pub mod network;
 pub mod place;
+pub mod retention;
 pub mod step;
 pub mod token;
 

@@ -28,6 +28,7 @@ use crate::sink;
 pub(super) async fn grant(context: &Context<'_>, mut block: Block) -> Result<Report, Failure> {
     let mut report = Report::default();
     sweep::dead(context, &mut report).await;
+    sweep::tidy_daily(context, &mut report);
     if let Some(served) = served_already(context, &block) {
         report.lines.push(served);
         return Ok(report);

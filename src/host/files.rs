@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 
 /// No file that this program reads is longer, in bytes.
@@ -185,6 +186,23 @@ pub fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// When a regular file was last written; `None` for a link, a folder, or nothing at all.
+pub fn written(path: &Path) -> Option<DateTime<Utc>> {
+    let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+    meta.modified().ok().map(DateTime::from)
+}
+
+/// How long a file is, in bytes, without following a link.
+pub fn length(path: &Path) -> io::Result<u64> {
+    fs::symlink_metadata(path).map(|meta| meta.len())
+}
+
+/// When a folder's names last changed; `None` for a link, a file, or nothing at all.
+pub fn rearranged(path: &Path) -> Option<DateTime<Utc>> {
+    let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
+    meta.modified().ok().map(DateTime::from)
+}
+
 /// Every file below a folder, however deep, sorted; none when there is no such folder.
 pub fn list_deep(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -222,6 +240,12 @@ pub fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Removes a folder that holds nothing; whether it did.
+pub fn remove_empty(path: &Path) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+    fs::remove_dir(path).is_ok()
 }
 
 #[cfg(test)]

@@ -98,6 +98,14 @@ impl Journal {
         }
     }
 
+    /// Whether a folder holds no journal, or one in which nothing was ever written.
+    pub fn is_void(folder: &Path) -> bool {
+        match files::length(&folder.join(NAME)) {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
     /// Writes entries so that a power cut cannot lose them; an error means that they are not durable.
     /// In memory they count all the same, so that this process can still give back what was lent.
     pub fn append(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
