@@ -193,7 +193,8 @@ impl<'a> Lending<'a> {
                 }
                 Err(error) => {
                     if error.nothing_issued() {
-                        entries.push(Entry::NotIssued { id: one.id.clone(), reason: error.reason() });
+                        let reason = self.context.host.mask.apply(&error.reason());
+                        entries.push(Entry::NotIssued { id: one.id.clone(), reason });
                     }
                     failure = failure.or_else(|| Some(error.failure(&one.request, Some(&identity.claims))));
                 }
@@ -233,12 +234,14 @@ impl<'a> Lending<'a> {
     /// Gives back what was lent so far, closes the record, and says what state is left.
     async fn refuse(mut self, outcome: Outcome, failure: Failure) -> Failure {
         self.start.outcome = outcome;
-        self.start.failure = Some(account::failure(&failure));
+        self.start.failure = Some(account::failure(&failure, self.context));
         self.start.exported.clear();
-        if !self.sealed
-            && let Err(error) = self.seal_start(Vec::new())
-        {
-            tracing::error!(what = error.what, "the START link could not be written");
+        if !self.sealed {
+            // One that could not be made durable is not the first of two: it would say that all went well.
+            self.journal.forget_links();
+            if let Err(error) = self.seal_start(Vec::new()) {
+                tracing::error!(what = error.what, "the START link could not be written");
+            }
         }
         let ended = release::account(self.context, self.journal, SealedBy::PreCommand).await;
         failure.leaving(match ended.settled.as_slice() {

@@ -122,7 +122,8 @@ async fn restore(context: &Context<'_>, journal: &Journal) -> (Vec<(Exported, Re
     };
     let reached = result.is_ok();
     let findings = result.err().map(|error| {
-        let what = format!("variables could not be put back: {}", account::failure(&error.failure()).what);
+        let what =
+            format!("variables could not be put back: {}", account::failure(&error.failure(), context).what);
         account::told("not-restored", what)
     });
     let variables = variables.into_iter().map(|(variable, restore)| (variable, restore, reached));

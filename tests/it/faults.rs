@@ -318,6 +318,47 @@ fn a_full_disk_stops_the_step_before_any_exchange() {
 }
 
 #[test]
+fn a_disk_that_fills_before_the_start_is_sealed_leaves_one_start_that_says_so() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.hook("pre-command").status, 0);
+    let start = crate::support::hooks::files(&stage.folder.path().join("records")).remove(0);
+    let length = std::fs::metadata(&start).unwrap().len();
+    assert_eq!(stage.hook("pre-exit").status, 0);
+    std::fs::remove_dir_all(stage.folder.path().join("records")).unwrap();
+    // A link fits, and the journal that holds it does not.
+    let limit = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", length / 512 + 2);
+    let hook = stage.command("pre-command");
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", &limit, "sh"]).arg(hook.get_program()).args(hook.get_args());
+    shell.env_clear().envs(hook.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.output().unwrap();
+    let ended = stage.ended(&output);
+    assert_eq!((ended.status, stage.sandbox.sts().issued().len()), (102, 2), "{}", ended.text);
+    let links = stage.records();
+    let [start, end] = links.as_slice() else { panic!("{links:?}") };
+    let start_says = start.start.as_ref().unwrap();
+    assert_eq!((start_says.outcome, start_says.exported.len(), end.sequence), (Outcome::Failed, 0, 1));
+    assert_eq!(end.end.as_ref().unwrap().settlements.len(), 1);
+    stage.nothing_left();
+}
+
+#[test]
+fn a_token_that_a_server_repeats_is_not_in_the_record() {
+    let mut stage = Stage::new();
+    let outside = tempfile::tempdir().unwrap();
+    let path = outside.path().join("token");
+    let token = "opaque-token-of-another-issuer";
+    std::fs::write(&path, token).unwrap();
+    stage.block = aws(&json!({"token": {"from": {"file": path}}}));
+    stage.fault("/", 1, sts_error(400, token, &format!("what is {token}?")));
+    let told = stage.refuses(105, "provider-refused");
+    assert!(told.contains("what is [REDACTED]?") && !told.contains(token), "{told}");
+    for path in crate::support::hooks::files(&stage.folder.path().join("records")) {
+        assert!(!std::fs::read_to_string(&path).unwrap().contains(token), "{}", path.display());
+    }
+}
+
+#[test]
 fn a_clock_two_minutes_off_is_noted_and_one_far_off_is_named() {
     for seconds in [-120, 120] {
         let mut stage = Stage::at(Clock::Skewed(seconds));
