@@ -28,7 +28,7 @@ pub(super) async fn release(context: &Context<'_>, phase: Phase) -> Report {
         }
         let Some(journal) = context.state.open(&folder) else { continue };
         let sealed_by = if phase == Phase::PostCommand { SealedBy::PostCommand } else { SealedBy::PreExit };
-        let ended = account(context, journal, sealed_by).await;
+        let ended = account(context, journal, sealed_by, Vec::new()).await;
         report.lines.extend(ended.settled);
         report.warnings.extend(ended.warnings);
         report.failure = report.failure.or(ended.failure);
@@ -60,8 +60,14 @@ pub(super) struct Ended {
     pub(super) failure: Option<Failure>,
 }
 
-/// Settles every lease of a journal, puts variables back, seals the END, delivers and closes.
-pub(super) async fn account(context: &Context<'_>, mut journal: Journal, sealed_by: SealedBy) -> Ended {
+/// Settles every lease of a journal, puts variables back, seals the END, delivers and closes. `known` is
+/// what the END tells beside what is found here.
+pub(super) async fn account(
+    context: &Context<'_>,
+    mut journal: Journal,
+    sealed_by: SealedBy,
+    known: Vec<Told>,
+) -> Ended {
     let mut ended = Ended::default();
     if !journal.ended() {
         settle(context, &mut journal, &mut ended).await;
@@ -71,6 +77,7 @@ pub(super) async fn account(context: &Context<'_>, mut journal: Journal, sealed_
             _ => (Vec::new(), Vec::new()),
         };
         ended.warnings.extend(findings.iter().map(|finding| finding.what.clone()));
+        findings.extend(known);
         findings.extend(unsettled(&journal));
         let end = end(context, &journal, sealed_by, variables, findings);
         write_end(context, &mut journal, end, &mut ended);
