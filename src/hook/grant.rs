@@ -220,15 +220,20 @@ impl<'a> Lending<'a> {
 
     /// Gives back what was lent so far, closes the record, and says what state is left.
     async fn refuse(mut self, outcome: Outcome, failure: Failure) -> Failure {
-        self.start.outcome = outcome;
-        self.start.failure = Some(account::failure(&failure));
-        self.start.exported.clear();
-        if !self.sealed
-            && let Err(error) = self.seal_start(Vec::new())
-        {
-            tracing::error!(what = error.what, "the START link could not be written");
+        let told = account::failure(&failure, self.context);
+        // A START that is sealed says that all went well: then the END tells why it did not.
+        let known = if self.sealed { vec![told.clone()] } else { Vec::new() };
+        if !self.sealed {
+            self.start.outcome = outcome;
+            self.start.failure = Some(told);
+            self.start.exported.clear();
+            // One that could not be made durable is not the first of two: it would say that all went well.
+            self.journal.forget_links();
+            if let Err(error) = self.seal_start(Vec::new()) {
+                tracing::error!(what = error.what, "the START link could not be written");
+            }
         }
-        let ended = release::account(self.context, self.journal, SealedBy::PreCommand).await;
+        let ended = release::account(self.context, self.journal, SealedBy::PreCommand, known).await;
         failure.leaving(match ended.settled.as_slice() {
             [] => "nothing was exported".to_owned(),
             settled => format!("nothing was exported; {}", settled.join("; ")),

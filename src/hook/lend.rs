@@ -67,7 +67,7 @@ pub(super) fn answered(
             }
             Err(error) => {
                 if error.nothing_issued() {
-                    let reason = error.reason();
+                    let reason = exchange.masked(&error.reason());
                     answered.entries.push(Entry::NotIssued { id: one.id.clone(), reason });
                 }
                 // A source that failed says more than whoever waited for it.

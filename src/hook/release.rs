@@ -28,7 +28,7 @@ pub(super) async fn release(context: &Context<'_>, phase: Phase) -> Report {
         }
         let Some(journal) = open_soon(context, &folder).await else { continue };
         let sealed_by = if phase == Phase::PostCommand { SealedBy::PostCommand } else { SealedBy::PreExit };
-        let ended = account(context, journal, sealed_by).await;
+        let ended = account(context, journal, sealed_by, Vec::new()).await;
         report.lines.extend(ended.settled);
         report.warnings.extend(ended.warnings);
         report.failure = report.failure.or(ended.failure);
@@ -71,8 +71,14 @@ pub(super) struct Ended {
     pub(super) failure: Option<Failure>,
 }
 
-/// Settles every lease of a journal, puts variables back, seals the END, delivers and closes.
-pub(super) async fn account(context: &Context<'_>, mut journal: Journal, sealed_by: SealedBy) -> Ended {
+/// Settles every lease of a journal, puts variables back, seals the END, delivers and closes. `known` is
+/// what the END tells beside what is found here.
+pub(super) async fn account(
+    context: &Context<'_>,
+    mut journal: Journal,
+    sealed_by: SealedBy,
+    known: Vec<Told>,
+) -> Ended {
     let mut ended = Ended::default();
     if !journal.ended() {
         remove_files(context, &journal, &mut ended);
@@ -83,6 +89,7 @@ pub(super) async fn account(context: &Context<'_>, mut journal: Journal, sealed_
             _ => (Vec::new(), Vec::new()),
         };
         ended.warnings.extend(findings.iter().map(|finding| finding.what.clone()));
+        findings.extend(known);
         findings.extend(unsettled(&journal));
         let end = end(context, &journal, sealed_by, variables, findings);
         write_end(context, &mut journal, end, &mut ended);
@@ -109,7 +116,8 @@ async fn restore(context: &Context<'_>, journal: &Journal) -> (Vec<(Exported, Re
     };
     let reached = result.is_ok();
     let findings = result.err().map(|error| {
-        let what = format!("variables could not be put back: {}", account::failure(&error.failure()).what);
+        let what =
+            format!("variables could not be put back: {}", account::failure(&error.failure(), context).what);
         account::told("not-restored", what)
     });
     let variables = variables.into_iter().map(|(variable, restore)| (variable, restore, reached));

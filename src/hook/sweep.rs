@@ -20,7 +20,7 @@ pub(super) async fn dead(context: &Context<'_>, report: &mut Report) {
     for folder in context.state.blocks() {
         let Some(opened) = Journal::peek(&folder).filter(|opened| is_dead(context, opened)) else { continue };
         let Some(journal) = context.state.open(&folder) else { continue };
-        let ended = release::account(context, journal, SealedBy::Sweep).await;
+        let ended = release::account(context, journal, SealedBy::Sweep, Vec::new()).await;
         report
             .lines
             .extend(ended.settled.into_iter().map(|line| format!("swept job {}: {line}", opened.job)));

@@ -57,8 +57,13 @@ pub enum Untrusted {
 
 /// Reads a file only its owner can have written: the owner one of `owners`, not writable by others, no link.
 pub fn read_trusted(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
+    let file = open_no_follow(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
+    read_open(&file, path, owners)
+}
+
+/// The same of a file that is open already, from where it stands; `path` is for errors.
+pub fn read_open(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
     let io = |source| Untrusted::Io { path: path.to_owned(), source };
-    let file = open_no_follow(path).map_err(io)?;
     let meta = file.metadata().map_err(io)?;
     if !meta.is_file() || meta.nlink() != 1 {
         return Err(Untrusted::NotRegular { path: path.to_owned() });
@@ -90,10 +95,10 @@ fn check_owner(path: &Path, meta: &fs::Metadata, owners: &[u32]) -> Result<(), U
 pub fn read(path: &Path) -> Result<Vec<u8>, Untrusted> {
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     let file = File::open(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
-    read_all(file, path)
+    read_all(&file, path)
 }
 
-fn read_all(file: File, path: &Path) -> Result<Vec<u8>, Untrusted> {
+fn read_all(file: &File, path: &Path) -> Result<Vec<u8>, Untrusted> {
     let mut bytes = Vec::new();
     let io = |source| Untrusted::Io { path: path.to_owned(), source };
     file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(io)?;
@@ -119,10 +124,17 @@ pub fn private_folder(path: &Path) -> Result<(), Untrusted> {
     check_folder(path, &[nix::unistd::geteuid().as_raw()])
 }
 
-/// Opens a file of this user for appending, 0600, making it if it is not there.
-pub fn open_append(path: &Path) -> io::Result<File> {
+/// Opens a file of this user for reading and appending, 0600; `new` makes it if it is not there.
+pub fn open_append(path: &Path, new: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(new).read(true).append(true).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
-    OpenOptions::new().create(true).read(true).append(true).mode(0o600).custom_flags(O_NOFOLLOW).open(path)
+    options.open(path)
+}
+
+/// Whether somebody removed an open file since.
+pub fn is_gone(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.nlink() == 0)
 }
 
 /// Writes a file whole or not at all, 0600, durable when this returns.

@@ -119,7 +119,23 @@ impl Export {
         redact(job, self.secrets()).await.map_err(Error::JobApi)?;
         self.write_files().map_err(Error::Files)?;
         let values = self.variables.iter().map(|variable| (variable.name.as_str(), variable.value.expose()));
-        job.set(&values.collect()).await.map_err(Error::JobApi)
+        let set = job.set(&values.collect()).await;
+        if let Err(job_api::Error::Http { .. }) = set {
+            self.undo(job).await;
+        }
+        set.map_err(Error::JobApi)
+    }
+
+    /// An answer that was lost says nothing: what may have been set goes back to what it was.
+    async fn undo(&self, job: &JobApi) {
+        let before = |variable: &Exported| match variable.previous {
+            Some(_) => (variable.clone(), Restore::PutBack),
+            None => (variable.clone(), Restore::Remove),
+        };
+        let variables: Vec<_> = self.previous.iter().map(before).collect();
+        if let Err(error) = restore(job, &variables).await {
+            tracing::warn!(%error, "variables that were set without an answer may stand in the job");
+        }
     }
 
     fn write_files(&self) -> std::io::Result<()> {

@@ -64,7 +64,7 @@ impl Journal {
         files::private_folder(folder)?;
         let path = folder.join(NAME);
         let not_durable = |source| Error::NotDurable { path: path.clone(), source };
-        let file = files::open_append(&path).map_err(not_durable)?;
+        let file = files::open_append(&path, true).map_err(not_durable)?;
         lock(&file, &path)?;
         let mut journal =
             Self { folder: folder.to_owned(), file, opened: opened.clone(), entries: Vec::new() };
@@ -75,10 +75,18 @@ impl Journal {
     /// Reads a journal and takes it for this process alone; `Busy` when another has it.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(NAME);
-        let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()])?;
-        let file =
-            files::open_append(&path).map_err(|source| Error::NotDurable { path: path.clone(), source })?;
+        let file = files::open_append(&path, false);
+        Self::take(folder, file.map_err(|source| Untrusted::Io { path, source })?)
+    }
+
+    // Locked first and read then: whoever had it in between may have written to it, or closed it.
+    fn take(folder: &Path, file: File) -> Result<Self, Error> {
+        let path = folder.join(NAME);
         lock(&file, &path)?;
+        if files::is_gone(&file).map_err(|source| Untrusted::Io { path: path.clone(), source })? {
+            return Err(Error::Busy { path });
+        }
+        let bytes = files::read_open(&file, &path, &[nix::unistd::geteuid().as_raw()])?;
         let (whole, length) = parse(&bytes);
         let mut entries = whole.into_iter();
         let Some(Entry::Opened(opened)) = entries.next() else { return Err(Error::Headless { path }) };
@@ -122,6 +130,11 @@ impl Journal {
         let written = self.write(&entries);
         self.entries.extend(entries);
         written
+    }
+
+    /// Leaves out of memory the links that were sealed and could not be made durable.
+    pub fn forget_links(&mut self) {
+        self.entries.retain(|entry| !matches!(entry, Entry::Sealed(_)));
     }
 
     // The first time, the names of file and folder must last as well.
@@ -402,6 +415,26 @@ mod tests {
         let (_state, folder) = written(vec![]);
         let _held = Journal::open(&folder).unwrap();
         assert!(matches!(Journal::open(&folder), Err(Error::Busy { .. })));
+    }
+
+    #[test]
+    fn what_another_process_wrote_before_we_had_it_is_seen_and_kept() {
+        let (_state, folder) = written(vec![intent("1")]);
+        let other = Journal::open(&folder).unwrap();
+        let ours = files::open_append(&folder.join(NAME), false).unwrap();
+        { other }.append(vec![settled("1")]).unwrap();
+        assert_eq!(Journal::take(&folder, ours).unwrap().settlements().len(), 1);
+        assert_eq!(Journal::open(&folder).unwrap().settlements().len(), 1);
+    }
+
+    #[test]
+    fn what_another_process_closed_before_we_had_it_is_not_taken() {
+        let (_state, folder) = written(vec![intent("1")]);
+        let other = Journal::open(&folder).unwrap();
+        let ours = files::open_append(&folder.join(NAME), false).unwrap();
+        other.close().unwrap();
+        assert!(matches!(Journal::take(&folder, ours), Err(Error::Busy { .. })));
+        assert!(Journal::open(&folder).is_err() && !folder.exists());
     }
 
     #[test]
