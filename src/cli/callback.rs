@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::print;
 use crate::failure::{Class, Failure};
+use crate::hook::keeper;
 use crate::hook::renew::{Callback, Renewed};
 use crate::host::{Host, env};
 use crate::lease::kept::Form;
@@ -75,6 +76,20 @@ pub(super) struct GitCredential {
     which: Which,
     /// `get`, `store` or `erase`: git says it
     operation: String,
+}
+
+/// Keep a block's token files fresh until its job is over; the hook starts it.
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub(super) struct Keeper {
+    /// The block's private folder
+    #[arg(long, value_name = "DIR")]
+    block: PathBuf,
+}
+
+/// Stays until the job is over.
+pub(super) async fn keep(host: &Host, arguments: &Keeper) -> Result<(), Failure> {
+    keeper::keep(host, arguments.block.clone()).await
 }
 
 fn not_handed(what: impl Into<String>, hint: &str) -> Failure {

@@ -30,6 +30,7 @@ enum Command {
     CredentialProcess(callback::CredentialProcess),
     Token(callback::Token),
     GitCredential(callback::GitCredential),
+    Keeper(callback::Keeper),
 }
 
 /// Runs the program with the process's own arguments.
@@ -93,6 +94,7 @@ fn run_command(host: &Host, arguments: &Arguments) -> ExitCode {
         Command::GitCredential(arguments) => {
             handed(host, runtime.block_on(callback::git_credential(host, arguments)))
         }
+        Command::Keeper(arguments) => handed(host, runtime.block_on(callback::keep(host, arguments))),
     }
 }
 

@@ -81,6 +81,11 @@ pub trait Kind {
         Vec::new()
     }
 
+    /// The private file that holds the job's token itself and is read again and again: a keeper keeps it fresh.
+    fn token_file(&self) -> Option<String> {
+        None
+    }
+
     /// The user name beside which git sends the token as a password.
     fn git_username(&self) -> &'static str {
         "x-access-token"

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::account::Decided;
-use super::renew;
+use super::asked;
 use crate::credential::{Credential, EnvName, PrivateFile, Value, Variable};
 use crate::host::{Clock, Env};
 use crate::lease::kept::Kept;
@@ -36,11 +36,11 @@ pub(super) fn prepare(
     credentials: &[Credential],
 ) -> Result<Callbacks, serde_json::Error> {
     let requests: Vec<&Request> = decided.iter().map(|one| &one.request).collect();
-    let Some(block) = renew::block_file(place.journal, &requests)? else {
+    let Some(block) = asked::block_file(place.journal, &requests)? else {
         return Ok(Callbacks::default());
     };
     let mut callbacks = Callbacks { variables: git(place, &requests), ..Callbacks::default() };
-    callbacks.files.push(PrivateFile { name: renew::FILE.into(), content: block, secret: false });
+    callbacks.files.push(PrivateFile { name: asked::FILE.into(), content: block, secret: false });
     for (request, credential) in requests.iter().zip(credentials) {
         let Some(name) = request.name.as_ref().filter(|_| request.may_be_renewed()) else { continue };
         let content = Kept::of(credential, place.clock.now()).text()?;

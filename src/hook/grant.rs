@@ -1,12 +1,12 @@
 //! Lending: intent before exchange, journal before export, redact before export, all or nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::account::{self, Decided};
 use super::block::Block;
 use super::callbacks::{self, Place};
 use super::exchange::Exchange;
-use super::{Context, Report, lend, release, sweep};
+use super::{Context, Report, keeper, lend, release, sweep};
 use crate::agent::job_api::JobApi;
 use crate::config::host::Mode;
 use crate::config::step::Release;
@@ -141,7 +141,21 @@ impl<'a> Lending<'a> {
         if self.leases.is_empty() {
             return Ok(());
         }
-        export.apply(job).await.map_err(|error| failed(error.failure()))
+        export.apply(job).await.map_err(|error| failed(error.failure()))?;
+        if keeper::is_needed(decided.iter().map(|one| &one.request)) {
+            self.start_keeper(&folder);
+        }
+        Ok(())
+    }
+
+    /// The step has what it was lent, and for some minutes it works: a missing keeper is told, in the log only,
+    /// for the START link is sealed.
+    fn start_keeper(&mut self, folder: &Path) {
+        if let Err(error) = keeper::start(self.context, folder) {
+            let what =
+                format!("token files will not be kept fresh: the keeper could not be started: {error}");
+            self.start.findings.push(account::told("keeper-not-started", what));
+        }
     }
 
     /// Where the files of the block's credentials are.

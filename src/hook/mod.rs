@@ -12,10 +12,12 @@ use crate::host::{Host, env};
 use crate::lease::state::State;
 
 mod account;
+mod asked;
 pub mod block;
 mod callbacks;
 mod exchange;
 pub mod grant;
+pub mod keeper;
 mod lend;
 pub mod phase;
 pub mod release;

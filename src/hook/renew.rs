@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
 
-use super::account::Decided;
+use super::asked::{self, BlockFile, decide, needed};
 use super::exchange::Exchange;
-use super::{Context, Form, bug, grant, lend};
+use super::{Context, Form, bug, lend};
 use crate::agent::job_api::JobApi;
 use crate::claims::SubjectToken;
 use crate::config::host::Mode;
@@ -21,17 +20,13 @@ use crate::config::step::Step;
 use crate::credential::Credential;
 use crate::failure::{Class, Failure};
 use crate::host::{Host, files};
-use crate::job::identity::Identity;
 use crate::lease::export;
 use crate::lease::journal::Journal;
 use crate::lease::kept::Kept;
 use crate::lease::state::Unusable;
-use crate::policy::{self, Request, request};
+use crate::policy::{Request, request};
 use crate::provider;
 use crate::secret::Secret;
-
-/// The file that says what was asked, in the block's private folder.
-pub(super) const FILE: &str = "block.json";
 
 /// A kept credential with less left is renewed: botocore begins to ask at 15 minutes.
 const ENOUGH: TimeDelta = TimeDelta::minutes(15);
@@ -39,16 +34,6 @@ const ENOUGH: TimeDelta = TimeDelta::minutes(15);
 const YOUNG: TimeDelta = TimeDelta::seconds(60);
 /// How often, and how far apart, a lock that others hold for moments is tried.
 const TRIES: (u32, Duration) = (200, Duration::from_millis(50));
-
-/// What a callback needs of its block.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct BlockFile {
-    /// The block's journal.
-    pub(super) journal: PathBuf,
-    /// The credentials as they were written.
-    pub(super) credentials: Vec<serde_json::Value>,
-}
 
 /// A credential of a block, for whoever calls back.
 #[derive(Debug)]
@@ -131,13 +116,34 @@ impl<'a> Callback<'a> {
         let context = self.context()?;
         let (file, requests) = self.asked(&context)?;
         let wanted = self.find(&requests)?;
-        let exchange = Exchange::new(&context)?;
-        let identity = exchange.identify(std::slice::from_ref(wanted)).await?;
-        decide(&context, &self.journal(&file.journal).await?, &[(0, wanted)], &identity)?;
-        let (_, token) = exchange
-            .token(wanted)
-            .await
-            .ok_or_else(|| failure(format!("`{}` is not made with a token of the job", self.name)))?;
+        self.token_of(&context, &file, wanted).await
+    }
+
+    /// The block's journal, and the requests whose token files are kept fresh.
+    pub(super) fn kept_files(&self) -> Result<(PathBuf, Vec<Request>), Failure> {
+        let (file, requests) = self.asked(&self.context()?)?;
+        let kept = requests.into_iter().filter(|request| request.token_file().is_some());
+        Ok((file.journal, kept.collect()))
+    }
+
+    /// A fresh token of the job, as `request` takes it.
+    pub(super) async fn token_for(&self, request: &Request) -> Result<SubjectToken, Failure> {
+        let context = self.context()?;
+        let (file, _) = self.asked(&context)?;
+        self.token_of(&context, &file, request).await
+    }
+
+    async fn token_of(
+        &self,
+        context: &Context<'_>,
+        file: &BlockFile,
+        request: &Request,
+    ) -> Result<SubjectToken, Failure> {
+        let exchange = Exchange::new(context)?;
+        let identity = exchange.identify(std::slice::from_ref(request)).await?;
+        decide(context, &self.journal(&file.journal).await?, &[(0, request)], &identity)?;
+        let token = exchange.token(request).await;
+        let (_, token) = token.ok_or_else(|| failure("it is not made with a token of the job"))?;
         self.redact(&[token.secret().clone()]).await?;
         Ok(token)
     }
@@ -157,7 +163,7 @@ impl<'a> Callback<'a> {
     }
 
     fn asked(&self, context: &Context<'_>) -> Result<(BlockFile, Vec<Request>), Failure> {
-        let path = self.folder.join(FILE);
+        let path = self.folder.join(asked::FILE);
         let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()]).map_err(|error| {
             let told = Failure::of("not-renewed", Class::Configuration, &error);
             told.hinted("the leases of the block have ended, or `--block` names no folder of this program")
@@ -223,51 +229,6 @@ impl<'a> Callback<'a> {
     }
 }
 
-/// The request and what it is made with, those first.
-fn needed<'r>(wanted: &'r Request, all: &'r [Request]) -> Vec<(usize, &'r Request)> {
-    let mut found = vec![wanted];
-    let mut index = 0;
-    while let Some(request) = found.get(index) {
-        let sources = request.ask.kind().sources();
-        let more = all.iter().filter(|other| {
-            let named = sources.iter().any(|(_, source)| other.name.as_deref() == Some(source));
-            named && !found.iter().any(|known| std::ptr::eq(*known, *other))
-        });
-        let more: Vec<&Request> = more.collect();
-        found.extend(more);
-        index += 1;
-    }
-    found.reverse();
-    let place = |request: &'r Request| all.iter().position(|other| std::ptr::eq(other, request));
-    found.into_iter().map(|request| (place(request).unwrap_or_default(), request)).collect()
-}
-
-/// Decides again: the host config, or the job's claims, may have changed since.
-fn decide(
-    context: &Context<'_>,
-    journal: &Journal,
-    subset: &[(usize, &Request)],
-    identity: &Identity,
-) -> Result<Vec<Decided>, Failure> {
-    let config = &context.loaded.config;
-    let decided: Vec<Decided> = subset
-        .iter()
-        .map(|(index, request)| Decided {
-            id: journal.next_renewal(&format!("{}", index + 1)),
-            decision: policy::decide(request, &identity.claims, config),
-            session: provider::session(request, &journal.opened().job),
-            request: (*request).clone(),
-        })
-        .collect();
-    let stops = |one: &&Decided| {
-        !one.decision.allows() && (config.mode == Mode::Enforce || one.decision.guards_the_token())
-    };
-    match decided.iter().find(stops) {
-        Some(one) => Err(grant::denial(one).presenting(&identity.claims)),
-        None => Ok(decided),
-    }
-}
-
 /// Nobody will see what was lent, and no journal will give it back: it is given back here.
 async fn give_back(context: &Context<'_>, leases: &[crate::lease::Lease]) {
     let settling =
@@ -281,20 +242,4 @@ async fn give_back(context: &Context<'_>, leases: &[crate::lease::Lease]) {
             "a renewal came too late and was given back"
         );
     }
-}
-
-/// What the hook writes down for callbacks, where a request may be renewed.
-pub(super) fn block_file(journal: &Path, requests: &[&Request]) -> Result<Option<Secret>, serde_json::Error> {
-    if !requests.iter().any(|request| request.may_be_renewed()) {
-        return Ok(None);
-    }
-    let mut credentials: Vec<serde_json::Value> = Vec::new();
-    for request in requests {
-        // A grant is one entry, however many credentials it names.
-        if credentials.last() != Some(&request.written) {
-            credentials.push(request.written.clone());
-        }
-    }
-    let file = BlockFile { journal: journal.to_owned(), credentials };
-    serde_json::to_string(&file).map(|text| Some(Secret::new(text)))
 }

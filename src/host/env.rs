@@ -116,6 +116,28 @@ impl Env {
         wanted.iter().filter_map(|name| Some(((*name).to_owned(), self.0.get(*name)?.clone()))).collect()
     }
 
+    /// What a companion of the job is started with: the way to the agent and to the host config, no more.
+    pub fn of_companion(&self) -> BTreeMap<String, Secret> {
+        let wanted = [
+            &ACCESS_TOKEN,
+            &ENDPOINT,
+            &CONFIG_PATH,
+            &BIN_PATH,
+            &JOB_API_SOCKET,
+            &JOB_API_TOKEN,
+            &JOB_ID,
+            &CONTAINER_ID,
+        ];
+        let named = |name: &str| {
+            name.starts_with(HEADER_PREFIX) || wanted.iter().any(|variable| variable.name == name)
+        };
+        self.0
+            .iter()
+            .filter(|(name, _)| named(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
     /// Headers that the server asked to have on every request, as the agent forwards them: only
     /// names that begin `Buildkite-` (`requestHeadersFromEnv` in the agent's api/client.go).
     pub fn server_headers(&self) -> Vec<(String, Secret)> {

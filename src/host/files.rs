@@ -172,7 +172,7 @@ pub struct Locked(#[expect(dead_code, reason = "the lock lives as long as the op
 
 /// Takes the lock that a file stands for; `None` while another process has it.
 pub fn lock(path: &Path) -> io::Result<Option<Locked>> {
-    let file = open_append(path)?;
+    let file = open_append(path, true)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(Locked(file))),
         Err(fs::TryLockError::WouldBlock) => Ok(None),
@@ -226,6 +226,11 @@ pub fn list_deep(path: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// Whether there is such a folder.
+pub fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
 }
 
 /// A new private folder, removed with everything in it when the handle is dropped.

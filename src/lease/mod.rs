@@ -15,6 +15,7 @@ pub mod forms;
 pub mod journal;
 pub mod kept;
 pub mod state;
+mod told;
 
 /// What stands between a request's id and the number of its renewal.
 const RENEWAL: char = '+';

@@ -32,6 +32,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// The file in the block's private folder that a keeper keeps fresh.
+    pub fn token_file(&self) -> Option<String> {
+        self.ask.kind().token_file().filter(|_| self.export)
+    }
+
     /// Whether a callback may ask for it again.
     pub fn may_be_renewed(&self) -> bool {
         self.refresh || !self.git.is_empty()
