@@ -53,8 +53,7 @@ pub(super) async fn grant(context: &Context<'_>, mut block: Block) -> Result<Rep
 fn served_already(context: &Context<'_>, block: &Block) -> Option<String> {
     let journals = context.state.blocks();
     let mine = journals.iter().filter_map(|folder| Journal::peek(folder));
-    let mut mine = mine
-        .filter(|opened| opened.bootstrap == context.bootstrap && opened.container == context.container());
+    let mut mine = mine.filter(|opened| opened.bootstrap == context.bootstrap);
     let agents = super::block::agent_instance(block.step.hook);
     mine.find(|opened| opened.instance == block.instance || opened.instance == agents).map(|opened| {
         let by = if opened.instance == block.instance {

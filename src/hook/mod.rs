@@ -82,7 +82,11 @@ pub async fn run(host: &Host, loaded: Result<Loaded, LoadError>, form: Form, pha
         Err(failure) if phase.is_before_command() => Report::failed(failure.leaving("nothing was exported")),
         // A hook after the command must not take the command's result away.
         Err(failure) => Report {
-            warnings: vec![format!("[{}] {}", failure.ident, failure.sentence())],
+            warnings: vec![format!(
+                "[{}] {}; what was lent is given back by the first hook on this host that can do it",
+                failure.ident,
+                failure.sentence()
+            )],
             ..Report::default()
         },
     }

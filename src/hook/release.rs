@@ -47,11 +47,10 @@ async fn open_soon(context: &Context<'_>, folder: &Path) -> Option<Journal> {
     context.state.open(folder)
 }
 
-/// By the bootstrap that started this hook and not by the job's id, which a step can change; in the
-/// plugin's form by the block as well.
+/// By the bootstrap that started this hook and by no variable, which a step can change; in the plugin's
+/// form by the block as well.
 fn is_mine(context: &Context<'_>, opened: &Opened) -> bool {
-    let same_job = opened.bootstrap == context.bootstrap && opened.container == context.container();
-    same_job
+    opened.bootstrap == context.bootstrap
         && match context.form {
             Form::Plugin => opened.instance == block::plugin_instance(&context.host.env),
             Form::AgentHook => [Hook::PreCommand, Hook::Environment]

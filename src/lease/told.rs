@@ -1,5 +1,7 @@
 //! What a journal tells, from its entries alone.
 
+use chrono::{DateTime, Utc};
+
 use super::entry::{Entry, Exported, Intent, Sealed};
 use super::journal::Journal;
 use super::{Lease, RENEWAL};
@@ -34,6 +36,16 @@ impl Journal {
             _ => None,
         });
         intents.filter(|intent| !answered(&intent.id)).collect()
+    }
+
+    /// When the last of all that was or may have been lent ends.
+    pub fn latest_end(&self) -> Option<DateTime<Utc>> {
+        let ends = self.entries().iter().filter_map(|entry| match entry {
+            Entry::Leased(lease) => Some(lease.expires_at),
+            Entry::Intent(intent) => Some(intent.latest),
+            _ => None,
+        });
+        ends.max()
     }
 
     /// What became of a lease.
