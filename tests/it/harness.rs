@@ -42,18 +42,16 @@ impl Bootstrap {
         stage.write_config();
         let hook = stage.command(phase);
         let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap().replace('\'', r"'\''"));
-        let mut line = "env -i ".to_owned();
-        for (name, value) in hook.get_envs() {
-            let value = value.unwrap_or_default();
-            // A read line has no line breaks, and a test's values have none.
-            line.push_str(&format!("{}={} ", name.to_str().unwrap(), quoted(value)));
-        }
-        let points = stage.folder.path().join("points");
-        line.push_str(&format!("DATAFLOW_FAULT={fault} DATAFLOW_POINTS={} ", quoted(points.as_os_str())));
-        line.push_str(&quoted(hook.get_program()));
-        for argument in hook.get_args() {
-            line.push_str(&format!(" {}", quoted(argument)));
-        }
+        // A read line has no line breaks, and a test's values have none.
+        let environment = hook
+            .get_envs()
+            .map(|(name, value)| format!("{}={}", name.to_str().unwrap(), quoted(value.unwrap_or_default())));
+        let points = quoted(stage.folder.path().join("points").as_os_str());
+        let faults = [format!("DATAFLOW_FAULT={fault}"), format!("DATAFLOW_POINTS={points}")];
+        let program = std::iter::once(hook.get_program()).chain(hook.get_args()).map(quoted);
+        let words: Vec<String> =
+            ["env -i".to_owned()].into_iter().chain(environment).chain(faults).chain(program).collect();
+        let line = words.join(" ");
         writeln!(self.orders.as_mut().unwrap(), "{line}").unwrap();
         let mut answer = String::new();
         self.answers.read_line(&mut answer).unwrap();
@@ -149,8 +147,8 @@ fn told_of(links: &[Link], arn: &str) -> bool {
             .find(|one| one.request == request)
             .map(|one| &one.settlement)
     };
-    let leases = start.iter().flat_map(|start| &start.leases).chain(end.iter().flat_map(|end| &end.renewals));
-    let leased = leases.into_iter().find(|lease| lease.principal == arn);
+    let lent = start.iter().flat_map(|start| &start.leases).chain(end.iter().flat_map(|end| &end.renewals));
+    let leased = lent.into_iter().find(|lease| lease.principal == arn);
     let unknown = |settlement: &Settlement| matches!(settlement, Settlement::Unknown { .. });
     let lost = end.iter().flat_map(|end| &end.settlements).any(|one| unknown(&one.settlement));
     let second = start.iter().flat_map(|start| &start.findings).any(|finding| finding.ident == "answer-lost");
