@@ -76,7 +76,7 @@ pub async fn keep(host: &Host, folder: PathBuf) -> Result<(), Failure> {
 /// Writes a fresh token, and says when the next one is due.
 async fn refresh(host: &Host, callback: &Callback<'_>, path: &Path, request: &Request) -> DateTime<Utc> {
     let fresh = match callback.token_for(request).await {
-        Ok(token) => files::replace_lossy(path, token.expose().as_bytes()).map(|()| token),
+        Ok((token, _journal)) => files::replace_lossy(path, token.expose().as_bytes()).map(|()| token),
         Err(failure) => Err(std::io::Error::other(failure.sentence())),
     };
     match fresh {

@@ -23,6 +23,7 @@ pub mod phase;
 pub mod release;
 pub mod renew;
 mod settle;
+mod subject;
 pub mod sweep;
 
 pub use phase::{Form, Phase};
