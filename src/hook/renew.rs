@@ -93,7 +93,7 @@ impl<'a> Callback<'a> {
         // Others may need the journal while the provider thinks.
         drop(journal);
         let answers = exchange.all(&decided, &self.folder).await;
-        let answered = lend::answered(&exchange, &decided, answers, &identity.claims);
+        let answered = lend::answered(&exchange, &decided, answers).await;
         let written = match self.journal(&file.journal).await {
             Ok(mut journal) => journal.append(answered.entries).map_err(unusable),
             Err(closed) => Err(closed),

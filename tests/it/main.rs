@@ -9,12 +9,15 @@
 
 mod agent;
 mod aws;
+mod azure;
 mod callbacks;
 mod docs;
 mod faults;
 mod floors;
+mod gcp;
 mod hooks;
 mod hostile;
+mod keeper;
 mod pipeline;
 mod plugin_yml;
 mod redaction;
