@@ -129,6 +129,18 @@ fn a_lease_with_a_credential_file_ends_when_the_last_token_that_could_be_had_end
 }
 
 #[test]
+fn a_token_that_has_ended_by_itself_is_told_so() {
+    let mut stage = stage(&json!({"credential-file": false, "access-token": true}));
+    stage.fault(STS, 1, Response::json(200, &json!({"access_token": "ya29.soon-over", "expires_in": 1})));
+    stage.lends();
+    let end = chrono::Utc::now() + chrono::TimeDelta::milliseconds(1100);
+    while chrono::Utc::now() < end {
+        std::thread::yield_now();
+    }
+    assert!(matches!(stage.gives_back(), Settlement::AlreadyExpired { .. }));
+}
+
+#[test]
 fn delegates_and_a_reason_reach_google() {
     let mut stage =
         stage(&json!({"service-account": ACCOUNT, "credential-file": false, "access-token": true,
@@ -269,6 +281,14 @@ fn another_universe_is_asked_only_where_the_host_allows_it() {
     stage.config["endpoints"] = json!(["https://sts.apis.example.test"]);
     let text = stage.refuses(103, "denied");
     assert!(text.contains("does not allow `https://iamcredentials.apis.example.test`"), "{text}");
+    let origins = ["https://sts.apis.example.test", "https://iamcredentials.apis.example.test"];
+    let mut stage = self::stage(&json!({"universe": "apis.example.test", "service-account": ACCOUNT}));
+    let to = stage.sandbox.provider_url("gcp");
+    stage.config["endpoints"] = json!(origins);
+    stage.config["network"] = json!({"routes": origins.map(|from| json!({"from": from, "to": to}))});
+    stage.lends();
+    assert_eq!(stage.variable("GOOGLE_CLOUD_UNIVERSE_DOMAIN").unwrap(), "apis.example.test");
+    stage.gives_back();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::support::components;
 use crate::support::hooks::{Stage, files};
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -111,6 +112,38 @@ fn no_keeper_is_started_where_there_is_nothing_to_keep() {
     assert!(files(&stage.folder.path().join("state/files")).is_empty());
     stage.command_ended(0);
     assert_eq!(stage.hook("post-command").status, 0);
+}
+
+#[test]
+fn google_auth_goes_on_after_the_first_token_has_ended() {
+    let Some(python) = components::find("venv/bin/python") else { return };
+    let provider = "projects/123/locations/global/workloadIdentityPools/ci/providers/buildkite";
+    let gcp = json!({"provider": provider, "project": "proj", "token": {"lifetime": "3s"}});
+    let mut stage = Stage::asking("gcp", &gcp);
+    stage.lends();
+    let first = stage.sandbox.agent().tokens().pop().unwrap();
+    let ends = stage.sandbox.issuer().verify(first.expose()).unwrap().seconds("exp").unwrap();
+    until("the first token does not end", || (chrono::Utc::now().timestamp() > ends).then_some(()));
+    let mut google = Command::new(python);
+    google.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/google_client.py")).env_clear();
+    let answer = stage.step(google, "[null]")[0].clone();
+    assert!(stage.issued("gcp").iter().any(|one| answer["token"] == json!(one.secret.expose())), "{answer}");
+    stage.command_ended(0);
+    assert_eq!(stage.hook("post-command").status, 0);
+    stage.nothing_left();
+}
+
+#[test]
+fn the_hosts_policy_decides_each_token_again() {
+    let mut stage = lent();
+    stage.config["step-requests"] = json!("grants-only");
+    stage.write_config();
+    until("nothing was asked", || (stage.sandbox.faults().asked("/oidc/tokens") > 1).then_some(()));
+    stage.command_ended(0);
+    assert_eq!(stage.hook("post-command").status, 0);
+    stage.nothing_left();
+    let end = stage.records()[1].end.clone().unwrap();
+    assert!(end.renewals.is_empty(), "{:?}", end.renewals);
 }
 
 const PIPELINE: &str = r#"

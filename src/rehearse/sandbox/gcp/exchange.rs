@@ -37,13 +37,14 @@ impl Google {
                 "Invalid OAuth scope or ID token audience provided.",
             ));
         }
-        let provider =
-            field("audience").strip_prefix("//iam.googleapis.com/").filter(|name| is_provider(name));
+        let audience = field("audience");
+        let named = audience.strip_prefix("//iam.").and_then(|rest| rest.split_once('/'));
+        let provider = named.map(|(_, name)| name).filter(|name| is_provider(name));
         let provider = provider.ok_or_else(|| {
             let text = "Invalid value for \"audience\". This value should be the full resource name of the Identity Provider.";
             Refused::oauth("invalid_request", text)
         })?;
-        let subject = self.subject(field("subject_token"), provider)?;
+        let subject = self.subject(field("subject_token"), audience)?;
         let pool = provider.split("/providers/").next().unwrap_or_default();
         let principal = format!("principal://iam.googleapis.com/{pool}/subject/{subject}");
         let token = self.give("a federated token", &principal, random(), HOUR);
@@ -53,7 +54,7 @@ impl Google {
         }))
     }
 
-    fn subject(&self, token: &str, provider: &str) -> Result<String, Refused> {
+    fn subject(&self, token: &str, audience: &str) -> Result<String, Refused> {
         let grant = |text: String| Refused::oauth("invalid_grant", text);
         let unverified = SubjectToken::new(Secret::new(token)).unverified_claims();
         let unverified = unverified.map_err(|_| grant("Unable to parse the ID Token.".to_owned()))?;
@@ -64,8 +65,7 @@ impl Google {
         let claims = self.with.issuer.verify(token);
         let claims = claims.ok_or_else(|| grant("Invalid signature for the ID Token.".to_owned()))?;
         let audiences = claims.audiences();
-        let own =
-            |aud: &String| aud.trim_start_matches("https:") == format!("//iam.googleapis.com/{provider}");
+        let own = |aud: &String| aud.trim_start_matches("https:") == audience;
         if !audiences.iter().any(own) {
             let text = format!(
                 "The audience in ID Token [{}] does not match the expected audience.",

@@ -1,7 +1,7 @@
 //! Google's STS and its service account credentials API, as far as a step uses them.
 //!
 //! Any pool, provider and service account is there, and an identity of a pool may impersonate: who may is said
-//! in no file of a rehearsal. The usual mapping is taken, `google.subject=assertion.sub`.
+//! in no file of a rehearsal. So is any universe. The usual mapping is taken, `google.subject=assertion.sub`.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
