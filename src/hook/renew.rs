@@ -197,7 +197,8 @@ async fn give_back(context: &Context<'_>, leases: &[crate::lease::Lease]) {
         provider::Settling { host: &context.loaded.config, http: &context.http, clock: &context.host.clock };
     for lease in leases {
         let time = context.loaded.config.deadlines.release.0;
-        let settlement = context.host.clock.within(time, provider::settle(&lease.terms(), &settling)).await;
+        let settlement =
+            context.host.clock.within(time, provider::settle(&lease.terms(false), &settling)).await;
         tracing::warn!(
             principal = lease.principal,
             ?settlement,

@@ -3,8 +3,6 @@
 //! It is printed for them, or written into the file that they read. Whoever has it can exchange it until
 //! its end, so each is a lease in the block's journal: on the last credential that could be had for it.
 
-use std::path::PathBuf;
-
 use super::asked::{BlockFile, decide};
 use super::exchange::Exchange;
 use super::renew::{Callback, failure};
@@ -26,11 +24,10 @@ impl Callback<'_> {
         Ok(self.token_of(&context, &file, &requests, wanted).await?.0)
     }
 
-    /// The block's journal, and the requests whose token files are kept fresh.
-    pub(super) fn kept_files(&self) -> Result<(PathBuf, Vec<Request>), Failure> {
-        let (file, requests) = self.asked(&self.context()?)?;
-        let kept = requests.into_iter().filter(|request| request.token_file().is_some());
-        Ok((file.journal, kept.collect()))
+    /// The requests whose token files are kept fresh.
+    pub(super) fn kept_files(&self) -> Result<Vec<Request>, Failure> {
+        let (_, requests) = self.asked(&self.context()?)?;
+        Ok(requests.into_iter().filter(|request| request.token_file().is_some()).collect())
     }
 
     /// A fresh token of the job, as `request` takes it. While the caller has the journal, nobody gives back.
