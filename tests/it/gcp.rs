@@ -115,6 +115,17 @@ fn a_credential_file_that_calls_back_needs_a_callback_that_is_allowed() {
 }
 
 #[test]
+fn a_command_that_no_credential_file_can_name_is_told_before_anything_is_asked_for() {
+    let mut stage = stage(&json!({"credential-source": "executable"}));
+    let credential = stage.block["credentials"][0].as_object_mut().unwrap();
+    credential.extend([("name".to_owned(), json!("train")), ("refresh".to_owned(), json!(true))]);
+    stage.config["state-directory"] = json!(stage.folder.path().join("its state"));
+    let text = stage.refuses(102, "bad-configuration");
+    assert!(text.contains("its state") && text.contains("has a blank or a quote in it"), "{text}");
+    assert_eq!(stage.sandbox.faults().asked(STS), 0);
+}
+
+#[test]
 fn a_lease_with_a_credential_file_ends_when_the_last_token_that_could_be_had_ends() {
     let check = |file: bool, seconds: i64| {
         let mut stage =

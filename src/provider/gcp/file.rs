@@ -17,7 +17,7 @@ pub(super) const CREDENTIALS: &str = "gcp-credentials.json";
 const TIMEOUT: u32 = 30_000;
 
 /// Where an SDK finds the subject token: a file, or a command that prints it.
-fn source(gcp: &Gcp, name: Option<&str>, context: &Context<'_>) -> Result<Value, Error> {
+pub(super) fn source(gcp: &Gcp, name: Option<&str>, context: &Context<'_>) -> Result<Value, Error> {
     match (gcp.credential_source, name) {
         (Source::Executable, Some(name)) => {
             let words = ["token", "--format", "gcp-executable", "--block"].join(" ");
@@ -35,11 +35,7 @@ fn plain(path: &Path) -> Result<&str, Error> {
 }
 
 /// The credential file: it names the ways that this host takes, and holds no secret.
-pub(super) fn credentials(
-    gcp: &Gcp,
-    name: Option<&str>,
-    context: &Context<'_>,
-) -> Result<PrivateFile, Error> {
+pub(super) fn credentials(gcp: &Gcp, source: &Value, context: &Context<'_>) -> Result<PrivateFile, Error> {
     let sts = gcp.sts().and_then(|host| host.join("v1/token")).map_err(|_| no_url("STS"))?;
     let mut file = json!({
         "type": "external_account",
@@ -47,7 +43,7 @@ pub(super) fn credentials(
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
         "token_url": context.http.way(sts).as_str(),
         "universe_domain": gcp.universe(),
-        "credential_source": source(gcp, name, context)?,
+        "credential_source": source,
     });
     if let (Some(account), Some(file)) = (&gcp.service_account, file.as_object_mut()) {
         let path = format!("v1/projects/-/serviceAccounts/{account}:generateAccessToken");

@@ -18,7 +18,7 @@ impl Federation<'_> {
         let expires_at = made.access.ends;
         let mut until = made.id.as_ref().map_or(expires_at, |id| id.ends);
         if gcp.credential_file {
-            files.push(file::credentials(gcp, self.name, context)?);
+            files.push(file::credentials(gcp, &made.source, context)?);
         }
         if let Some(name) = gcp.token_file() {
             files.push(PrivateFile { name, content: made.subject.secret().clone(), secret: true });

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::call::{Answer, CallError, TIMEOUT, call};
 use super::token::Key;
@@ -47,12 +47,15 @@ struct Made {
     subject: SubjectToken,
     access: Granted,
     id: Option<Granted>,
+    source: Value,
     lost: bool,
 }
 
 impl Provider for Federation<'_> {
     async fn exchange(&self, _: &str, context: &Context<'_>) -> Result<Credential, Error> {
         let gcp = self.gcp;
+        // Before anything is asked for: afterwards there would be tokens that nobody holds.
+        let source = file::source(gcp, self.name, context)?;
         let federated = self.federated(context).await.map_err(leg("exchange at STS", false))?;
         let mut lost = federated.lost;
         let (mut access, mut id) = (federated, None);
@@ -68,7 +71,7 @@ impl Provider for Federation<'_> {
         lost |= access.lost || id.as_ref().is_some_and(|id| id.lost);
         // The one that was exchanged: it is kept, unless a fresh one had to be asked for.
         let subject = context.tokens.get(&self.key()).await?;
-        self.hand_over(Made { subject, access, id, lost }, context)
+        self.hand_over(Made { subject, access, id, source, lost }, context)
     }
 
     async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
@@ -177,7 +180,7 @@ impl Federation<'_> {
         &self,
         account: &ServiceAccount,
         method: &str,
-        body: &serde_json::Value,
+        body: &Value,
         bearer: &Secret,
         context: &Context<'_>,
     ) -> Result<Answer, Error> {
