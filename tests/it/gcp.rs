@@ -250,6 +250,32 @@ fn what_is_no_answer_of_google_is_not_believed() {
 }
 
 #[test]
+fn a_user_of_a_workspace_is_lent_through_the_service_account() {
+    let block = json!({"service-account": ACCOUNT, "credential-file": false, "access-token": true,
+        "subject": "ada@example.test", "scopes": ["https://www.googleapis.com/auth/calendar"]});
+    let mut lent = stage(&block);
+    lent.lends();
+    let token = lent.variable("GOOGLE_OAUTH_ACCESS_TOKEN").unwrap();
+    let issued = lent.issued("gcp");
+    let mine = issued.iter().find(|one| one.secret.expose() == token).unwrap();
+    assert_eq!(mine.what, "an access token of ada@example.test");
+    let start = lent.records()[0].start.clone().unwrap();
+    assert_eq!(start.leases[0].principal, format!("ada@example.test by {ACCOUNT}"));
+    assert!(matches!(lent.gives_back(), Settlement::Expires { .. }));
+    let check = |path: &str, answer: Response, told: [&str; 2]| {
+        let refused = stage(&block).refused(path, answer, 105, "provider-refused");
+        for told in told {
+            assert!(refused.text.contains(told), "{told}: {}", refused.text);
+        }
+        assert!(matches!(refused.settlement, Settlement::NotIssued { .. }), "{:?}", refused.settlement);
+    };
+    let denied = api(403, "PERMISSION_DENIED", "Permission 'iam.serviceAccounts.signJwt' denied on resource");
+    check(":signJwt", denied, ["it was the signature of an assertion", "iam.workloadIdentityUser"]);
+    let denied = oauth(401, "unauthorized_client", "Client is unauthorized to retrieve access tokens.");
+    check("/gcp/token", denied, ["it was the exchange of an assertion", "domain-wide delegation"]);
+}
+
+#[test]
 fn a_stale_token_is_answered_with_a_fresh_one() {
     let mut stage = stage(&json!({}));
     stage.fault(STS, 1, oauth(400, "invalid_grant", "ID Token issued at 1 is stale to sign-in."));

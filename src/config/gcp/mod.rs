@@ -48,6 +48,8 @@ pub struct Gcp {
     /// Whether the access token itself is exported, for tools that read no credential file.
     #[serde(default)]
     pub access_token: bool,
+    /// The user of a Google Workspace for whom the access token is (domain-wide delegation).
+    pub subject: Option<String>,
     /// An ID token of the service account, for services that want one.
     pub id_token: Option<IdToken>,
     /// How long an access token of the service account lives: `10m` to `12h`, over `1h` where the organization
@@ -122,6 +124,7 @@ impl Kind for Gcp {
                 ("delegates", !self.delegates.is_empty()),
                 ("id-token", self.id_token.is_some()),
                 ("lifetime", self.lifetime.is_some()),
+                ("subject", self.subject.is_some()),
             ];
             if let Some((key, _)) = needy.iter().find(|(_, there)| *there) {
                 return wrong(key, "needs a `service-account`: a pool's own identity has none".to_owned());
@@ -132,6 +135,7 @@ impl Kind for Gcp {
                 "no credential file can name them: write `credential-file: false`, and `access-token: true`";
             return wrong("delegates", problem.to_owned());
         }
+        self.check_subject()?;
         if let Some(lifetime) = self.lifetime.filter(|span| !(MIN_LIFETIME..=MAX_LIFETIME).contains(span)) {
             return wrong("lifetime", format!("expected {MIN_LIFETIME} to {MAX_LIFETIME}, saw `{lifetime}`"));
         }
@@ -152,7 +156,11 @@ impl Kind for Gcp {
     }
 
     fn target(&self) -> String {
-        self.service_account.as_ref().map_or_else(|| self.provider.to_string(), ToString::to_string)
+        let account = self.service_account.as_ref().map(ToString::to_string);
+        match (&self.subject, account) {
+            (Some(subject), Some(account)) => format!("{subject} by {account}"),
+            (_, account) => account.unwrap_or_else(|| self.provider.to_string()),
+        }
     }
 
     fn token(&self) -> Option<(&Token, String)> {
@@ -221,6 +229,23 @@ impl Gcp {
             .map_or_else(|| Url::parse(CREDENTIALS), |universe| Ok(universe.credentials.clone()))
     }
 
+    /// What a user's token cannot have.
+    fn check_subject(&self) -> Result<(), (String, String)> {
+        if self.subject.is_none() {
+            return Ok(());
+        }
+        let problem = if self.credential_file || !self.access_token {
+            "no credential file can name a user: write `credential-file: false` and `access-token: true`"
+        } else if self.elsewhere().is_some() {
+            "a Google Workspace is in no other universe than `googleapis.com`"
+        } else if self.lifetime.is_some_and(|lifetime| lifetime > FEDERATED) {
+            "a user's token lives for an hour at most: ask for a shorter `lifetime`"
+        } else {
+            return Ok(());
+        };
+        Err(("subject".to_owned(), problem.to_owned()))
+    }
+
     fn check_texts(&self) -> Result<(), (String, String)> {
         let word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
         if self.scopes.is_empty() || !self.scopes.iter().all(|scope| word(scope)) {
@@ -229,6 +254,7 @@ impl Gcp {
         let line = |text: &str| !text.is_empty() && text.bytes().all(|b| (b' '..=b'~').contains(&b));
         let texts = [
             ("project", self.project.as_deref(), word as fn(&str) -> bool),
+            ("subject", self.subject.as_deref(), word),
             ("id-token.audience", self.id_token.as_ref().map(|wanted| wanted.audience.as_str()), word),
             ("request-reason", self.request_reason.as_deref(), line),
         ];
@@ -303,6 +329,7 @@ mod tests {
         for (yaml, key) in [
             ("lifetime: 30m", "lifetime"),
             ("id-token: {audience: x}", "id-token"),
+            ("subject: ada@example.test", "subject"),
             ("delegates: [a@p.iam.gserviceaccount.com]", "delegates"),
         ] {
             assert_eq!(gcp(yaml).check().unwrap_err().0, key);
@@ -315,6 +342,16 @@ mod tests {
         for (yaml, key) in [
             ("lifetime: 5m", "lifetime"),
             ("lifetime: 13h", "lifetime"),
+            ("subject: ada@example.test", "subject"),
+            ("subject: ada@example.test\naccess-token: true", "subject"),
+            (
+                "subject: ada@example.test\naccess-token: true\ncredential-file: false\nuniverse: a.test",
+                "subject",
+            ),
+            (
+                "subject: ada@example.test\naccess-token: true\ncredential-file: false\nlifetime: 2h",
+                "subject",
+            ),
             ("scopes: []", "scopes"),
             ("scopes: ['a b']", "scopes"),
             ("delegates: [a@p.iam.gserviceaccount.com]", "delegates"),

@@ -17,6 +17,7 @@ use crate::host::http::{Method, Request};
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 
+mod delegation;
 mod file;
 mod hand_over;
 mod refusal;
@@ -60,8 +61,12 @@ impl Provider for Federation<'_> {
         let mut lost = federated.lost;
         let (mut access, mut id) = (federated, None);
         if let Some(account) = &gcp.service_account {
-            let impersonated = self.impersonated(account, &access.token, context).await;
-            let impersonated = impersonated.map_err(leg("impersonation for an access token", false))?;
+            let impersonated = if let Some(subject) = &gcp.subject {
+                self.delegated(subject, account, &access.token, context).await?
+            } else {
+                let answer = self.impersonated(account, &access.token, context).await;
+                answer.map_err(leg("impersonation for an access token", false))?
+            };
             if let Some(wanted) = &gcp.id_token {
                 let answer = self.id_token(wanted, account, &access.token, context).await;
                 id = Some(answer.map_err(leg("impersonation for an ID token", true))?);

@@ -32,7 +32,7 @@ fn file(sandbox: &Sandbox, folder: &Path, token: &str, changed: &Value) -> PathB
     path
 }
 
-async fn google(python: &Path, files: &[PathBuf]) -> Vec<Value> {
+async fn google(python: &Path, files: &[impl serde::Serialize]) -> Vec<Value> {
     let ended = output(command(python, &[SCRIPT]), json!(files).to_string()).await;
     serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"))
 }
@@ -71,5 +71,30 @@ fn google_auth_exchanges_a_token_and_reads_each_refusal() {
             let error = answer["error"].as_str().unwrap_or_default();
             assert!(error.is_empty() == said.is_empty() && error.contains(said), "{said}: {answer}");
         }
+    });
+}
+
+#[test]
+fn google_auth_becomes_a_user_of_a_workspace_and_reads_each_refusal() {
+    let Some(python) = components::find("venv/bin/python") else { return };
+    run(async {
+        let sandbox = sandbox(BTreeMap::new()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let good = token(&sandbox, &json!({ "audience": AUDIENCE }), &json!({}));
+        let file = file(&sandbox, folder.path(), &good, &json!({}));
+        let asked = |account: &str, subject: &str| json!({"file": file, "account": account, "subject": subject, "route": sandbox.provider_url("gcp")});
+        let account = "a@p.iam.gserviceaccount.com";
+        let cases = [
+            (asked(account, "ada@example.test"), ""),
+            (asked(account, "ada"), "Invalid email or User ID"),
+            (asked("nobody@example.test", "ada@example.test"), "Gaia id not found"),
+        ];
+        let asked: Vec<&Value> = cases.iter().map(|(asked, _)| asked).collect();
+        for (answer, (_, said)) in google(&python, &asked).await.iter().zip(&cases) {
+            let error = answer["error"].as_str().unwrap_or_default();
+            assert!(error.is_empty() == said.is_empty() && error.contains(said), "{said}: {answer}");
+        }
+        let known = sandbox.providers().iter().flat_map(|service| service.issued());
+        assert!(known.into_iter().any(|one| one.what == "an access token of ada@example.test"));
     });
 }

@@ -1,9 +1,9 @@
 //! The service account credentials API: a federated token for a service account's.
 
 use chrono::SecondsFormat;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Google, Refused, Token, random};
+use super::{Google, Refused, Token, fields, random};
 use crate::host::serve::Request;
 
 /// The longest life without a policy of the organization, in seconds.
@@ -24,6 +24,7 @@ impl Google {
         match method {
             "generateAccessToken" => self.access(account, &body),
             "generateIdToken" => self.id(account, &body),
+            "signJwt" => self.signed(account, &body),
             _ => Err(Refused::api(404, "NOT_FOUND", "Method not found.")),
         }
     }
@@ -53,6 +54,47 @@ impl Google {
         let token = self.give("an access token", account, random(), seconds);
         let ends = token.ends.to_rfc3339_opts(SecondsFormat::Secs, true);
         Ok(json!({"accessToken": token.secret.expose(), "expireTime": ends}))
+    }
+
+    fn signed(&self, account: &str, body: &Value) -> Result<Value, Refused> {
+        let payload = body["payload"].as_str().and_then(|text| serde_json::from_str(text).ok());
+        let Some(claims) =
+            payload.filter(|claims: &Map<String, Value>| claims.get("iss") == Some(&json!(account)))
+        else {
+            return Err(Refused::api(400, "INVALID_ARGUMENT", "Payload is not a valid JSON object."));
+        };
+        let token = self.with.issuer.sign(&claims);
+        let token = token.map_err(|error| Refused::api(500, "INTERNAL", error.to_string()))?;
+        Ok(json!({ "keyId": "1", "signedJwt": token }))
+    }
+
+    /// OAuth's endpoint: an assertion of a service account for a token of a user.
+    pub(super) fn on_behalf(&self, request: &Request) -> Result<Value, Refused> {
+        let form = fields(request);
+        if form.get("grant_type").map(String::as_str) != Some("urn:ietf:params:oauth:grant-type:jwt-bearer") {
+            return Err(Refused::oauth("unsupported_grant_type", "Invalid grant_type"));
+        }
+        let claims = form.get("assertion").and_then(|assertion| self.with.issuer.verify(assertion));
+        let invalid = |text: &str| Refused::oauth("invalid_grant", text);
+        let claims = claims.ok_or_else(|| invalid("Invalid JWT Signature."))?;
+        let now = self.with.clock.now().timestamp();
+        let (from, until) =
+            (claims.seconds("iat").unwrap_or_default(), claims.seconds("exp").unwrap_or_default());
+        if until <= now
+            || until - from > HOUR
+            || claims.audiences() != ["https://oauth2.googleapis.com/token"]
+        {
+            return Err(invalid("Invalid JWT: Token must be a short-lived token (60 minutes)."));
+        }
+        if claims.text("scope").unwrap_or_default().is_empty() {
+            return Err(Refused::oauth("invalid_scope", "Empty or missing scope not allowed."));
+        }
+        let subject = claims.text("sub").unwrap_or_default();
+        if !subject.contains('@') || subject.ends_with(".gserviceaccount.com") {
+            return Err(invalid("Invalid email or User ID"));
+        }
+        let token = self.give("an access token", &subject, random(), until - now);
+        Ok(json!({"access_token": token.secret.expose(), "expires_in": until - now, "token_type": "Bearer"}))
     }
 
     fn id(&self, account: &str, body: &Value) -> Result<Value, Refused> {
