@@ -162,6 +162,12 @@ impl Credential {
 pub enum SettleWith {
     /// Nothing: it ends by itself.
     Nothing,
+    /// Nothing: but what was handed over beside it can be exchanged for others like it, the last of which ends
+    /// then.
+    Later {
+        /// When nothing lives any more that came of it.
+        until: DateTime<Utc>,
+    },
     /// The credential's own handle, the only secret that may reach the journal.
     Handle {
         /// The handle: the token itself, where there is no lesser one.

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::aws::Aws;
+use super::azure::Azure;
+use super::gcp::Gcp;
 use super::place::{Error, nearest};
 use super::token::Token;
 use crate::span::Span;
@@ -40,6 +42,10 @@ pub enum What {
 pub enum Ask {
     /// A role of AWS.
     Aws(Box<Aws>),
+    /// An identity of Google Cloud.
+    Gcp(Box<Gcp>),
+    /// An identity of Azure.
+    Azure(Box<Azure>),
 }
 
 impl Ask {
@@ -47,6 +53,8 @@ impl Ask {
     pub fn kind(&self) -> &dyn Kind {
         match self {
             Self::Aws(aws) => aws.as_ref(),
+            Self::Gcp(gcp) => gcp.as_ref(),
+            Self::Azure(azure) => azure.as_ref(),
         }
     }
 }
@@ -86,6 +94,11 @@ pub trait Kind {
         None
     }
 
+    /// Whether what the step is handed names this program, so that a callback must be allowed.
+    fn calls_back(&self) -> bool {
+        false
+    }
+
     /// The user name beside which git sends the token as a password.
     fn git_username(&self) -> &'static str {
         "x-access-token"
@@ -115,6 +128,10 @@ struct Wire {
     git: Vec<Url>,
     /// A role of AWS.
     aws: Option<Box<Aws>>,
+    /// An identity of Google Cloud.
+    gcp: Option<Box<Gcp>>,
+    /// An identity of Azure.
+    azure: Option<Box<Azure>>,
     /// A grant that the host config names.
     grant: Option<String>,
 }
@@ -143,8 +160,13 @@ impl TryFrom<Wire> for Credential {
     type Error = NotOne;
 
     fn try_from(wire: Wire) -> Result<Self, NotOne> {
-        let Wire { name, export, refresh, git, aws, grant } = wire;
-        let asked = [aws.map(|aws| What::Ask(Ask::Aws(aws))), grant.map(What::Grant)];
+        let Wire { name, export, refresh, git, aws, gcp, azure, grant } = wire;
+        let asked = [
+            aws.map(|aws| What::Ask(Ask::Aws(aws))),
+            gcp.map(|gcp| What::Ask(Ask::Gcp(gcp))),
+            azure.map(|azure| What::Ask(Ask::Azure(azure))),
+            grant.map(What::Grant),
+        ];
         let mut asked: Vec<What> = asked.into_iter().flatten().collect();
         match (asked.pop(), asked.len()) {
             (Some(what), 0) => Ok(Self { name, export, refresh, git, what }),
@@ -176,6 +198,9 @@ impl Credential {
             ));
         }
         match self.what {
+            What::Ask(ref ask) if ask.kind().calls_back() && !self.refresh => {
+                Err(("refresh", "what SDKs are handed calls back: write a `name` and `refresh: true`".into()))
+            }
             What::Grant(_) if self.name.is_some() => {
                 Err(("name", "a grant's credentials have names of their own".into()))
             }

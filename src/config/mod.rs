@@ -1,7 +1,9 @@
 //! What is asked: the step config in `pipeline.yml` and the host config of the platform engineer.
 
 pub mod aws;
+pub mod azure;
 pub mod credential;
+pub mod gcp;
 pub mod host;
 pub mod load;
 pub mod network;

@@ -9,7 +9,7 @@ use futures_util::future::{join, join_all};
 use super::Context;
 use super::account::Decided;
 use crate::agent::oidc::{Issuer, Shape};
-use crate::claims::SubjectToken;
+use crate::claims::{Claims, SubjectToken};
 use crate::config::token::From;
 use crate::credential::Credential;
 use crate::failure::Failure;
@@ -92,6 +92,12 @@ impl<'a> Exchange<'a> {
         Some((key, token))
     }
 
+    /// What the token of a request says, for messages.
+    pub(super) async fn presented(&self, request: &Request) -> Option<Claims> {
+        let (_, token) = self.token(request).await?;
+        token.unverified_claims().ok()
+    }
+
     /// Tries every exchange at once, but for those that wait for another credential of the block; the
     /// answers in the order of the requests.
     pub(super) async fn all(&self, decided: &[Decided], folder: &Path) -> Vec<Result<Credential, Error>> {
@@ -104,6 +110,7 @@ impl<'a> Exchange<'a> {
             tokens: &self.tokens,
             sources: &sources,
             folder,
+            program: &self.context.host.program,
             backoff: Backoff { attempts: 5, base: config.deadlines.retry.0, jitter: true },
             until: self.until,
         };

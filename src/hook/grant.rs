@@ -70,7 +70,7 @@ impl<'a> Lending<'a> {
         identity: &Identity,
     ) -> Result<(), Refused> {
         let decided = self.decide(block, identity)?;
-        let credentials = self.exchange(exchange, &decided, identity).await?;
+        let credentials = self.exchange(exchange, &decided).await?;
         for one in &decided {
             if let Some((key, token)) = exchange.token(&one.request).await {
                 self.start.tokens.push(account::token_use(&key, &token));
@@ -157,12 +157,11 @@ impl<'a> Lending<'a> {
         &mut self,
         exchange: &Exchange<'_>,
         decided: &[Decided],
-        identity: &Identity,
     ) -> Result<Vec<Credential>, Refused> {
         let durable = self.journal.append(lend::intents(exchange, decided));
         durable.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
         let answers = exchange.all(decided, &self.files()).await;
-        let answered = lend::answered(exchange, decided, answers, &identity.claims);
+        let answered = lend::answered(exchange, decided, answers).await;
         self.start.findings.extend(answered.findings);
         self.leases = answered.leases;
         self.start.leases = self.leases.iter().map(account::lent).collect();

@@ -105,6 +105,10 @@ async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(
                 due.insert(file.clone(), refresh(host, &callback, &folder.join(&file), request).await);
             }
         }
+        if !files::is_folder(journal) {
+            // The hooks have closed the account, and the bootstrap may have long to go.
+            return Ok(());
+        }
         if !files::is_folder(&folder) {
             due.clear();
         }
@@ -127,7 +131,7 @@ async fn give_back(context: &Context<'_>, folder: &Path) {
 /// Writes a fresh token, and says when the next one is due.
 async fn refresh(host: &Host, callback: &Callback<'_>, path: &Path, request: &Request) -> DateTime<Utc> {
     let fresh = match callback.token_for(request).await {
-        Ok(token) => files::replace_lossy(path, token.expose().as_bytes()).map(|()| token),
+        Ok((token, _journal)) => files::replace_lossy(path, token.expose().as_bytes()).map(|()| token),
         Err(failure) => Err(std::io::Error::other(failure.sentence())),
     };
     match fresh {

@@ -2,7 +2,6 @@
 
 use super::account::{self, Decided};
 use super::exchange::Exchange;
-use crate::claims::Claims;
 use crate::credential::Credential;
 use crate::failure::Failure;
 use crate::lease::Lease;
@@ -39,11 +38,10 @@ pub(super) fn intents(exchange: &Exchange<'_>, decided: &[Decided]) -> Vec<Entry
 }
 
 /// What the answers mean.
-pub(super) fn answered(
+pub(super) async fn answered(
     exchange: &Exchange<'_>,
     decided: &[Decided],
     answers: Vec<Result<Credential, Error>>,
-    claims: &Claims,
 ) -> Answered {
     let mut answered = Answered::default();
     let mut failures = Vec::new();
@@ -72,7 +70,8 @@ pub(super) fn answered(
                 }
                 // A source that failed says more than whoever waited for it.
                 let waited = matches!(error, Error::Source(_));
-                failures.push((waited, error.failure(&one.request, Some(claims))));
+                let presented = exchange.presented(&one.request).await;
+                failures.push((waited, error.failure(&one.request, presented.as_ref())));
             }
         }
     }

@@ -26,6 +26,7 @@ pub mod renew;
 mod restore;
 mod serve;
 mod settle;
+mod subject;
 pub mod sweep;
 
 pub use phase::{Form, Phase};

@@ -13,7 +13,6 @@ use super::asked::{self, BlockFile, decide, needed};
 use super::exchange::Exchange;
 use super::{Context, Form, bug, lend};
 use crate::agent::job_api::JobApi;
-use crate::claims::SubjectToken;
 use crate::config::host::Mode;
 use crate::config::load;
 use crate::config::step::Step;
@@ -38,8 +37,8 @@ const TRIES: (u32, Duration) = (200, Duration::from_millis(50));
 /// A credential of a block, for whoever calls back.
 #[derive(Debug)]
 pub struct Callback<'a> {
-    host: &'a Host,
-    folder: PathBuf,
+    pub(super) host: &'a Host,
+    pub(super) folder: PathBuf,
     name: String,
 }
 
@@ -52,7 +51,7 @@ pub struct Renewed {
     pub git_username: &'static str,
 }
 
-fn failure(what: impl Into<String>) -> Failure {
+pub(super) fn failure(what: impl Into<String>) -> Failure {
     Failure {
         ident: "not-renewed",
         class: Class::Configuration,
@@ -94,7 +93,7 @@ impl<'a> Callback<'a> {
         // Others may need the journal while the provider thinks.
         drop(journal);
         let answers = exchange.all(&decided, &self.folder).await;
-        let answered = lend::answered(&exchange, &decided, answers, &identity.claims);
+        let answered = lend::answered(&exchange, &decided, answers).await;
         let written = match self.journal(&file.journal).await {
             Ok(mut journal) => journal.append(answered.entries).map_err(unusable),
             Err(closed) => Err(closed),
@@ -111,49 +110,13 @@ impl<'a> Callback<'a> {
         Ok(Renewed { kept, git_username })
     }
 
-    /// A fresh token of the job, as the credential's own exchange takes it: for SDKs that exchange themselves.
-    pub async fn subject_token(&self) -> Result<SubjectToken, Failure> {
-        let context = self.context()?;
-        let (file, requests) = self.asked(&context)?;
-        let wanted = self.find(&requests)?;
-        self.token_of(&context, &file, wanted).await
-    }
-
-    /// The requests whose token files are kept fresh.
-    pub(super) fn kept_files(&self) -> Result<Vec<Request>, Failure> {
-        let (_, requests) = self.asked(&self.context()?)?;
-        Ok(requests.into_iter().filter(|request| request.token_file().is_some()).collect())
-    }
-
-    /// A fresh token of the job, as `request` takes it.
-    pub(super) async fn token_for(&self, request: &Request) -> Result<SubjectToken, Failure> {
-        let context = self.context()?;
-        let (file, _) = self.asked(&context)?;
-        self.token_of(&context, &file, request).await
-    }
-
-    async fn token_of(
-        &self,
-        context: &Context<'_>,
-        file: &BlockFile,
-        request: &Request,
-    ) -> Result<SubjectToken, Failure> {
-        let exchange = Exchange::new(context)?;
-        let identity = exchange.identify(std::slice::from_ref(request)).await?;
-        decide(context, &self.journal(&file.journal).await?, &[(0, request)], &identity)?;
-        let token = exchange.token(request).await;
-        let (_, token) = token.ok_or_else(|| failure("it is not made with a token of the job"))?;
-        self.redact(&[token.secret().clone()]).await?;
-        Ok(token)
-    }
-
     /// Forgets what is kept: somebody was refused with it.
     pub fn forget(&self) -> Result<(), Failure> {
         let removed = files::remove(&Kept::path(&self.folder, &self.name));
         removed.map_err(|error| failure(format!("what is kept cannot be removed: {error}")))
     }
 
-    fn context(&self) -> Result<Context<'a>, Failure> {
+    pub(super) fn context(&self) -> Result<Context<'a>, Failure> {
         let loaded = load::load(&self.host.env).map_err(|error| error.failure())?;
         if loaded.config.mode == Mode::Off {
             return Err(failure("lending is switched off by the host config"));
@@ -161,7 +124,7 @@ impl<'a> Callback<'a> {
         Context::new(self.host, Form::AgentHook, loaded)
     }
 
-    fn asked(&self, context: &Context<'_>) -> Result<(BlockFile, Vec<Request>), Failure> {
+    pub(super) fn asked(&self, context: &Context<'_>) -> Result<(BlockFile, Vec<Request>), Failure> {
         let path = self.folder.join(asked::FILE);
         let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()]).map_err(|error| {
             let told = Failure::of("not-renewed", Class::Configuration, &error);
@@ -174,7 +137,7 @@ impl<'a> Callback<'a> {
         Ok((file, requests.map_err(|error| error.failure())?))
     }
 
-    fn find<'r>(&self, requests: &'r [Request]) -> Result<&'r Request, Failure> {
+    pub(super) fn find<'r>(&self, requests: &'r [Request]) -> Result<&'r Request, Failure> {
         let named = requests.iter().find(|request| request.name.as_deref() == Some(&self.name));
         named.filter(|request| request.may_be_renewed()).ok_or_else(|| {
             failure(format!("the block has no credential `{}` that may be renewed", self.name))
@@ -201,7 +164,7 @@ impl<'a> Callback<'a> {
     }
 
     /// The block's journal, as soon as nobody else writes; a block whose leases end lends nothing more.
-    async fn journal(&self, folder: &Path) -> Result<Journal, Failure> {
+    pub(super) async fn journal(&self, folder: &Path) -> Result<Journal, Failure> {
         for _ in 0..TRIES.0 {
             match Journal::open(folder) {
                 Ok(journal) if journal.is_closing() => break,
@@ -213,7 +176,7 @@ impl<'a> Callback<'a> {
         Err(failure("the leases of the block are being given back, or have ended"))
     }
 
-    async fn redact(&self, secrets: &[Secret]) -> Result<(), Failure> {
+    pub(super) async fn redact(&self, secrets: &[Secret]) -> Result<(), Failure> {
         let job = JobApi::of(&self.host.env).map_err(|error| error.failure())?;
         export::redact(&job, secrets.iter()).await.map_err(|error| error.failure())
     }

@@ -204,6 +204,11 @@ impl Http {
         Self { network: Arc::new(network), client: Arc::default() }
     }
 
+    /// The way to `url` from this host, for a configuration that tells others.
+    pub fn way(&self, url: Url) -> Url {
+        self.network.route(url)
+    }
+
     /// Sends one request and reads the whole answer.
     #[cfg(feature = "faults")]
     pub async fn send(&self, request: Request) -> Result<Response, Error> {

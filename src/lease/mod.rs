@@ -90,6 +90,9 @@ impl Lease {
                 secrets.push_str(secret.fingerprint().as_str());
             }
         }
+        for file in credential.files.iter().filter(|file| file.secret) {
+            secrets.push_str(file.content.fingerprint().as_str());
+        }
         Self {
             id: id.to_owned(),
             provider: provider.to_owned(),
@@ -98,10 +101,13 @@ impl Lease {
             session: session.to_owned(),
             fingerprint: Fingerprint::of(secrets.as_bytes()),
             issued_at: now,
-            expires_at: credential.expires_at,
+            expires_at: match credential.settle_with {
+                SettleWith::Later { until } => credential.expires_at.max(until),
+                _ => credential.expires_at,
+            },
             children: Vec::new(),
             settle_with: match &credential.settle_with {
-                SettleWith::Nothing => Need::Nothing,
+                SettleWith::Nothing | SettleWith::Later { .. } => Need::Nothing,
                 SettleWith::Handle { secret, detail } => {
                     Need::Handle { secret: Kept(secret.clone()), detail: detail.clone() }
                 }

@@ -216,6 +216,11 @@ impl Answer {
         Error::Call(CallError::Malformed { host: self.host.clone(), problem: problem.into() })
     }
 
+    /// A header of the answer.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers.get(name)?.to_str().ok()
+    }
+
     /// The raw body.
     pub fn bytes(&self) -> &[u8] {
         self.response.body.bytes()

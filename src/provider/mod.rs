@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
@@ -22,7 +22,9 @@ use crate::secret::Secret;
 use crate::settlement::Settlement;
 
 pub mod aws;
+pub mod azure;
 pub mod call;
+pub mod gcp;
 pub mod source;
 pub mod token;
 
@@ -45,6 +47,8 @@ pub struct Context<'a> {
     pub sources: &'a Sources,
     /// The block's private folder, where the files of its credentials will be.
     pub folder: &'a Path,
+    /// This program, for files that name it as a command.
+    pub program: &'a Path,
     /// How tries are spaced.
     pub backoff: Backoff,
     /// When the step has waited long enough.
@@ -91,6 +95,14 @@ pub struct Terms {
     pub tried: bool,
 }
 
+impl Terms {
+    /// What becomes of a credential that nobody can take back.
+    fn runs_out(&self, now: DateTime<Utc>) -> Settlement {
+        let at = self.expires_at;
+        if at <= now { Settlement::AlreadyExpired { at } } else { Settlement::Expires { at } }
+    }
+}
+
 /// Why there is no credential.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -128,9 +140,22 @@ pub enum Error {
         /// What would be of use.
         wanted: &'static str,
     },
+    /// A file that names a command cannot name this one.
+    #[error("`{0}` has a blank or a quote in it, and a credential file cannot name a command with one")]
+    Unquotable(PathBuf),
     /// The last try was refused, but the answer to an earlier one was lost.
     #[error("the answer to an earlier try was lost")]
     AfterLoss(#[source] Box<Error>),
+    /// One of the several requests that make one credential failed.
+    #[error("it was the {name} that failed")]
+    Leg {
+        /// Which request.
+        name: String,
+        /// Whether what was asked for had been made in part by then.
+        made: bool,
+        /// Why it failed.
+        source: Box<Error>,
+    },
 }
 
 impl Error {
@@ -149,8 +174,10 @@ impl Error {
             | Self::TokenCommand { .. }
             | Self::Request(_)
             | Self::Source(_)
-            | Self::WrongSource { .. } => true,
+            | Self::WrongSource { .. }
+            | Self::Unquotable(_) => true,
             Self::AfterLoss(_) => false,
+            Self::Leg { made, source, .. } => !made && source.nothing_issued(),
         }
     }
 
@@ -160,9 +187,10 @@ impl Error {
             Self::Token(_) | Self::TokenFile(_) | Self::TokenCommand { .. } => "no-token".to_owned(),
             Self::Aws(error) => error.reason(),
             Self::Call(error) => error.reason(),
-            Self::Request(_) => "no-request".to_owned(),
+            Self::Request(_) | Self::Unquotable(_) => "no-request".to_owned(),
             Self::Source(_) | Self::WrongSource { .. } => "no-source".to_owned(),
             Self::AfterLoss(last) => last.reason(),
+            Self::Leg { source, .. } => source.reason(),
         }
     }
 
@@ -175,11 +203,13 @@ impl Error {
             }
             Self::Aws(error) => error.failure(request),
             Self::Call(error) => error.failure(request),
-            Self::Request(_) => Failure::of("bad-configuration", Class::Configuration, self),
+            Self::Request(_) | Self::Unquotable(_) => {
+                Failure::of("bad-configuration", Class::Configuration, self)
+            }
             Self::Source(_) | Self::WrongSource { .. } => {
                 Failure::of("source-unusable", Class::Configuration, self)
             }
-            Self::AfterLoss(last) => {
+            Self::AfterLoss(last) | Self::Leg { source: last, .. } => {
                 let mut failure = last.failure(request, presented);
                 failure.causes.push(self.to_string());
                 return failure;
@@ -204,6 +234,8 @@ pub fn session(request: &Request, job_id: &str) -> String {
         Ask::Aws(aws) => {
             aws.session_name.as_ref().map_or_else(|| aws::session_name(job_id), ToString::to_string)
         }
+        Ask::Gcp(gcp) => gcp.request_reason.clone().unwrap_or_default(),
+        Ask::Azure(_) => String::new(),
     }
 }
 
@@ -211,6 +243,10 @@ pub fn session(request: &Request, job_id: &str) -> String {
 pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
     match &request.ask {
         Ask::Aws(aws) => aws::Role(aws).exchange(session, context).await,
+        Ask::Gcp(gcp) => {
+            gcp::Federation { gcp, name: request.name.as_deref() }.exchange(session, context).await
+        }
+        Ask::Azure(azure) => azure::Identity(azure).exchange(session, context).await,
     }
 }
 
@@ -218,6 +254,8 @@ pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -
 pub async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
     match lease.provider.as_str() {
         aws::NAME => aws::Role::settle(lease, context).await,
+        gcp::NAME => gcp::Federation::settle(lease, context).await,
+        azure::NAME => azure::Identity::settle(lease, context).await,
         other => Settlement::Failed {
             reason: format!("this version knows no provider `{other}`"),
             until: lease.expires_at,

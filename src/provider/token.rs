@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::OnceCell;
 
 use super::Error;
@@ -15,6 +15,7 @@ use crate::config::token::From;
 use crate::host::process::Command;
 use crate::host::{Clock, files};
 use crate::secret::{Mask, Secret};
+use crate::span::Span;
 
 /// The longest that a command may take to say a token.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,6 +27,14 @@ pub struct Key {
     pub from: From,
     /// What it is like.
     pub shape: Shape,
+}
+
+/// When the last credential ends that could be had for this token: whoever has it can exchange it until its end,
+/// and what comes of that lives for `life`.
+pub fn last_use(token: &SubjectToken, life: Span, now: DateTime<Utc>) -> DateTime<Utc> {
+    let end = token.unverified_claims().ok().and_then(|claims| claims.seconds("exp"));
+    let end = end.and_then(|end| DateTime::from_timestamp(end, 0)).unwrap_or(now);
+    TimeDelta::from_std(life.0).ok().and_then(|life| end.checked_add_signed(life)).unwrap_or(end)
 }
 
 type Cell = Arc<OnceCell<SubjectToken>>;

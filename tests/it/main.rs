@@ -9,14 +9,17 @@
 
 mod agent;
 mod aws;
+mod azure;
 mod callbacks;
 mod docs;
 mod faults;
 mod floors;
+mod gcp;
 #[cfg(feature = "faults")]
 mod harness;
 mod hooks;
 mod hostile;
+mod keeper;
 mod pipeline;
 mod plugin_yml;
 mod redaction;

@@ -179,6 +179,8 @@ fn plugin_yml_refuses_what_the_program_refuses() {
         serde_json::json!({ "credentials": [{ "aws": {} }] }),
         serde_json::json!({ "credentials": [{ "aws": { "role": "train" } }] }),
         serde_json::json!({ "credentials": [{ "aws": { "role": "arn:aws:iam::123456789012:role/x" }, "grant": "y" }] }),
+        serde_json::json!({ "credentials": [{ "gcp": { "provider": "projects/name/providers/x" } }] }),
+        serde_json::json!({ "credentials": [{ "azure": { "tenant-id": "t", "client-id": "mine" } }] }),
         serde_json::json!({ "hook": "pre-checkout" }),
     ] {
         assert!(!validator.is_valid(&bad), "{bad}");

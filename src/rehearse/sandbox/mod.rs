@@ -9,7 +9,9 @@ use crate::host::Clock;
 use crate::host::serve::{Handler, Request, Response, Server, on_loopback};
 
 pub mod agent_api;
+pub mod azure;
 pub mod faults;
+pub mod gcp;
 pub mod issuer;
 pub mod job_api;
 pub mod service;

@@ -45,8 +45,8 @@ pub trait Service: Debug + Send + Sync {
 }
 
 /// Every service there is.
-pub(super) fn all(_with: &Surroundings) -> Vec<Box<dyn Service>> {
-    Vec::new()
+pub(super) fn all(with: &Surroundings) -> Vec<Box<dyn Service>> {
+    vec![Box::new(super::gcp::Google::new(with.clone())), Box::new(super::azure::Entra::new(with.clone()))]
 }
 
 /// The service that a path belongs to, and the path as the service knows it.

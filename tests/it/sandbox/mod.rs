@@ -3,7 +3,9 @@
 mod agent;
 mod aws;
 mod bootstrap;
+mod google;
 mod issuer;
+mod microsoft;
 
 use std::collections::BTreeMap;
 

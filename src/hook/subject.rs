@@ -1,0 +1,96 @@
+//! The job's own token for a step that runs: for SDKs that exchange it themselves.
+//!
+//! It is printed for them, or written into the file that they read. Whoever has it can exchange it until
+//! its end, so each is a lease in the block's journal: on the last credential that could be had for it.
+
+use super::asked::{BlockFile, decide};
+use super::exchange::Exchange;
+use super::renew::{Callback, failure};
+use super::{Context, bug};
+use crate::claims::SubjectToken;
+use crate::failure::Failure;
+use crate::lease::journal::{Entry, Intent, Journal};
+use crate::lease::state::Unusable;
+use crate::lease::{Lease, Need};
+use crate::policy::{self, Request};
+use crate::provider::token::last_use;
+
+impl Callback<'_> {
+    /// A fresh token of the job, as the credential's own exchange takes it.
+    pub async fn subject_token(&self) -> Result<SubjectToken, Failure> {
+        let context = self.context()?;
+        let (file, requests) = self.asked(&context)?;
+        let wanted = self.find(&requests)?;
+        Ok(self.token_of(&context, &file, &requests, wanted).await?.0)
+    }
+
+    /// The requests whose token files are kept fresh.
+    pub(super) fn kept_files(&self) -> Result<Vec<Request>, Failure> {
+        let (_, requests) = self.asked(&self.context()?)?;
+        Ok(requests.into_iter().filter(|request| request.token_file().is_some()).collect())
+    }
+
+    /// A fresh token of the job, as `request` takes it. While the caller has the journal, nobody gives back.
+    pub(super) async fn token_for(&self, request: &Request) -> Result<(SubjectToken, Journal), Failure> {
+        let context = self.context()?;
+        let (file, requests) = self.asked(&context)?;
+        self.token_of(&context, &file, &requests, request).await
+    }
+
+    async fn token_of(
+        &self,
+        context: &Context<'_>,
+        file: &BlockFile,
+        all: &[Request],
+        request: &Request,
+    ) -> Result<(SubjectToken, Journal), Failure> {
+        let index = all.iter().position(|one| one == request);
+        let index = index.ok_or_else(|| failure("the block no longer asks for it"))?;
+        let exchange = Exchange::new(context)?;
+        let identity = exchange.identify(std::slice::from_ref(request)).await?;
+        let (_, token) =
+            exchange.token(request).await.ok_or_else(|| failure("it is not made with a token of the job"))?;
+        // Nobody has the token before the journal does.
+        let mut journal = self.journal(&file.journal).await?;
+        if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
+            return Err(failure("the block belongs to another job"));
+        }
+        let decided = decide(context, &journal, &[(index, request)], &identity)?;
+        let [one] = decided.as_slice() else { return Err(bug("one request was decided as several")) };
+        let written = journal.append(lease(context, &one.id, &one.session, request, &token));
+        written.map_err(|error| Unusable::Journal(error).failure())?;
+        self.redact(&[token.secret().clone()]).await?;
+        Ok((token, journal))
+    }
+}
+
+/// An intent, by which renewals are counted, and the lease.
+fn lease(
+    context: &Context<'_>,
+    id: &str,
+    session: &str,
+    request: &Request,
+    token: &SubjectToken,
+) -> Vec<Entry> {
+    let (kind, now) = (request.ask.kind(), context.host.clock.now());
+    let claims = token.unverified_claims().unwrap_or_default();
+    let lease = Lease {
+        id: id.to_owned(),
+        provider: kind.provider().to_owned(),
+        principal: kind.target(),
+        handle: claims.text("jti").unwrap_or_default(),
+        session: session.to_owned(),
+        fingerprint: token.secret().fingerprint(),
+        issued_at: now,
+        expires_at: last_use(token, policy::duration(kind, &context.loaded.config), now),
+        children: Vec::new(),
+        settle_with: Need::Nothing,
+    };
+    let intent = Intent {
+        id: lease.id.clone(),
+        provider: lease.provider.clone(),
+        session: lease.session.clone(),
+        latest: lease.expires_at,
+    };
+    vec![Entry::Intent(intent), Entry::Leased(lease)]
+}

@@ -1,0 +1,227 @@
+//! Google Cloud: the job's token for a federated one (`sts.googleapis.com`, `v1/token`), that one for a service
+//! account's (`iamcredentials.googleapis.com`, v1).
+//!
+//! Google takes neither back: they live until they end, and the lease settles as `expires`.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::call::{Answer, CallError, TIMEOUT, call};
+use super::token::Key;
+use super::{Context, Error, Provider, Settling, Terms};
+use crate::claims::SubjectToken;
+use crate::config::gcp::{CLOUD_PLATFORM, Gcp, IdToken, ServiceAccount};
+use crate::credential::Credential;
+use crate::host::http::{Method, Request};
+use crate::secret::Secret;
+use crate::settlement::Settlement;
+
+mod delegation;
+mod file;
+mod hand_over;
+mod refusal;
+
+/// The provider's name in configurations and records.
+pub const NAME: &str = "gcp";
+
+/// One identity that a step asks for.
+#[derive(Debug)]
+pub struct Federation<'a> {
+    /// Which.
+    pub gcp: &'a Gcp,
+    /// What callbacks ask for it by.
+    pub name: Option<&'a str>,
+}
+
+/// A token that Google gave.
+#[derive(Debug)]
+struct Granted {
+    token: Secret,
+    ends: DateTime<Utc>,
+    lost: bool,
+}
+
+/// Everything that one exchange gave.
+#[derive(Debug)]
+struct Made {
+    subject: SubjectToken,
+    access: Granted,
+    id: Option<Granted>,
+    source: Value,
+    lost: bool,
+}
+
+impl Provider for Federation<'_> {
+    async fn exchange(&self, _: &str, context: &Context<'_>) -> Result<Credential, Error> {
+        let gcp = self.gcp;
+        // Before anything is asked for: afterwards there would be tokens that nobody holds.
+        let source = file::source(gcp, self.name, context)?;
+        let federated = self.federated(context).await.map_err(leg("exchange at STS", false))?;
+        let mut lost = federated.lost;
+        let (mut access, mut id) = (federated, None);
+        if let Some(account) = &gcp.service_account {
+            let impersonated = if let Some(subject) = &gcp.subject {
+                self.delegated(subject, account, &access.token, context).await?
+            } else {
+                let answer = self.impersonated(account, &access.token, context).await;
+                answer.map_err(leg("impersonation for an access token", false))?
+            };
+            if let Some(wanted) = &gcp.id_token {
+                let answer = self.id_token(wanted, account, &access.token, context).await;
+                id = Some(answer.map_err(leg("impersonation for an ID token", true))?);
+            }
+            access = impersonated;
+        }
+        lost |= access.lost || id.as_ref().is_some_and(|id| id.lost);
+        // The one that was exchanged: it is kept, unless a fresh one had to be asked for.
+        let subject = context.tokens.get(&self.key()).await?;
+        self.hand_over(Made { subject, access, id, source, lost }, context)
+    }
+
+    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+        lease.runs_out(context.clock.now())
+    }
+}
+
+fn leg(name: &'static str, made: bool) -> impl FnOnce(Error) -> Error {
+    move |error| Error::Leg { name: name.to_owned(), made, source: Box::new(error) }
+}
+
+#[derive(Deserialize)]
+struct Exchanged {
+    access_token: Secret,
+    expires_in: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AccessToken {
+    access_token: Secret,
+    expire_time: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+struct IdAnswer {
+    token: Secret,
+}
+
+impl Federation<'_> {
+    fn key(&self) -> Key {
+        let gcp = self.gcp;
+        Key { from: gcp.token.from.clone(), shape: gcp.token.shape(&gcp.audience()) }
+    }
+
+    async fn federated(&self, context: &Context<'_>) -> Result<Granted, Error> {
+        let gcp = self.gcp;
+        let key = self.key();
+        let answer = call(context, refusal::explain, async |fresh| {
+            let token =
+                if fresh { context.tokens.fresh(&key).await? } else { context.tokens.get(&key).await? };
+            self.exchange_request(&token, gcp)
+        });
+        let answer = answer.await?;
+        let body: Exchanged = answer.json()?;
+        let ends = answer.ends_in(body.expires_in, context.clock.now())?;
+        granted(&answer, body.access_token, ends)
+    }
+
+    fn exchange_request(&self, token: &SubjectToken, gcp: &Gcp) -> Result<Request, Error> {
+        // What the service account may do follows from its own scopes, not from those of the first token.
+        let scope =
+            if gcp.service_account.is_some() { CLOUD_PLATFORM.to_owned() } else { gcp.scopes.join(" ") };
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+            .append_pair("requested_token_type", "urn:ietf:params:oauth:token-type:access_token")
+            .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
+            .append_pair("audience", &gcp.audience())
+            .append_pair("scope", &scope)
+            .append_pair("subject_token", token.expose())
+            .finish();
+        let url = gcp.sts().and_then(|sts| sts.join("v1/token")).map_err(|_| no_url("STS"))?;
+        let request = Request::new(Method::POST, url, TIMEOUT).header("accept", "application/json")?;
+        Ok(self.with_reason(request)?.body("application/x-www-form-urlencoded", form.into_bytes()))
+    }
+
+    async fn impersonated(
+        &self,
+        account: &ServiceAccount,
+        bearer: &Secret,
+        context: &Context<'_>,
+    ) -> Result<Granted, Error> {
+        let gcp = self.gcp;
+        let body = json!({
+            "scope": gcp.scopes,
+            "lifetime": format!("{}s", crate::policy::duration(gcp, context.host).as_secs()),
+            "delegates": delegates(gcp),
+        });
+        let answer = self.ask(account, "generateAccessToken", &body, bearer, context).await?;
+        let body: AccessToken = answer.json()?;
+        let ends = answer.ends_at(body.expire_time, context.clock.now())?;
+        granted(&answer, body.access_token, ends)
+    }
+
+    async fn id_token(
+        &self,
+        wanted: &IdToken,
+        account: &ServiceAccount,
+        bearer: &Secret,
+        context: &Context<'_>,
+    ) -> Result<Granted, Error> {
+        let gcp = self.gcp;
+        let body = json!({
+            "audience": wanted.audience, "includeEmail": wanted.include_email, "delegates": delegates(gcp),
+        });
+        let answer = self.ask(account, "generateIdToken", &body, bearer, context).await?;
+        let token = answer.json::<IdAnswer>()?.token;
+        let claims = SubjectToken::new(token.clone()).unverified_claims();
+        let end = claims.ok().and_then(|claims| DateTime::from_timestamp(claims.seconds("exp")?, 0));
+        let end = end.ok_or_else(|| answer.malformed("answered an ID token that is none"))?;
+        let ends = answer.ends_at(end, context.clock.now())?;
+        granted(&answer, token, ends)
+    }
+
+    async fn ask(
+        &self,
+        account: &ServiceAccount,
+        method: &str,
+        body: &Value,
+        bearer: &Secret,
+        context: &Context<'_>,
+    ) -> Result<Answer, Error> {
+        let gcp = self.gcp;
+        let path = format!("v1/projects/-/serviceAccounts/{account}:{method}");
+        let url =
+            gcp.credentials().and_then(|host| host.join(&path)).map_err(|_| no_url("iamcredentials"))?;
+        call(context, refusal::explain, async |_| {
+            let request = Request::new(Method::POST, url.clone(), TIMEOUT)
+                .header("accept", "application/json")?
+                .secret_header("authorization", "Bearer ", bearer)?;
+            Ok(self.with_reason(request)?.body("application/json", body.to_string().into_bytes()))
+        })
+        .await
+    }
+
+    fn with_reason(&self, request: Request) -> Result<Request, Error> {
+        match &self.gcp.request_reason {
+            Some(reason) => Ok(request.header("x-goog-request-reason", reason)?),
+            None => Ok(request),
+        }
+    }
+}
+
+fn granted(answer: &Answer, token: Secret, ends: DateTime<Utc>) -> Result<Granted, Error> {
+    if token.expose().is_empty() {
+        return Err(answer.malformed("answered an empty token"));
+    }
+    Ok(Granted { token, ends, lost: answer.lost })
+}
+
+/// As iamcredentials wants to see them.
+fn delegates(gcp: &Gcp) -> Vec<String> {
+    gcp.delegates.iter().map(|account| format!("projects/-/serviceAccounts/{account}")).collect()
+}
+
+fn no_url(host: &str) -> Error {
+    Error::Call(CallError::Malformed { host: host.to_owned(), problem: "has no URL".to_owned() })
+}
