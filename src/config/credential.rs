@@ -6,6 +6,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::aws::Aws;
+use super::oauth::OAuth;
 use super::place::{Error, nearest};
 use super::token::Token;
 use crate::span::Span;
@@ -36,6 +37,8 @@ pub enum What {
 pub enum Ask {
     /// A role of AWS.
     Aws(Box<Aws>),
+    /// A token of an OAuth 2.0 server.
+    OAuth(Box<OAuth>),
 }
 
 impl Ask {
@@ -43,6 +46,7 @@ impl Ask {
     pub fn kind(&self) -> &dyn Kind {
         match self {
             Self::Aws(aws) => aws.as_ref(),
+            Self::OAuth(oauth) => oauth.as_ref(),
         }
     }
 }
@@ -54,6 +58,11 @@ pub trait Kind {
 
     /// What is wrong, with the key that is wrong.
     fn check(&self) -> Result<(), (String, String)>;
+
+    /// The same for what matters only where the step is to see the credential.
+    fn check_exported(&self) -> Result<(), (String, String)> {
+        Ok(())
+    }
 
     /// The variables that the credential will be handed over as.
     fn exports(&self) -> Vec<String>;
@@ -95,6 +104,8 @@ struct Wire {
     export: bool,
     /// A role of AWS.
     aws: Option<Box<Aws>>,
+    /// A token of an OAuth 2.0 server.
+    oauth: Option<Box<OAuth>>,
     /// A grant that the host config names.
     grant: Option<String>,
 }
@@ -123,8 +134,12 @@ impl TryFrom<Wire> for Credential {
     type Error = NotOne;
 
     fn try_from(wire: Wire) -> Result<Self, NotOne> {
-        let Wire { name, export, aws, grant } = wire;
-        let asked = [aws.map(|aws| What::Ask(Ask::Aws(aws))), grant.map(What::Grant)];
+        let Wire { name, export, aws, oauth, grant } = wire;
+        let asked = [
+            aws.map(|aws| What::Ask(Ask::Aws(aws))),
+            oauth.map(|oauth| What::Ask(Ask::OAuth(oauth))),
+            grant.map(What::Grant),
+        ];
         let mut asked: Vec<What> = asked.into_iter().flatten().collect();
         match (asked.pop(), asked.len()) {
             (Some(what), 0) => Ok(Self { name, export, what }),

@@ -2,9 +2,11 @@
 
 pub mod aws;
 pub mod credential;
+pub mod field;
 pub mod host;
 pub mod load;
 pub mod network;
+pub mod oauth;
 pub mod place;
 pub mod step;
 pub mod token;

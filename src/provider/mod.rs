@@ -23,6 +23,9 @@ use crate::settlement::Settlement;
 
 pub mod aws;
 pub mod call;
+pub mod giving_back;
+pub mod jws;
+pub mod oauth;
 pub mod source;
 pub mod token;
 
@@ -125,6 +128,26 @@ pub enum Error {
         /// What would be of use.
         wanted: &'static str,
     },
+    /// It has no such field.
+    #[error("the credential `{name}` has no field `{field}`")]
+    NoField {
+        /// Which.
+        name: String,
+        /// What was asked of it.
+        field: String,
+    },
+    /// A key that signs for the client is of no use.
+    #[error("the private key of `{name}` cannot be used")]
+    Key {
+        /// Whose.
+        name: String,
+        /// Why.
+        #[source]
+        source: jws::Unusable,
+    },
+    /// A request that comes before the one that makes a credential: metadata, an installation's number.
+    #[error(transparent)]
+    Beforehand(Box<Error>),
     /// The last try was refused, but the answer to an earlier one was lost.
     #[error("the answer to an earlier try was lost")]
     AfterLoss(#[source] Box<Error>),
@@ -146,7 +169,10 @@ impl Error {
             | Self::TokenCommand { .. }
             | Self::Request(_)
             | Self::Source(_)
-            | Self::WrongSource { .. } => true,
+            | Self::WrongSource { .. }
+            | Self::NoField { .. }
+            | Self::Key { .. }
+            | Self::Beforehand(_) => true,
             Self::AfterLoss(_) => false,
         }
     }
@@ -158,8 +184,9 @@ impl Error {
             Self::Aws(error) => error.reason(),
             Self::Call(error) => error.reason(),
             Self::Request(_) => "no-request".to_owned(),
-            Self::Source(_) | Self::WrongSource { .. } => "no-source".to_owned(),
-            Self::AfterLoss(last) => last.reason(),
+            Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } => "no-source".to_owned(),
+            Self::Key { .. } => "no-key".to_owned(),
+            Self::Beforehand(error) | Self::AfterLoss(error) => error.reason(),
         }
     }
 
@@ -173,7 +200,8 @@ impl Error {
             Self::Aws(error) => error.failure(request),
             Self::Call(error) => error.failure(request),
             Self::Request(_) => Failure::of("bad-configuration", Class::Configuration, self),
-            Self::Source(_) | Self::WrongSource { .. } => {
+            Self::Beforehand(error) => return error.failure(request, presented),
+            Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } | Self::Key { .. } => {
                 Failure::of("source-unusable", Class::Configuration, self)
             }
             Self::AfterLoss(last) => {
@@ -201,6 +229,7 @@ pub fn session(request: &Request, job_id: &str) -> String {
         Ask::Aws(aws) => {
             aws.session_name.as_ref().map_or_else(|| aws::session_name(job_id), ToString::to_string)
         }
+        Ask::OAuth(_) => job_id.to_owned(),
     }
 }
 
@@ -208,6 +237,7 @@ pub fn session(request: &Request, job_id: &str) -> String {
 pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
     match &request.ask {
         Ask::Aws(aws) => aws::Role(aws).exchange(session, context).await,
+        Ask::OAuth(oauth) => oauth::Client(oauth).exchange(session, context).await,
     }
 }
 
@@ -215,6 +245,7 @@ pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -
 pub async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
     match lease.provider.as_str() {
         aws::NAME => aws::Role::settle(lease, context).await,
+        oauth::NAME => oauth::Client::settle(lease, context).await,
         other => Settlement::Failed {
             reason: format!("this version knows no provider `{other}`"),
             until: lease.expires_at,

@@ -14,6 +14,7 @@ mod faults;
 mod floors;
 mod hooks;
 mod hostile;
+mod oauth;
 mod pipeline;
 mod plugin_yml;
 mod redaction;

@@ -12,6 +12,8 @@ pub mod agent_api;
 pub mod faults;
 pub mod issuer;
 pub mod job_api;
+pub mod keys;
+pub mod oauth;
 pub mod service;
 pub mod sts;
 pub mod trust;

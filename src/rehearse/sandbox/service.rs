@@ -37,6 +37,11 @@ pub trait Service: Debug + Send + Sync {
     /// The origins that the real one is known by, without those that a step names itself.
     fn origins(&self) -> Vec<&'static str>;
 
+    /// What stands before the paths of an origin that a step names, where the service must know which it is.
+    fn below(&self, _origin: &str) -> String {
+        String::new()
+    }
+
     /// Answers a request, whose path is as at the real one.
     fn answer(&self, request: &Request) -> Response;
 
@@ -45,8 +50,8 @@ pub trait Service: Debug + Send + Sync {
 }
 
 /// Every service there is.
-pub(super) fn all(_with: &Surroundings) -> Vec<Box<dyn Service>> {
-    Vec::new()
+pub(super) fn all(with: &Surroundings) -> Vec<Box<dyn Service>> {
+    vec![Box::new(super::oauth::Server::new(with))]
 }
 
 /// The service that a path belongs to, and the path as the service knows it.
