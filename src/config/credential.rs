@@ -6,6 +6,9 @@ use serde::Deserialize;
 use url::Url;
 
 use super::aws::Aws;
+use super::bitbucket::Bitbucket;
+use super::buildkite::Buildkite;
+use super::github::GitHub;
 use super::oauth::OAuth;
 use super::place::{Error, nearest};
 use super::token::Token;
@@ -39,6 +42,12 @@ pub enum Ask {
     Aws(Box<Aws>),
     /// A token of an OAuth 2.0 server.
     OAuth(Box<OAuth>),
+    /// A token of a GitHub App's installation.
+    GitHub(Box<GitHub>),
+    /// A token of Bitbucket.
+    Bitbucket(Box<Bitbucket>),
+    /// A token of Buildkite's API.
+    Buildkite(Box<Buildkite>),
 }
 
 impl Ask {
@@ -47,6 +56,9 @@ impl Ask {
         match self {
             Self::Aws(aws) => aws.as_ref(),
             Self::OAuth(oauth) => oauth.as_ref(),
+            Self::GitHub(github) => github.as_ref(),
+            Self::Bitbucket(bitbucket) => bitbucket.as_ref(),
+            Self::Buildkite(buildkite) => buildkite.as_ref(),
         }
     }
 }
@@ -106,6 +118,12 @@ struct Wire {
     aws: Option<Box<Aws>>,
     /// A token of an OAuth 2.0 server.
     oauth: Option<Box<OAuth>>,
+    /// A token of a GitHub App's installation.
+    github: Option<Box<GitHub>>,
+    /// A token of Bitbucket.
+    bitbucket: Option<Box<Bitbucket>>,
+    /// A token of Buildkite's API.
+    buildkite: Option<Box<Buildkite>>,
     /// A grant that the host config names.
     grant: Option<String>,
 }
@@ -134,10 +152,13 @@ impl TryFrom<Wire> for Credential {
     type Error = NotOne;
 
     fn try_from(wire: Wire) -> Result<Self, NotOne> {
-        let Wire { name, export, aws, oauth, grant } = wire;
+        let Wire { name, export, aws, oauth, github, bitbucket, buildkite, grant } = wire;
         let asked = [
             aws.map(|aws| What::Ask(Ask::Aws(aws))),
             oauth.map(|oauth| What::Ask(Ask::OAuth(oauth))),
+            github.map(|github| What::Ask(Ask::GitHub(github))),
+            bitbucket.map(|bitbucket| What::Ask(Ask::Bitbucket(bitbucket))),
+            buildkite.map(|buildkite| What::Ask(Ask::Buildkite(buildkite))),
             grant.map(What::Grant),
         ];
         let mut asked: Vec<What> = asked.into_iter().flatten().collect();

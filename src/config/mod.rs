@@ -1,8 +1,11 @@
 //! What is asked: the step config in `pipeline.yml` and the host config of the platform engineer.
 
 pub mod aws;
+pub mod bitbucket;
+pub mod buildkite;
 pub mod credential;
 pub mod field;
+pub mod github;
 pub mod host;
 pub mod load;
 pub mod network;

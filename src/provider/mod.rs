@@ -22,7 +22,10 @@ use crate::secret::Secret;
 use crate::settlement::Settlement;
 
 pub mod aws;
+pub mod bitbucket;
+pub mod buildkite;
 pub mod call;
+pub mod github;
 pub mod giving_back;
 pub mod jws;
 pub mod oauth;
@@ -229,7 +232,7 @@ pub fn session(request: &Request, job_id: &str) -> String {
         Ask::Aws(aws) => {
             aws.session_name.as_ref().map_or_else(|| aws::session_name(job_id), ToString::to_string)
         }
-        Ask::OAuth(_) => job_id.to_owned(),
+        Ask::OAuth(_) | Ask::GitHub(_) | Ask::Bitbucket(_) | Ask::Buildkite(_) => job_id.to_owned(),
     }
 }
 
@@ -238,6 +241,9 @@ pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -
     match &request.ask {
         Ask::Aws(aws) => aws::Role(aws).exchange(session, context).await,
         Ask::OAuth(oauth) => oauth::Client(oauth).exchange(session, context).await,
+        Ask::GitHub(github) => github::Installation(github).exchange(session, context).await,
+        Ask::Bitbucket(bitbucket) => bitbucket::AccessToken(bitbucket).exchange(session, context).await,
+        Ask::Buildkite(buildkite) => buildkite::ApiToken(buildkite).exchange(session, context).await,
     }
 }
 
@@ -246,6 +252,9 @@ pub async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
     match lease.provider.as_str() {
         aws::NAME => aws::Role::settle(lease, context).await,
         oauth::NAME => oauth::Client::settle(lease, context).await,
+        github::NAME => github::Installation::settle(lease, context).await,
+        bitbucket::NAME => bitbucket::AccessToken::settle(lease, context).await,
+        buildkite::NAME => buildkite::ApiToken::settle(lease, context).await,
         other => Settlement::Failed {
             reason: format!("this version knows no provider `{other}`"),
             until: lease.expires_at,

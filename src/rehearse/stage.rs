@@ -154,7 +154,7 @@ fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
 fn roles(asked: &[Ask], trust: &Path) -> Result<BTreeMap<String, Role>, Error> {
     let arns = asked.iter().filter_map(|ask| match ask {
         Ask::Aws(aws) => Some(aws.role.to_string()),
-        Ask::OAuth(_) => None,
+        Ask::OAuth(_) | Ask::GitHub(_) | Ask::Bitbucket(_) | Ask::Buildkite(_) => None,
     });
     let arns: BTreeSet<String> = arns.collect();
     arns.into_iter().map(|arn| Ok((arn.clone(), role(&arn, trust)?))).collect()
