@@ -111,6 +111,19 @@ pub enum Material {
     Fields(BTreeMap<String, Secret>),
 }
 
+impl Material {
+    fn secrets(&self) -> Vec<Secret> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Token(token) => vec![token.clone()],
+            Self::AwsKeys { secret_access_key, session_token, .. } => {
+                vec![secret_access_key.clone(), session_token.clone()]
+            }
+            Self::Fields(fields) => fields.values().cloned().collect(),
+        }
+    }
+}
+
 /// What one exchange gave.
 #[derive(Debug)]
 pub struct Credential {
@@ -130,6 +143,18 @@ pub struct Credential {
     pub settle_with: SettleWith,
     /// Whether the answer to an earlier try was lost, which may have made a credential that nobody holds.
     pub answer_lost: bool,
+}
+
+impl Credential {
+    /// Everything in it that must not be seen.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let variables = self.variables.iter().filter_map(|variable| match &variable.value {
+            Value::Secret(secret) => Some(secret.clone()),
+            Value::Plain(_) => None,
+        });
+        let files = self.files.iter().filter(|file| file.secret).map(|file| file.content.clone());
+        variables.chain(files).chain(self.material.secrets()).collect()
+    }
 }
 
 /// What the settlement of a lease needs, besides time.

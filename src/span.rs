@@ -1,4 +1,4 @@
-//! Lengths of time as people write them: `900`, `15m`, `1h30m`, `250ms`.
+//! Lengths of time as people write them: `900`, `15m`, `1h30m`, `250ms`, `90d`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A length of time, read from a whole number of seconds or from text with units `ms`, `s`, `m`, `h`.
+/// A length of time, read from a whole number of seconds or from text with units `ms`, `s`, `m`, `h`, `d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
@@ -56,12 +56,16 @@ impl FromStr for Span {
     }
 }
 
+/// A day of 24 hours, in milliseconds.
+const DAY: u64 = 86_400_000;
+
 fn unit_millis(unit: &str) -> Option<u64> {
     match unit {
         "ms" => Some(1),
         "s" => Some(1_000),
         "m" => Some(60_000),
         "h" => Some(3_600_000),
+        "d" => Some(DAY),
         _ => None,
     }
 }
@@ -71,6 +75,7 @@ impl fmt::Display for Span {
         let millis = self.0.as_millis();
         match (millis % 3_600_000, millis % 60_000, millis % 1_000) {
             _ if millis == 0 => f.write_str("0s"),
+            _ if millis.is_multiple_of(u128::from(DAY)) => write!(f, "{}d", millis / u128::from(DAY)),
             (0, _, _) => write!(f, "{}h", millis / 3_600_000),
             (_, 0, _) => write!(f, "{}m", millis / 60_000),
             (_, _, 0) => write!(f, "{}s", millis / 1_000),
@@ -125,7 +130,7 @@ impl schemars::JsonSchema for Span {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "description": "A duration such as `15m`, `1h30m`, `250ms`, or a number of seconds.",
-            "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^([0-9]+|([0-9]+(ms|s|m|h))+)$" }],
+            "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^([0-9]+|([0-9]+(ms|s|m|h|d))+)$" }],
         })
     }
 }
@@ -143,13 +148,20 @@ mod tests {
         check("15m", 900_000);
         check("1h30m", 5_400_000);
         check("250ms", 250);
+        check("1d12h", 129_600_000);
     }
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "m", "15 m", "-3", "1d", "1.5h", "99999999999999999999h", "2229922222222222222"] {
+        for text in ["", "m", "15 m", "-3", "1w", "1.5h", "99999999999999999999h", "2229922222222222222"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn whole_days_are_written_as_days() {
+        let written = |hours: u64| Span::seconds(hours * 3600).to_string();
+        assert_eq!((written(24 * 90).as_str(), written(36).as_str()), ("90d", "36h"));
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::hook::{self, Form, Phase, Report};
 use crate::host::Host;
 
+mod callback;
 mod diagnostics;
 mod print;
 mod rehearse;
@@ -26,6 +27,10 @@ enum Command {
     /// Settle what dead jobs of this host left, and deliver their records.
     Sweep,
     Rehearse(Box<rehearse::Arguments>),
+    CredentialProcess(callback::CredentialProcess),
+    Token(callback::Token),
+    GitCredential(callback::GitCredential),
+    Keeper(callback::Keeper),
 }
 
 /// Runs the program with the process's own arguments.
@@ -82,7 +87,19 @@ fn run_command(host: &Host, arguments: &Arguments) -> ExitCode {
             Ok(went_well) => ExitCode::from(u8::from(!went_well)),
             Err(failure) => finish(host, &failed(failure)),
         },
+        Command::CredentialProcess(arguments) => {
+            handed(host, runtime.block_on(callback::credential_process(host, arguments)))
+        }
+        Command::Token(arguments) => handed(host, runtime.block_on(callback::token(host, arguments))),
+        Command::GitCredential(arguments) => {
+            handed(host, runtime.block_on(callback::git_credential(host, arguments)))
+        }
+        Command::Keeper(arguments) => handed(host, runtime.block_on(callback::keep(host, arguments))),
     }
+}
+
+fn handed(host: &Host, result: Result<(), Failure>) -> ExitCode {
+    result.map_or_else(|failure| finish(host, &failed(failure)), |()| ExitCode::SUCCESS)
 }
 
 fn finish(host: &Host, report: &Report) -> ExitCode {

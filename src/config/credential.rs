@@ -22,6 +22,10 @@ pub struct Credential {
     pub name: Option<String>,
     /// Whether the step sees it.
     pub export: bool,
+    /// Whether callbacks may renew it while the step runs.
+    pub refresh: bool,
+    /// The remotes for which git is given it.
+    pub git: Vec<Url>,
     /// What is asked for.
     pub what: What,
 }
@@ -98,6 +102,16 @@ pub trait Kind {
         Vec::new()
     }
 
+    /// The private file that holds the job's token itself and is read again and again: a keeper keeps it fresh.
+    fn token_file(&self) -> Option<String> {
+        None
+    }
+
+    /// The user name beside which git sends the token as a password.
+    fn git_username(&self) -> &'static str {
+        "x-access-token"
+    }
+
     /// The other credentials of the block that it is made with, each with the key that names it.
     fn sources(&self) -> Vec<(&'static str, &str)> {
         Vec::new()
@@ -114,6 +128,12 @@ struct Wire {
     /// Whether the step sees it; `false` for one that others are made with.
     #[serde(default = "yes")]
     export: bool,
+    /// Whether SDKs and scripts may call back for a fresh one while the step runs; needs a `name`.
+    #[serde(default)]
+    refresh: bool,
+    /// Remotes for which git is given it, renewed as needed: `https://github.com/acme`; needs a `name`.
+    #[serde(default)]
+    git: Vec<Url>,
     /// A role of AWS.
     aws: Option<Box<Aws>>,
     /// A token of an OAuth 2.0 server.
@@ -152,7 +172,7 @@ impl TryFrom<Wire> for Credential {
     type Error = NotOne;
 
     fn try_from(wire: Wire) -> Result<Self, NotOne> {
-        let Wire { name, export, aws, oauth, github, bitbucket, buildkite, grant } = wire;
+        let Wire { name, export, refresh, git, aws, oauth, github, bitbucket, buildkite, grant } = wire;
         let asked = [
             aws.map(|aws| What::Ask(Ask::Aws(aws))),
             oauth.map(|oauth| What::Ask(Ask::OAuth(oauth))),
@@ -163,9 +183,39 @@ impl TryFrom<Wire> for Credential {
         ];
         let mut asked: Vec<What> = asked.into_iter().flatten().collect();
         match (asked.pop(), asked.len()) {
-            (Some(what), 0) => Ok(Self { name, export, what }),
+            (Some(what), 0) => Ok(Self { name, export, refresh, git, what }),
             (None, _) => Err(NotOne("none".to_owned())),
             (_, others) => Err(NotOne((others + 1).to_string())),
+        }
+    }
+}
+
+impl Credential {
+    /// What is wrong with what all kinds have in common, with the key that is wrong.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let plain = |name: &String| {
+            name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        match &self.name {
+            Some(name) if name.is_empty() || !plain(name) => {
+                return Err(("name", format!("expected 1 to 64 of `[A-Za-z0-9_-]`, saw `{name}`")));
+            }
+            None if self.refresh => return Err(("refresh", "a callback needs a `name` to ask for".into())),
+            None if !self.git.is_empty() => return Err(("git", "git needs a `name` to ask for".into())),
+            _ => {}
+        }
+        if let Some(url) = self.git.iter().find(|url| !super::aws::is_safe(url)) {
+            let seen = url.origin().ascii_serialization();
+            return Err((
+                "git",
+                format!("expected an https URL, saw `{seen}`: a token would travel in clear"),
+            ));
+        }
+        match self.what {
+            What::Grant(_) if self.name.is_some() => {
+                Err(("name", "a grant's credentials have names of their own".into()))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -9,6 +9,7 @@ use url::Url;
 use super::credential::{Credential, What};
 use super::network::NetworkConfig;
 use super::place::{self, Error};
+use super::retention::Retention;
 use super::step;
 use crate::span::Span;
 
@@ -33,6 +34,8 @@ pub struct HostConfig {
     pub state_directory: Option<PathBuf>,
     /// Where records go.
     pub sinks: Vec<Sink>,
+    /// How long what lies on this host is kept.
+    pub retention: Retention,
     /// What a provider needs to know about this host.
     pub aws: AwsHost,
     /// How to reach the network.
@@ -58,6 +61,7 @@ impl Default for HostConfig {
             grants: Vec::new(),
             state_directory: None,
             sinks: Vec::new(),
+            retention: Retention::default(),
             aws: AwsHost::default(),
             network: NetworkConfig::default(),
             limits: Limits::default(),
@@ -221,6 +225,7 @@ pub fn parse(file: &str, text: &str) -> Result<HostConfig, Error> {
     }
     let config: HostConfig = place::from_yaml(file, text)?;
     check_places(file, &config)?;
+    config.retention.check(file)?;
     let mut names = BTreeMap::new();
     for (index, grant) in config.grants.iter().enumerate() {
         step::check(file, &format!("grants[{index}].credentials"), &grant.credentials)?;

@@ -11,6 +11,7 @@ pub mod load;
 pub mod network;
 pub mod oauth;
 pub mod place;
+pub mod retention;
 pub mod step;
 pub mod token;
 

@@ -35,11 +35,10 @@ pub struct Route {
 impl NetworkConfig {
     /// What is wrong, with the key that is wrong.
     pub fn check(&self) -> Result<(), (String, String)> {
-        for (index, route) in self.routes.iter().enumerate().filter(|(_, route)| !is_safe(&route.to)) {
-            let seen = route.to.origin().ascii_serialization();
-            return Err((format!("routes[{index}].to"), format!("expected an https URL, saw `{seen}`")));
-        }
-        Ok(())
+        let mut routes = self.routes.iter().enumerate();
+        let Some((index, route)) = routes.find(|(_, route)| !is_safe(&route.to)) else { return Ok(()) };
+        let seen = route.to.origin().ascii_serialization();
+        Err((format!("routes[{index}].to"), format!("expected an https URL, saw `{seen}`")))
     }
 
     /// How requests leave this host.

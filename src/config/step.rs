@@ -25,6 +25,9 @@ pub struct Step {
     pub outputs: Vec<Dataset>,
     /// When they are lent: `pre-command`, or `environment` for a step whose checkout needs them.
     pub hook: Hook,
+    /// The credentials as they were written, for a callback that asks again.
+    #[serde(skip)]
+    pub written: Vec<Value>,
     /// When they are given back: `post-command`, or `pre-exit` where artifacts or other plugins' hooks need them.
     pub release: Release,
 }
@@ -72,7 +75,8 @@ impl Step {
                 "remove the key or give it a value: the agent drops a plugin's whole configuration at a null",
             ));
         }
-        let step: Self = place::from_json(FILE, value)?;
+        let written = value.get("credentials").and_then(Value::as_array).cloned().unwrap_or_default();
+        let step = Self { written, ..place::from_json(FILE, value)? };
         check(FILE, "credentials", &step.credentials)?;
         Ok(step)
     }
@@ -87,6 +91,8 @@ impl Step {
 pub fn check(file: &str, place: &str, credentials: &[Credential]) -> Result<(), Error> {
     let mut asked = Vec::new();
     for (index, credential) in credentials.iter().enumerate() {
+        let wrong = |(key, problem)| Error::at(file, format!("{place}[{index}].{key}"), problem);
+        credential.check().map_err(wrong)?;
         let What::Ask(ask) = &credential.what else { continue };
         let here = format!("{place}[{index}].{}", ask.kind().provider());
         let exported = || if credential.export { ask.kind().check_exported() } else { Ok(()) };

@@ -150,7 +150,7 @@ pub(super) fn restored(variables: &[(Exported, Restore)], reached: bool) -> Vec<
     variables.iter().map(one).collect()
 }
 
-/// The failure as the record tells it.
-pub(super) fn failure(failure: &Failure) -> Told {
-    told(failure.ident, failure.sentence())
+/// The failure as the record tells it: what a server said may repeat what it was sent.
+pub(super) fn failure(failure: &Failure, context: &Context<'_>) -> Told {
+    told(failure.ident, context.host.mask.apply(&failure.sentence()))
 }

@@ -118,6 +118,16 @@ impl<'a> Exchange<'a> {
         join_all(decided.iter().map(&exchange)).await
     }
 
+    /// A text without any secret that this process has met: a server may repeat one.
+    pub(super) fn masked(&self, text: &str) -> String {
+        self.context.host.mask.apply(text)
+    }
+
+    /// What time it is.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.context.host.clock.now()
+    }
+
     /// The latest time at which a credential asked for now could live.
     pub(super) fn latest(&self, request: &Request) -> DateTime<Utc> {
         self.until + policy::duration(request.ask.kind(), &self.context.loaded.config).0

@@ -1,11 +1,12 @@
 //! Lending: intent before exchange, journal before export, redact before export, all or nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::account::{self, Decided};
 use super::block::Block;
+use super::callbacks::{self, Place};
 use super::exchange::Exchange;
-use super::{Context, Report, release, sweep};
+use super::{Context, Report, keeper, lend, release, sweep};
 use crate::agent::job_api::JobApi;
 use crate::config::host::Mode;
 use crate::config::step::Release;
@@ -14,7 +15,7 @@ use crate::failure::{Class, Failure};
 use crate::job::identity::Identity;
 use crate::lease::Lease;
 use crate::lease::export::Export;
-use crate::lease::journal::{Entry, Intent, Journal, Opened, VERSION};
+use crate::lease::journal::{Entry, Journal, Opened, VERSION};
 use crate::lease::state::Unusable;
 use crate::policy::{self, request};
 use crate::provider;
@@ -27,6 +28,7 @@ use crate::sink;
 pub(super) async fn grant(context: &Context<'_>, mut block: Block) -> Result<Report, Failure> {
     let mut report = Report::default();
     sweep::dead(context, &mut report).await;
+    sweep::tidy_daily(context, &mut report);
     if let Some(served) = served_already(context, &block) {
         report.lines.push(served);
         return Ok(report);
@@ -114,12 +116,23 @@ impl<'a> Lending<'a> {
         }
         self.start.tokens.dedup();
         let failed = |failure| (Outcome::Failed, failure);
+        let folder = self.files();
+        let place = Place {
+            program: &self.context.host.program,
+            journal: self.journal.folder(),
+            folder: &folder,
+            env: &self.context.host.env,
+            clock: &self.context.host.clock,
+        };
+        let callbacks = callbacks::prepare(place, &decided, &credentials);
+        let callbacks = callbacks.map_err(|_| failed(super::bug("what callbacks need cannot be written")))?;
         let seen = credentials.into_iter().zip(&decided).filter(|(_, one)| one.request.export);
         let (variables, files): (Vec<_>, Vec<_>) =
             seen.map(|(credential, _)| (credential.variables, credential.files)).unzip();
-        let (variables, files) = (variables.concat(), files.concat());
-        let export = Export::prepare(variables, files, &self.files(), &self.context.host.env);
-        let export = export.map_err(|error| failed(error.failure()))?;
+        let variables = [variables.concat(), callbacks.variables].concat();
+        let files = [files.concat(), callbacks.files].concat();
+        let export = Export::prepare(variables, files, &folder, &self.context.host.env);
+        let export = export.map_err(|error| failed(error.failure()))?.hiding(callbacks.secrets);
         self.start.exported = export.names();
         self.start.findings.extend(account::covered(self.context, export.previous()));
         let exporting = Entry::Exporting { variables: export.previous().to_vec() };
@@ -128,7 +141,21 @@ impl<'a> Lending<'a> {
         if self.leases.is_empty() {
             return Ok(());
         }
-        export.apply(job).await.map_err(|error| failed(error.failure()))
+        export.apply(job).await.map_err(|error| failed(error.failure()))?;
+        if keeper::is_needed(decided.iter().map(|one| &one.request)) {
+            self.start_keeper(&folder);
+        }
+        Ok(())
+    }
+
+    /// The step has what it was lent, and for some minutes it works: a missing keeper is told, in the log only,
+    /// for the START link is sealed.
+    fn start_keeper(&mut self, folder: &Path) {
+        if let Err(error) = keeper::start(self.context, folder) {
+            let what =
+                format!("token files will not be kept fresh: the keeper could not be started: {error}");
+            self.start.findings.push(account::told("keeper-not-started", what));
+        }
     }
 
     /// Where the files of the block's credentials are.
@@ -168,55 +195,17 @@ impl<'a> Lending<'a> {
         decided: &[Decided],
         identity: &Identity,
     ) -> Result<Vec<Credential>, Refused> {
-        let intents = decided.iter().map(|one| {
-            Entry::Intent(Intent {
-                id: one.id.clone(),
-                provider: one.request.ask.kind().provider().to_owned(),
-                session: one.session.clone(),
-                latest: exchange.latest(&one.request),
-            })
-        });
-        let durable = self.journal.append(intents.collect());
+        let durable = self.journal.append(lend::intents(exchange, decided));
         durable.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
         let answers = exchange.all(decided, &self.files()).await;
-        let mut entries = Vec::new();
-        let mut credentials = Vec::new();
-        let mut failures = Vec::new();
-        for (one, answer) in decided.iter().zip(answers) {
-            match answer {
-                Ok(credential) => {
-                    let provider = one.request.ask.kind().provider();
-                    let now = self.context.host.clock.now();
-                    let mut lease = Lease::on(&credential, &one.id, provider, &one.session, now);
-                    lease.children = children(one, decided);
-                    entries.push(Entry::Leased(lease.clone()));
-                    self.leases.push(lease);
-                    if credential.answer_lost {
-                        let until = exchange.latest(&one.request).format("%H:%M:%SZ");
-                        let what = format!(
-                            "an earlier answer to request {} was lost: a second session may live until {until}",
-                            one.id
-                        );
-                        self.start.findings.push(account::told("answer-lost", what));
-                    }
-                    credentials.push(credential);
-                }
-                Err(error) => {
-                    if error.nothing_issued() {
-                        entries.push(Entry::NotIssued { id: one.id.clone(), reason: error.reason() });
-                    }
-                    // A source that failed says more than whoever waited for it.
-                    let waited = matches!(error, provider::Error::Source(_));
-                    failures.push((waited, error.failure(&one.request, Some(&identity.claims))));
-                }
-            }
-        }
+        let answered = lend::answered(exchange, decided, answers, &identity.claims);
+        self.start.findings.extend(answered.findings);
+        self.leases = answered.leases;
         self.start.leases = self.leases.iter().map(account::lent).collect();
         // Durable with the START link, which is sealed next, whatever happened here.
-        let written = self.journal.note(entries);
+        let written = self.journal.note(answered.entries);
         written.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
-        let first = failures.into_iter().min_by_key(|(waited, _)| *waited);
-        first.map_or(Ok(credentials), |(_, failure)| Err((Outcome::Failed, failure)))
+        answered.failure.map_or(Ok(answered.credentials), |failure| Err((Outcome::Failed, failure)))
     }
 
     fn seal_start(&mut self, mut entries: Vec<Entry>) -> Result<(), Failure> {
@@ -245,15 +234,20 @@ impl<'a> Lending<'a> {
 
     /// Gives back what was lent so far, closes the record, and says what state is left.
     async fn refuse(mut self, outcome: Outcome, failure: Failure) -> Failure {
-        self.start.outcome = outcome;
-        self.start.failure = Some(account::failure(&failure));
-        self.start.exported.clear();
-        if !self.sealed
-            && let Err(error) = self.seal_start(Vec::new())
-        {
-            tracing::error!(what = error.what, "the START link could not be written");
+        let told = account::failure(&failure, self.context);
+        // A START that is sealed says that all went well: then the END tells why it did not.
+        let known = if self.sealed { vec![told.clone()] } else { Vec::new() };
+        if !self.sealed {
+            self.start.outcome = outcome;
+            self.start.failure = Some(told);
+            self.start.exported.clear();
+            // One that could not be made durable is not the first of two: it would say that all went well.
+            self.journal.forget_links();
+            if let Err(error) = self.seal_start(Vec::new()) {
+                tracing::error!(what = error.what, "the START link could not be written");
+            }
         }
-        let ended = release::account(self.context, self.journal, SealedBy::PreCommand).await;
+        let ended = release::account(self.context, self.journal, SealedBy::PreCommand, known).await;
         failure.leaving(match ended.settled.as_slice() {
             [] => "nothing was exported".to_owned(),
             settled => format!("nothing was exported; {}", settled.join("; ")),
@@ -269,15 +263,7 @@ impl<'a> Lending<'a> {
     }
 }
 
-/// The requests that are made with this one.
-fn children(one: &Decided, all: &[Decided]) -> Vec<String> {
-    let name = one.request.name.as_deref();
-    let made_with =
-        |other: &&Decided| other.request.ask.kind().sources().iter().any(|(_, source)| Some(*source) == name);
-    all.iter().filter(made_with).map(|other| other.id.clone()).collect()
-}
-
-fn denial(one: &Decided) -> Failure {
+pub(super) fn denial(one: &Decided) -> Failure {
     let (provider, target) = (one.request.ask.kind().provider(), one.request.ask.kind().target());
     let failed = one.decision.failed.iter().map(|mismatch| {
         let seen = mismatch.seen.as_ref().map_or_else(|| "nothing".to_owned(), |seen| format!("`{seen}`"));

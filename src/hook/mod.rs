@@ -12,11 +12,17 @@ use crate::host::{Host, env};
 use crate::lease::state::State;
 
 mod account;
+mod asked;
 pub mod block;
+mod callbacks;
 mod exchange;
 pub mod grant;
+pub mod keeper;
+mod lend;
 pub mod phase;
 pub mod release;
+pub mod renew;
+mod settle;
 pub mod sweep;
 
 pub use phase::{Form, Phase};

@@ -1,22 +1,21 @@
 //! Giving back: every lease, every variable, then the END; never stopping early.
 
-use futures_util::future::join_all;
+use std::path::Path;
+use std::time::Duration;
 
 use super::account;
 use super::block;
+use super::settle::settle;
 use super::{Context, Form, Phase, Report};
 use crate::agent::job_api::JobApi;
 use crate::config::step::Hook;
 use crate::failure::{Class, Failure};
 use crate::host::{env, files};
-use crate::lease::Lease;
 use crate::lease::export::{self, Restore};
-use crate::lease::journal::{Entry, Exported, Journal, Opened};
-use crate::provider;
+use crate::lease::journal::{self, Entry, Exported, Journal, Opened};
 use crate::record::end::{End, JobOutcome, JobResult, ResultTrust, SealedBy, SettledLease};
 use crate::record::parts::Told;
 use crate::record::{Part, seal};
-use crate::settlement::Settlement;
 use crate::sink;
 
 /// Gives back what this hook's block was lent.
@@ -27,14 +26,25 @@ pub(super) async fn release(context: &Context<'_>, phase: Phase) -> Report {
         if phase == Phase::PostCommand && opened.release_at_pre_exit {
             continue;
         }
-        let Some(journal) = context.state.open(&folder) else { continue };
+        let Some(journal) = open_soon(context, &folder).await else { continue };
         let sealed_by = if phase == Phase::PostCommand { SealedBy::PostCommand } else { SealedBy::PreExit };
-        let ended = account(context, journal, sealed_by).await;
+        let ended = account(context, journal, sealed_by, Vec::new()).await;
         report.lines.extend(ended.settled);
         report.warnings.extend(ended.warnings);
         report.failure = report.failure.or(ended.failure);
     }
     report
+}
+
+/// A callback may be writing at the moment: it does so for moments only.
+async fn open_soon(context: &Context<'_>, folder: &Path) -> Option<Journal> {
+    for _ in 0..40 {
+        match Journal::open(folder) {
+            Err(journal::Error::Busy { .. }) => context.host.clock.sleep(Duration::from_millis(25)).await,
+            _ => break,
+        }
+    }
+    context.state.open(folder)
 }
 
 /// By the bootstrap that started this hook and not by the job's id, which a step can change; in the
@@ -61,8 +71,14 @@ pub(super) struct Ended {
     pub(super) failure: Option<Failure>,
 }
 
-/// Settles every lease of a journal, puts variables back, seals the END, delivers and closes.
-pub(super) async fn account(context: &Context<'_>, mut journal: Journal, sealed_by: SealedBy) -> Ended {
+/// Settles every lease of a journal, puts variables back, seals the END, delivers and closes. `known` is
+/// what the END tells beside what is found here.
+pub(super) async fn account(
+    context: &Context<'_>,
+    mut journal: Journal,
+    sealed_by: SealedBy,
+    known: Vec<Told>,
+) -> Ended {
     let mut ended = Ended::default();
     if !journal.ended() {
         remove_files(context, &journal, &mut ended);
@@ -73,56 +89,13 @@ pub(super) async fn account(context: &Context<'_>, mut journal: Journal, sealed_
             _ => (Vec::new(), Vec::new()),
         };
         ended.warnings.extend(findings.iter().map(|finding| finding.what.clone()));
+        findings.extend(known);
         findings.extend(unsettled(&journal));
         let end = end(context, &journal, sealed_by, variables, findings);
         write_end(context, &mut journal, end, &mut ended);
     }
     close(context, journal, &mut ended);
     ended
-}
-
-async fn settle(context: &Context<'_>, journal: &mut Journal, ended: &mut Ended) {
-    let clock = &context.host.clock;
-    let until = clock.now() + context.loaded.config.deadlines.release.0;
-    let settling = &provider::Settling { host: &context.loaded.config, http: &context.http, clock };
-    let mut entries = Vec::new();
-    // Children before what they were made with, everything else at once.
-    for wave in waves(journal.open_leases()) {
-        let left = (until - clock.now()).to_std().unwrap_or_default();
-        let settled = join_all(wave.into_iter().map(|lease| async move {
-            let terms = lease.terms();
-            let settlement = clock.within(left, provider::settle(&terms, settling)).await;
-            let late = || Settlement::Failed { reason: "out of time".into(), until: terms.expires_at };
-            (lease, settlement.unwrap_or_else(late))
-        }));
-        for (lease, settlement) in settled.await {
-            ended.settled.push(format!("settled `{}`: {settlement}", lease.principal));
-            entries.push(Entry::Settled { id: lease.id.clone(), settlement });
-        }
-    }
-    for intent in journal.lost_intents() {
-        let settlement = Settlement::Unknown { until: intent.latest };
-        ended.settled.push(format!("an answer of {} was lost: {settlement}", intent.provider));
-        entries.push(Entry::Settled { id: intent.id.clone(), settlement });
-    }
-    if let Err(error) = journal.append(entries) {
-        ended.warnings.push(format!("the settlements could not be written down: {error}"));
-    }
-}
-
-/// Leases in the order in which they are settled: a wave holds those whose children are in earlier ones.
-fn waves(mut leases: Vec<&Lease>) -> Vec<Vec<&Lease>> {
-    let mut waves = Vec::new();
-    while !leases.is_empty() {
-        let has_open_child =
-            |lease: &&Lease| lease.children.iter().any(|child| leases.iter().any(|other| other.id == *child));
-        let (later, now): (Vec<_>, Vec<_>) = leases.iter().copied().partition(has_open_child);
-        // A circle is no order: a journal that says so was not written by this program.
-        let (now, later) = if now.is_empty() { (later, now) } else { (now, later) };
-        waves.push(now);
-        leases = later;
-    }
-    waves
 }
 
 async fn restore(context: &Context<'_>, journal: &Journal) -> (Vec<(Exported, Restore, bool)>, Vec<Told>) {
@@ -143,7 +116,8 @@ async fn restore(context: &Context<'_>, journal: &Journal) -> (Vec<(Exported, Re
     };
     let reached = result.is_ok();
     let findings = result.err().map(|error| {
-        let what = format!("variables could not be put back: {}", account::failure(&error.failure()).what);
+        let what =
+            format!("variables could not be put back: {}", account::failure(&error.failure(), context).what);
         account::told("not-restored", what)
     });
     let variables = variables.into_iter().map(|(variable, restore)| (variable, restore, reached));
@@ -207,8 +181,10 @@ fn end(
     let variables = variables
         .into_iter()
         .flat_map(|(variable, restore, reached)| account::restored(&[(variable, restore)], reached));
+    let renewals = journal.leases().filter(|lease| lease.is_renewal()).map(account::lent);
     End {
         result: result(context, sealed_by),
+        renewals: renewals.collect(),
         settlements: settlements.map(|(request, settlement)| SettledLease { request, settlement }).collect(),
         variables: variables.collect(),
         inputs,

@@ -1,19 +1,26 @@
-//! The sweep: what dead jobs of this host left is settled, and what was not delivered is delivered.
+//! The sweep: what dead jobs of this host left is settled, what was not delivered is delivered, and what was
+//! kept long enough is removed.
+
+use chrono::TimeDelta;
 
 use super::{Context, Form, Report, release};
+use crate::config::host::Sink;
 use crate::config::load;
 use crate::failure::Failure;
-use crate::host::Host;
 use crate::host::process::{Alive, listening};
+use crate::host::{Host, files};
 use crate::lease::journal::{Journal, Opened};
 use crate::record::end::SealedBy;
+use crate::sink::retention::Pass;
+
+const DAY: TimeDelta = TimeDelta::days(1);
 
 /// Settles what dead jobs left, and says so.
 pub(super) async fn dead(context: &Context<'_>, report: &mut Report) {
     for folder in context.state.blocks() {
         let Some(opened) = Journal::peek(&folder).filter(|opened| is_dead(context, opened)) else { continue };
         let Some(journal) = context.state.open(&folder) else { continue };
-        let ended = release::account(context, journal, SealedBy::Sweep).await;
+        let ended = release::account(context, journal, SealedBy::Sweep, Vec::new()).await;
         report
             .lines
             .extend(ended.settled.into_iter().map(|line| format!("swept job {}: {line}", opened.job)));
@@ -34,11 +41,50 @@ fn is_dead(context: &Context<'_>, opened: &Opened) -> bool {
     }
 }
 
+/// The most links that are removed before one step; the next goes on.
+const MOST: usize = 1000;
+
+/// Before a step: what the host config keeps no longer is removed, once a day.
+pub(super) fn tidy_daily(context: &Context<'_>, report: &mut Report) {
+    let (now, stamp) = (context.host.clock.now(), context.state.cache().join("tidied"));
+    let age = files::written(&stamp).map(|at| now - at);
+    // A stamp of a time to come says that the clock was wrong once, and not that it is early.
+    if age.is_some_and(|age| (TimeDelta::zero()..DAY).contains(&age)) {
+        return;
+    }
+    if tidy(context, report, MOST)
+        && let Err(error) = files::replace_lossy(&stamp, b"")
+    {
+        tracing::warn!(%error, "the next step tidies again");
+    }
+}
+
+/// Removes records that were kept long enough, and what processes left half made; whether that is all.
+fn tidy(context: &Context<'_>, report: &mut Report, most: usize) -> bool {
+    let (config, state) = (&context.loaded.config, &context.state);
+    let (now, records) = (context.host.clock.now(), state.records());
+    state.remove_husks(now - DAY);
+    let named = config.sinks.iter().any(|Sink::File(file)| file.directory == records);
+    let kept = config.retention.records.filter(|_| !named);
+    let before = kept.and_then(|kept| now.checked_sub_signed(TimeDelta::from_std(kept.0).ok()?));
+    let (Some(kept), Some(before)) = (kept, before) else { return true };
+    let open = state.blocks().into_iter().filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
+    let open: Vec<String> = open.collect();
+    let mut pass = Pass { before, left: most, open: &open, removed: 0, trouble: None };
+    pass.run(&records);
+    if pass.removed > 0 {
+        report.lines.push(format!("removed {} links of records older than {kept}", pass.removed));
+    }
+    report.warnings.extend(pass.trouble.map(|what| format!("an old record could not be removed: {what}")));
+    pass.left > 0
+}
+
 /// `buildkite-dataflow sweep`: the same, by hand or from a timer.
 pub async fn sweep(host: &Host) -> Result<Report, Failure> {
     let loaded = load::load(&host.env).map_err(|error| error.failure())?;
     let context = Context::new(host, Form::AgentHook, loaded)?;
     let mut report = Report::default();
     dead(&context, &mut report).await;
+    tidy(&context, &mut report, usize::MAX);
     Ok(report)
 }

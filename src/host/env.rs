@@ -52,6 +52,7 @@ variables! {
     HOOK_SCOPE = "BUILDKITE_HOOK_SCOPE", AgentPerHook, "whether this is a plugin's hook or the agent's own";
     PLUGINS = "BUILDKITE_PLUGINS", Anyone, "the step config of an agent hook; for a plugin only which null made the agent drop it";
     PLUGIN_CONFIGURATION = "BUILDKITE_PLUGIN_CONFIGURATION", AgentPerHook, "the step config";
+    OIDC_TMPDIR = "BUILDKITE_OIDC_TMPDIR", Anyone, "in which folder a callback looks for what was asked; it must be this user's, and the host's policy decides again";
     CONTAINER_ID = "BUILDKITE_CONTAINER_ID", Anyone, "keeps apart the state of containers that share a folder";
     COMMAND_EXIT_STATUS = "BUILDKITE_COMMAND_EXIT_STATUS", Anyone, "the record's reported outcome";
     JOB_CANCELLED = "BUILDKITE_JOB_CANCELLED", Anyone, "the record's reported outcome";
@@ -113,6 +114,28 @@ impl Env {
     pub fn of_person(&self) -> BTreeMap<String, Secret> {
         let wanted = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TERM", "TMPDIR"];
         wanted.iter().filter_map(|name| Some(((*name).to_owned(), self.0.get(*name)?.clone()))).collect()
+    }
+
+    /// What a companion of the job is started with: the way to the agent and to the host config, no more.
+    pub fn of_companion(&self) -> BTreeMap<String, Secret> {
+        let wanted = [
+            &ACCESS_TOKEN,
+            &ENDPOINT,
+            &CONFIG_PATH,
+            &BIN_PATH,
+            &JOB_API_SOCKET,
+            &JOB_API_TOKEN,
+            &JOB_ID,
+            &CONTAINER_ID,
+        ];
+        let named = |name: &str| {
+            name.starts_with(HEADER_PREFIX) || wanted.iter().any(|variable| variable.name == name)
+        };
+        self.0
+            .iter()
+            .filter(|(name, _)| named(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     /// Headers that the server asked to have on every request, as the agent forwards them: only

@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 
 /// No file that this program reads is longer, in bytes.
@@ -56,8 +57,13 @@ pub enum Untrusted {
 
 /// Reads a file only its owner can have written: the owner one of `owners`, not writable by others, no link.
 pub fn read_trusted(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
+    let file = open_no_follow(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
+    read_open(&file, path, owners)
+}
+
+/// The same of a file that is open already, from where it stands; `path` is for errors.
+pub fn read_open(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
     let io = |source| Untrusted::Io { path: path.to_owned(), source };
-    let file = open_no_follow(path).map_err(io)?;
     let meta = file.metadata().map_err(io)?;
     if !meta.is_file() || meta.nlink() != 1 {
         return Err(Untrusted::NotRegular { path: path.to_owned() });
@@ -89,10 +95,10 @@ fn check_owner(path: &Path, meta: &fs::Metadata, owners: &[u32]) -> Result<(), U
 pub fn read(path: &Path) -> Result<Vec<u8>, Untrusted> {
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     let file = File::open(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
-    read_all(file, path)
+    read_all(&file, path)
 }
 
-fn read_all(file: File, path: &Path) -> Result<Vec<u8>, Untrusted> {
+fn read_all(file: &File, path: &Path) -> Result<Vec<u8>, Untrusted> {
     let mut bytes = Vec::new();
     let io = |source| Untrusted::Io { path: path.to_owned(), source };
     file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(io)?;
@@ -118,10 +124,17 @@ pub fn private_folder(path: &Path) -> Result<(), Untrusted> {
     check_folder(path, &[nix::unistd::geteuid().as_raw()])
 }
 
-/// Opens a file of this user for appending, 0600, making it if it is not there.
-pub fn open_append(path: &Path) -> io::Result<File> {
+/// Opens a file of this user for reading and appending, 0600; `new` makes it if it is not there.
+pub fn open_append(path: &Path, new: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(new).read(true).append(true).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
-    OpenOptions::new().create(true).read(true).append(true).mode(0o600).custom_flags(O_NOFOLLOW).open(path)
+    options.open(path)
+}
+
+/// Whether somebody removed an open file since.
+pub fn is_gone(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.nlink() == 0)
 }
 
 /// Writes a file whole or not at all, 0600, durable when this returns.
@@ -153,6 +166,20 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
+/// A lock that others see; it goes with this value, or with the process.
+#[derive(Debug)]
+pub struct Locked(#[expect(dead_code, reason = "the lock lives as long as the open file")] File);
+
+/// Takes the lock that a file stands for; `None` while another process has it.
+pub fn lock(path: &Path) -> io::Result<Option<Locked>> {
+    let file = open_append(path, true)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Locked(file))),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// Makes the names in a folder durable.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
@@ -171,6 +198,23 @@ pub fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// When a regular file was last written; `None` for a link, a folder, or nothing at all.
+pub fn written(path: &Path) -> Option<DateTime<Utc>> {
+    let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+    meta.modified().ok().map(DateTime::from)
+}
+
+/// How long a file is, in bytes, without following a link.
+pub fn length(path: &Path) -> io::Result<u64> {
+    fs::symlink_metadata(path).map(|meta| meta.len())
+}
+
+/// When a folder's names last changed; `None` for a link, a file, or nothing at all.
+pub fn rearranged(path: &Path) -> Option<DateTime<Utc>> {
+    let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
+    meta.modified().ok().map(DateTime::from)
+}
+
 /// Every file below a folder, however deep, sorted; none when there is no such folder.
 pub fn list_deep(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -182,6 +226,11 @@ pub fn list_deep(path: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// Whether there is such a folder.
+pub fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
 }
 
 /// A new private folder, removed with everything in it when the handle is dropped.
@@ -208,6 +257,12 @@ pub fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Removes a folder that holds nothing; whether it did.
+pub fn remove_empty(path: &Path) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+    fs::remove_dir(path).is_ok()
 }
 
 #[cfg(test)]

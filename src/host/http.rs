@@ -298,8 +298,8 @@ mod tests {
         let url = |text: &str| Url::parse(text).unwrap();
         let routes = vec![(url("https://sts.example.test").origin(), url("https://vpce.example.test/sts/"))];
         let network = Network { routes, ..Network::default() };
-        let routed = network.route(url("https://sts.example.test/v1/token?a=b"));
-        assert_eq!(routed.as_str(), "https://vpce.example.test/sts/v1/token?a=b");
+        let way = network.route(url("https://sts.example.test/v1/token?a=b"));
+        assert_eq!(way.as_str(), "https://vpce.example.test/sts/v1/token?a=b");
         let other = url("https://sts.example.test:8443/v1");
         assert_eq!(network.route(other.clone()), other);
     }

@@ -11,6 +11,7 @@ pub mod http;
 pub mod process;
 pub mod retry;
 pub mod serve;
+pub mod watch;
 
 pub use clock::Clock;
 pub use env::Env;

@@ -81,6 +81,19 @@ pub fn outlive_signals() {
     }
 }
 
+/// Makes this process a companion: out of the job's process group, so that what is sent to that does
+/// not reach it, and closed to debuggers of its own user where the system can.
+pub fn stand_alone() {
+    if let Err(error) = nix::unistd::setsid() {
+        tracing::debug!(%error, "this process leads a group already");
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        tracing::warn!(%error, "this process can be read by others of its user");
+    }
+}
+
 fn boot() -> Option<String> {
     let bytes = super::files::read(Path::new("/proc/sys/kernel/random/boot_id")).ok()?;
     Some(String::from_utf8(bytes).ok()?.trim().to_owned())
@@ -129,6 +142,15 @@ impl Command {
         command.args(&self.arguments).env_clear().current_dir(&self.folder).kill_on_drop(true);
         command.envs(self.environment.iter().map(|(name, value)| (name, value.expose())));
         command
+    }
+
+    /// Starts the program, which outlives this process and hears and says nothing.
+    pub fn detach(&self) -> io::Result<()> {
+        #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.arguments).env_clear().current_dir(&self.folder);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value.expose())));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(drop)
     }
 
     /// Runs the program to its end, or kills it when `time` is over.

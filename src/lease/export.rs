@@ -9,15 +9,11 @@ use crate::agent::job_api::{self, JobApi};
 use crate::agent::protected::is_protected;
 use crate::credential::{EnvName, PrivateFile, Value, Variable};
 use crate::failure::{Class, Failure};
-use crate::host::{Env, files};
+use crate::host::{Env, env, files};
 use crate::secret::{Fingerprint, MIN_LENGTH, Secret};
 
 /// The variable that lists the exported names, for the docker plugins' `env-propagation-list`.
 pub const NAMES: &str = "DATAFLOW_ENV_NAMES";
-
-/// The variable that names the folder of private files; the docker plugins mount it for
-/// `propagate-gcp-auth-tokens`.
-pub const FOLDER: &str = "BUILDKITE_OIDC_TMPDIR";
 
 /// The longest value that is exported, in bytes. Past about 128 KiB every later process of the job
 /// fails to start ("argument list too long"), the hooks that clean up among them.
@@ -69,6 +65,7 @@ pub struct Export {
     variables: Vec<Variable>,
     files: Vec<PrivateFile>,
     folder: PathBuf,
+    hidden: Vec<Secret>,
     previous: Vec<Exported>,
 }
 
@@ -81,7 +78,7 @@ impl Export {
         env: &Env,
     ) -> Result<Self, Error> {
         if !files.is_empty()
-            && let Ok(name) = FOLDER.parse()
+            && let Ok(name) = env::OIDC_TMPDIR.name.parse()
         {
             variables.push(Variable { name, value: Value::Plain(folder.display().to_string()) });
         }
@@ -92,7 +89,19 @@ impl Export {
             fingerprint: Fingerprint::of(variable.value.expose().as_bytes()),
             previous: env.standing(&variable.name).cloned().map(Kept),
         });
-        Ok(Self { previous: previous.collect(), variables, files, folder: folder.to_owned() })
+        Ok(Self {
+            previous: previous.collect(),
+            variables,
+            files,
+            folder: folder.to_owned(),
+            hidden: Vec::new(),
+        })
+    }
+
+    /// The same, with secrets that nothing here holds and the log must hide too.
+    #[must_use]
+    pub fn hiding(self, hidden: Vec<Secret>) -> Self {
+        Self { hidden, ..self }
     }
 
     /// What the journal must hold before anything is set.
@@ -110,7 +119,23 @@ impl Export {
         redact(job, self.secrets()).await.map_err(Error::JobApi)?;
         self.write_files().map_err(Error::Files)?;
         let values = self.variables.iter().map(|variable| (variable.name.as_str(), variable.value.expose()));
-        job.set(&values.collect()).await.map_err(Error::JobApi)
+        let set = job.set(&values.collect()).await;
+        if let Err(job_api::Error::Http { .. }) = set {
+            self.undo(job).await;
+        }
+        set.map_err(Error::JobApi)
+    }
+
+    /// An answer that was lost says nothing: what may have been set goes back to what it was.
+    async fn undo(&self, job: &JobApi) {
+        let before = |variable: &Exported| match variable.previous {
+            Some(_) => (variable.clone(), Restore::PutBack),
+            None => (variable.clone(), Restore::Remove),
+        };
+        let variables: Vec<_> = self.previous.iter().map(before).collect();
+        if let Err(error) = restore(job, &variables).await {
+            tracing::warn!(%error, "variables that were set without an answer may stand in the job");
+        }
     }
 
     fn write_files(&self) -> std::io::Result<()> {
@@ -129,7 +154,7 @@ impl Export {
             Value::Secret(secret) => Some(secret),
             Value::Plain(_) => None,
         });
-        variables.chain(files)
+        variables.chain(files).chain(&self.hidden)
     }
 }
 

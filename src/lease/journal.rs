@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 
 pub use super::entry::{Entry, Exported, Intent, Opened, Sealed};
 
-use super::Lease;
 use crate::host::files::{self, Untrusted};
 use crate::secret::Fingerprint;
-use crate::settlement::Settlement;
 
 /// The file's name in the block's folder.
 const NAME: &str = "journal";
@@ -64,7 +62,7 @@ impl Journal {
         files::private_folder(folder)?;
         let path = folder.join(NAME);
         let not_durable = |source| Error::NotDurable { path: path.clone(), source };
-        let file = files::open_append(&path).map_err(not_durable)?;
+        let file = files::open_append(&path, true).map_err(not_durable)?;
         lock(&file, &path)?;
         let mut journal =
             Self { folder: folder.to_owned(), file, opened: opened.clone(), entries: Vec::new() };
@@ -75,10 +73,18 @@ impl Journal {
     /// Reads a journal and takes it for this process alone; `Busy` when another has it.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(NAME);
-        let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()])?;
-        let file =
-            files::open_append(&path).map_err(|source| Error::NotDurable { path: path.clone(), source })?;
+        let file = files::open_append(&path, false);
+        Self::take(folder, file.map_err(|source| Untrusted::Io { path, source })?)
+    }
+
+    // Locked first and read then: whoever had it in between may have written to it, or closed it.
+    fn take(folder: &Path, file: File) -> Result<Self, Error> {
+        let path = folder.join(NAME);
         lock(&file, &path)?;
+        if files::is_gone(&file).map_err(|source| Untrusted::Io { path: path.clone(), source })? {
+            return Err(Error::Busy { path });
+        }
+        let bytes = files::read_open(&file, &path, &[nix::unistd::geteuid().as_raw()])?;
         let (whole, length) = parse(&bytes);
         let mut entries = whole.into_iter();
         let Some(Entry::Opened(opened)) = entries.next() else { return Err(Error::Headless { path }) };
@@ -98,6 +104,14 @@ impl Journal {
         }
     }
 
+    /// Whether a folder holds no journal, or one in which nothing was ever written.
+    pub fn is_void(folder: &Path) -> bool {
+        match files::length(&folder.join(NAME)) {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
     /// Writes entries so that a power cut cannot lose them; an error means that they are not durable.
     /// In memory they count all the same, so that this process can still give back what was lent.
     pub fn append(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
@@ -114,6 +128,11 @@ impl Journal {
         let written = self.write(&entries);
         self.entries.extend(entries);
         written
+    }
+
+    /// Leaves out of memory the links that were sealed and could not be made durable.
+    pub fn forget_links(&mut self) {
+        self.entries.retain(|entry| !matches!(entry, Entry::Sealed(_)));
     }
 
     // The first time, the names of file and folder must last as well.
@@ -156,94 +175,6 @@ impl Journal {
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
-
-    /// Leases without an end yet.
-    pub fn open_leases(&self) -> Vec<&Lease> {
-        let leases = self.entries.iter().filter_map(|entry| match entry {
-            Entry::Leased(lease) => Some(lease),
-            _ => None,
-        });
-        leases.filter(|lease| self.settlement(&lease.id).is_none()).collect()
-    }
-
-    /// Intents of which neither a lease, nor a refusal, nor an end is known: their answer was lost.
-    pub fn lost_intents(&self) -> Vec<&Intent> {
-        let answered = |id: &str| {
-            self.entries.iter().any(|entry| match entry {
-                Entry::Leased(lease) => lease.id == id,
-                Entry::NotIssued { id: other, .. } | Entry::Settled { id: other, .. } => other == id,
-                _ => false,
-            })
-        };
-        let intents = self.entries.iter().filter_map(|entry| match entry {
-            Entry::Intent(intent) => Some(intent),
-            _ => None,
-        });
-        intents.filter(|intent| !answered(&intent.id)).collect()
-    }
-
-    /// What became of a lease.
-    pub fn settlement(&self, id: &str) -> Option<&Settlement> {
-        self.entries.iter().find_map(|entry| match entry {
-            Entry::Settled { id: other, settlement } if other == id => Some(settlement),
-            _ => None,
-        })
-    }
-
-    /// Every settlement so far.
-    pub fn settlements(&self) -> Vec<(String, Settlement)> {
-        let settled = self.entries.iter().filter_map(|entry| match entry {
-            Entry::Settled { id, settlement } => Some((id.clone(), settlement.clone())),
-            Entry::NotIssued { id, reason } => {
-                Some((id.clone(), Settlement::NotIssued { reason: reason.clone() }))
-            }
-            _ => None,
-        });
-        settled.collect()
-    }
-
-    /// The variables that were set, with what each was before.
-    pub fn exported(&self) -> Vec<Exported> {
-        let mut variables: Vec<Exported> = Vec::new();
-        for entry in &self.entries {
-            match entry {
-                Entry::Exporting { variables: more } => variables.extend(more.iter().cloned()),
-                Entry::Rebased { name, previous } => {
-                    if let Some(variable) = variables.iter_mut().find(|variable| variable.name == *name) {
-                        variable.previous.clone_from(previous);
-                    }
-                }
-                _ => {}
-            }
-        }
-        variables
-    }
-
-    /// The links sealed so far.
-    pub fn links(&self) -> Vec<&Sealed> {
-        self.entries
-            .iter()
-            .filter_map(|entry| match entry {
-                Entry::Sealed(sealed) => Some(sealed),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// The outbox: links that no sink has confirmed.
-    pub fn undelivered(&self) -> Vec<Sealed> {
-        let delivered = |digest: &Fingerprint| {
-            self.entries
-                .iter()
-                .any(|entry| matches!(entry, Entry::Delivered { digest: other } if other == digest))
-        };
-        self.links().into_iter().filter(|link| !delivered(&link.digest)).cloned().collect()
-    }
-
-    /// Whether the record has its END.
-    pub fn ended(&self) -> bool {
-        self.links().iter().any(|link| link.kind == "end")
-    }
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), Error> {
@@ -283,6 +214,7 @@ mod tests {
     use crate::host::process::ProcessId;
     use crate::lease::Kept;
     use crate::secret::Secret;
+    use crate::settlement::Settlement;
 
     fn opened() -> Opened {
         Opened {
@@ -375,6 +307,26 @@ mod tests {
         let (_state, folder) = written(vec![]);
         let _held = Journal::open(&folder).unwrap();
         assert!(matches!(Journal::open(&folder), Err(Error::Busy { .. })));
+    }
+
+    #[test]
+    fn what_another_process_wrote_before_we_had_it_is_seen_and_kept() {
+        let (_state, folder) = written(vec![intent("1")]);
+        let other = Journal::open(&folder).unwrap();
+        let ours = files::open_append(&folder.join(NAME), false).unwrap();
+        { other }.append(vec![settled("1")]).unwrap();
+        assert_eq!(Journal::take(&folder, ours).unwrap().settlements().len(), 1);
+        assert_eq!(Journal::open(&folder).unwrap().settlements().len(), 1);
+    }
+
+    #[test]
+    fn what_another_process_closed_before_we_had_it_is_not_taken() {
+        let (_state, folder) = written(vec![intent("1")]);
+        let other = Journal::open(&folder).unwrap();
+        let ours = files::open_append(&folder.join(NAME), false).unwrap();
+        other.close().unwrap();
+        assert!(matches!(Journal::take(&folder, ours), Err(Error::Busy { .. })));
+        assert!(Journal::open(&folder).is_err() && !folder.exists());
     }
 
     #[test]

@@ -13,7 +13,12 @@ pub mod entry;
 pub mod export;
 pub mod forms;
 pub mod journal;
+pub mod kept;
 pub mod state;
+mod told;
+
+/// What stands between a request's id and the number of its renewal.
+const RENEWAL: char = '+';
 
 /// A credential that was lent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,6 +107,11 @@ impl Lease {
                 SettleWith::JobToken { audience } => Need::JobToken(audience.clone()),
             },
         }
+    }
+
+    /// Whether it was lent while the step ran.
+    pub fn is_renewal(&self) -> bool {
+        self.id.contains(RENEWAL)
     }
 
     /// What a provider needs to know to settle it.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
+
 use super::journal::{Error, Journal};
 use crate::config::host::HostConfig;
 use crate::failure::{Class, Failure};
@@ -90,6 +92,19 @@ impl State {
         })
     }
 
+    /// Removes folders without a journal that were left before `before` by a process that ended between
+    /// two acts. An empty journal counts as none: its first line is durable before anything is asked.
+    pub fn remove_husks(&self, before: DateTime<Utc>) {
+        for folder in self.blocks() {
+            let old = files::rearranged(&folder).is_some_and(|at| at < before);
+            if old && Journal::is_void(&folder) {
+                files::remove(&folder).unwrap_or_else(|error| {
+                    tracing::warn!(folder = %folder.display(), %error, "an empty folder stays");
+                });
+            }
+        }
+    }
+
     /// Opens a journal that may be another process's at the moment or damaged: then it is left alone.
     pub fn open(&self, folder: &Path) -> Option<Journal> {
         match Journal::open(folder) {
@@ -131,5 +146,20 @@ mod tests {
         std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o777)).unwrap();
         let config = HostConfig { state_directory: Some(root), ..HostConfig::default() };
         assert!(matches!(State::of(&config), Err(Unusable::Untrusted(Untrusted::Writable { .. }))));
+    }
+
+    #[test]
+    fn only_old_folders_in_which_nothing_was_written_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State { root: folder.path().to_owned() };
+        for name in ["empty", "unwritten", "begun"] {
+            std::fs::create_dir_all(folder.path().join("jobs").join(name)).unwrap();
+        }
+        std::fs::write(folder.path().join("jobs/unwritten/journal"), "").unwrap();
+        std::fs::write(folder.path().join("jobs/begun/journal"), "damaged").unwrap();
+        state.remove_husks(Utc::now() - chrono::TimeDelta::days(1));
+        assert_eq!(state.blocks().len(), 3);
+        state.remove_husks(Utc::now() + chrono::TimeDelta::days(1));
+        assert_eq!(state.blocks(), [folder.path().join("jobs/begun")]);
     }
 }

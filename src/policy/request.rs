@@ -1,5 +1,8 @@
 //! Requests: what a step or a grant asks for, one credential each.
 
+use serde_json::{Value, json};
+use url::Url;
+
 use crate::claims::Claims;
 use crate::config::credential::{self, Ask, Credential, Entry, What};
 use crate::config::host::HostConfig;
@@ -18,15 +21,32 @@ pub struct Request {
     pub name: Option<String>,
     /// Whether the step sees it.
     pub export: bool,
+    /// Whether callbacks may renew it.
+    pub refresh: bool,
+    /// The remotes for which git is given it.
+    pub git: Vec<Url>,
     /// What is asked for.
     pub ask: Ask,
+    /// The entry as it was written, for a callback that asks again.
+    pub written: Value,
 }
 
 impl Request {
-    fn of(credential: &Credential, origin: Origin, place: String) -> Option<Self> {
+    /// The file in the block's private folder that a keeper keeps fresh.
+    pub fn token_file(&self) -> Option<String> {
+        self.ask.kind().token_file().filter(|_| self.export)
+    }
+
+    /// Whether a callback may ask for it again.
+    pub fn may_be_renewed(&self) -> bool {
+        self.refresh || !self.git.is_empty()
+    }
+
+    fn of(credential: &Credential, origin: Origin, place: String, written: Value) -> Option<Self> {
         let What::Ask(ask) = &credential.what else { return None };
         let (name, export) = (credential.name.clone(), credential.export);
-        Some(Self { origin, place, name, export, ask: ask.clone() })
+        let (refresh, git) = (credential.refresh, credential.git.clone());
+        Some(Self { origin, place, name, export, refresh, git, ask: ask.clone(), written })
     }
 }
 
@@ -45,7 +65,10 @@ pub fn of_step(block: &Step, host: &HostConfig) -> Result<Vec<Request>, Error> {
     for (index, credential) in block.credentials.iter().enumerate() {
         let place = format!("credentials[{index}]");
         match &credential.what {
-            What::Ask(_) => requests.extend(Request::of(credential, Origin::Step, place)),
+            What::Ask(_) => {
+                let written = block.written.get(index).cloned().unwrap_or_default();
+                requests.extend(Request::of(credential, Origin::Step, place, written));
+            }
             What::Grant(name) => requests.extend(of_grant(name, &place, host)?),
         }
     }
@@ -94,7 +117,8 @@ fn of_grant(name: &str, place: &str, host: &HostConfig) -> Result<Vec<Request>, 
     let place = if place == "grants" { format!("grants.{name}") } else { format!("{place}.{name}") };
     let credentials = grant.credentials.iter().enumerate();
     let requests = credentials.filter_map(|(index, credential)| {
-        Request::of(credential, Origin::Grant(name.to_owned()), format!("{place}[{index}]"))
+        let written = json!({ "grant": name });
+        Request::of(credential, Origin::Grant(name.to_owned()), format!("{place}[{index}]"), written)
     });
     Ok(requests.collect())
 }

@@ -205,8 +205,8 @@ where
     };
     match retry(context.clock, context.backoff, context.until, judge, attempt).await {
         Ok(answer) => Ok(Answer { lost: lost.get(), ..answer }),
-        Err(last) if lost.get() => Err(Error::after_loss(last)),
-        Err(last) => Err(last),
+        Err(error) if lost.get() => Err(Error::after_loss(error)),
+        Err(error) => Err(error),
     }
 }
 

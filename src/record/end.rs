@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parts::{DataUse, Told};
+use super::parts::{DataUse, Lent, Told};
 use super::words::{part, words};
 use crate::settlement::Settlement;
 
@@ -19,6 +19,8 @@ part! {
     pub struct End {
         /// How the command ended, as the agent reported it.
         result: JobResult,
+        /// What was lent while the command ran, to callbacks.
+        renewals: Vec<Lent>,
         /// Every lease and every lost exchange, and what became of it.
         settlements: Vec<SettledLease>,
         /// Every variable that was set, and what became of it.

@@ -147,7 +147,43 @@ fn file(link: &Link) -> String {
     format!("job-{}.{}-{}.json", name.join("."), link.sequence, link.kind.word())
 }
 
+/// The chain that a file of this name belongs to, as `JOB.INSTANCE[.CONTAINER]`; `None` where no link
+/// has such a name.
+pub fn chain(name: &str) -> Option<&str> {
+    let (chain, place) = name.strip_prefix("job-")?.strip_suffix(".json")?.rsplit_once('.')?;
+    let (sequence, kind) = place.split_once('-')?;
+    let kinds = [Kind::Start, Kind::Settled, Kind::End, Kind::Late];
+    let number = !sequence.is_empty() && sequence.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = || chain.split('.');
+    let named =
+        (2..=3).contains(&parts().count()) && parts().all(|part| !part.is_empty() && plain(part) == part);
+    (number && named && kinds.iter().any(|known| known.word() == kind)).then_some(chain)
+}
+
 /// Reads a link that this or another version of the program sealed.
 pub fn read(bytes: &[u8]) -> Result<Link, serde_json::Error> {
     serde_json::from_slice(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_known_by_its_name_and_nothing_else_is() {
+        assert_eq!(chain("job-0194.abc.0-start.json"), Some("0194.abc"));
+        assert_eq!(chain("job-0194.agent-hook.c1.12-end.json"), Some("0194.agent-hook.c1"));
+        for name in [
+            "job-0194.abc.0-start.json.gz",
+            "job-0194.abc.0-begin.json",
+            "job-0194.abc.x-start.json",
+            "job-0194.0-start.json",
+            "job-a.b.c.d.0-start.json",
+            "job-a b.c.0-start.json",
+            "job-..0-start.json",
+            "notes.json",
+        ] {
+            assert_eq!(chain(name), None, "{name}");
+        }
+    }
 }

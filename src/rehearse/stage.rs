@@ -9,7 +9,7 @@ use url::Url;
 use super::Error;
 use super::sandbox::sts::Role;
 use super::sandbox::{AUDIENCE, KNOWN_AS, Sandbox, trust};
-use crate::config::credential::{Ask, What};
+use crate::config::credential::{Ask, Kind, What};
 use crate::config::host::HostConfig;
 use crate::config::load::BESIDE_AGENT;
 use crate::config::step::Step;
@@ -55,7 +55,10 @@ impl Stage {
         });
         if rules.is_none() {
             // Whom the real host's config allows is not known here; a rehearsal with one knows.
-            config["endpoints"] = named(&asked).iter().map(|(_, url)| json!(url)).collect();
+            let named: Value = named(&asked).iter().map(|(_, url)| json!(url)).collect();
+            config.as_object_mut().into_iter().for_each(|config| {
+                config.insert("endpoints".into(), named.clone());
+            });
         }
         if let (Some(config), Value::Object(ours)) = (config.as_object_mut(), ours) {
             config.extend(ours);
@@ -152,11 +155,8 @@ fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
 
 /// Every role that is asked for, with the trust policy that the author wrote for it.
 fn roles(asked: &[Ask], trust: &Path) -> Result<BTreeMap<String, Role>, Error> {
-    let arns = asked.iter().filter_map(|ask| match ask {
-        Ask::Aws(aws) => Some(aws.role.to_string()),
-        Ask::OAuth(_) | Ask::GitHub(_) | Ask::Bitbucket(_) | Ask::Buildkite(_) => None,
-    });
-    let arns: BTreeSet<String> = arns.collect();
+    let of_aws = asked.iter().map(Ask::kind).filter(|kind| kind.provider() == "aws");
+    let arns: BTreeSet<String> = of_aws.map(Kind::target).collect();
     arns.into_iter().map(|arn| Ok((arn.clone(), role(&arn, trust)?))).collect()
 }
 

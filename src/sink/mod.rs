@@ -7,6 +7,7 @@ use crate::lease::journal::{Entry, Journal, Sealed};
 use crate::lease::state::State;
 
 pub mod file;
+pub mod retention;
 
 /// Why a link was not delivered.
 #[derive(Debug, thiserror::Error)]

@@ -2,15 +2,25 @@
 
 use buildkite_dataflow::record::end::{End, JobOutcome, SealedBy};
 use buildkite_dataflow::record::parts::{Outcome, Start};
+use buildkite_dataflow::settlement::Settlement;
 use serde_json::json;
 
-use crate::support::agent::{Agent, Scene, asks_for};
+use crate::support::agent::{Agent, Scene, asks_for, until};
 use crate::support::hooks::{JOB, ROLE};
 
-/// The one account of a step that was lent one role, which is as before again.
+/// The one account of a step that was lent one role by our plugin, which is as before again.
 #[track_caller]
 fn account(scene: &Scene) -> (Start, End) {
+    account_of(scene, "plugin")
+}
+
+/// The same, however we are installed.
+#[track_caller]
+fn account_of(scene: &Scene, install: &str) -> (Start, End) {
     scene.is_as_before();
+    for link in scene.links() {
+        assert_eq!(link.run.install, install);
+    }
     let [(start, end)] = scene.accounts().try_into().unwrap();
     assert_eq!((start.outcome, scene.sandbox.sts().issued().len()), (Outcome::Granted, 1));
     assert_eq!((start.leases.len(), end.settlements.len()), (1, 1));
@@ -54,7 +64,7 @@ fn agent_hooks_serve_the_steps_block_once() {
         let step = scene.run("test -n \"$AWS_SESSION_TOKEN\"");
         assert_eq!(step.status, Some(0), "{}", step.log);
         assert!(step.log.contains("the agent's own hook has lent this already"), "{}", step.log);
-        ended(&account(&scene).1, JobOutcome::Passed, SealedBy::PostCommand);
+        ended(&account_of(&scene, "agent-hook").1, JobOutcome::Passed, SealedBy::PostCommand);
     }
 }
 
@@ -140,6 +150,61 @@ fn a_cancelled_step_gives_back_and_says_so() {
             step.log
         );
         ended(&account(&scene).1, JobOutcome::Cancelled, SealedBy::PostCommand);
+    }
+}
+
+/// A step whose command does not mind being told to stop: when its time is over the agent kills command
+/// and bootstrap together, and hooks may run or not.
+fn killed_by_a_cancel(agent: &Agent) -> Scene {
+    let mut scene = Scene::with_plugin(agent);
+    scene.host.insert("BUILDKITE_CANCEL_GRACE_PERIOD", "2".to_owned());
+    scene.host.insert("BUILDKITE_CANCEL_SIGNAL_TIMEOUT", "1s".to_owned());
+    let running = scene.path("running");
+    let command = format!("trap '' TERM; touch {}; sleep 50", running.display());
+    let mut child = scene.start(&command, &["--acquire-job", JOB]);
+    scene.wait_for(&running, &mut child);
+    scene.sandbox.agent().cancel(JOB);
+    let step = scene.finished(child);
+    let finish = scene.sandbox.agent().progress(JOB).unwrap().finish.unwrap();
+    assert_eq!(finish.get("signal_reason"), Some(&json!("cancel")), "{}", step.log);
+    until(|| "the command's end".to_owned(), || scene.processes().is_empty());
+    scene
+}
+
+/// Of a job that was killed: one lease, settled, in one END, which says what is known.
+#[track_caller]
+fn given_back(scene: &Scene, (start, end): &(Start, End)) {
+    scene.holds_nothing_back();
+    let ends = scene.links().into_iter().filter(|link| link.sequence == 1 && link.end.is_some());
+    assert_eq!(ends.count(), scene.accounts().len());
+    let lent = start.leases.iter().map(|lease| Settlement::Expires { at: lease.expires_at });
+    let settled = end.settlements.iter().map(|one| one.settlement.clone());
+    assert_eq!((start.leases.len(), settled.collect::<Vec<_>>()), (1, lent.collect()));
+    let expected = if end.sealed_by == SealedBy::Sweep { JobOutcome::Abort } else { JobOutcome::Cancelled };
+    assert_eq!(end.result.outcome, expected);
+}
+
+#[test]
+fn what_a_killed_job_left_is_given_back_by_a_sweep() {
+    for agent in Agent::all() {
+        let scene = killed_by_a_cancel(&agent);
+        scene.sweep();
+        let [account] = scene.accounts().try_into().unwrap();
+        given_back(&scene, &account);
+        assert_eq!(scene.sweep(), "", "a second sweep has nothing to do");
+    }
+}
+
+#[test]
+fn what_a_killed_job_left_is_given_back_by_the_next_job() {
+    for agent in Agent::all() {
+        let mut scene = killed_by_a_cancel(&agent);
+        scene.plugins[0].1 = asks_for(&format!("{ROLE}-other"));
+        let next = scene.run("test -n \"$AWS_SESSION_TOKEN\"");
+        assert_eq!(next.status, Some(0), "{}", next.log);
+        let [killed, next] = scene.accounts().try_into().unwrap();
+        given_back(&scene, &killed);
+        ended(&next.1, JobOutcome::Passed, SealedBy::PostCommand);
     }
 }
 

@@ -1,12 +1,18 @@
 //! Bad answers and bad hosts: each gives one clear error, exports nothing and leaves nothing unsettled.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use buildkite_dataflow::host::Clock;
-use buildkite_dataflow::host::serve::Response;
+use buildkite_dataflow::host::serve::{Handler, Request, Response, on_socket};
+use buildkite_dataflow::record::end::JobOutcome;
 use buildkite_dataflow::record::parts::Outcome;
 use buildkite_dataflow::rehearse::sandbox::faults::Fault;
+use buildkite_dataflow::rehearse::sandbox::job_api::JobApi;
+use buildkite_dataflow::secret::Secret;
 use buildkite_dataflow::settlement::Settlement;
 use serde_json::json;
 
@@ -14,7 +20,7 @@ use crate::support::hooks::{ROLE, Stage, aws};
 
 const OIDC: &str = "/oidc/tokens";
 
-fn sts_error(status: u16, code: &str, message: &str) -> Response {
+pub(crate) fn sts_error(status: u16, code: &str, message: &str) -> Response {
     let body = format!(
         "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{code}</Code>\
          <Message>{message}</Message></Error><RequestId>req-1</RequestId></ErrorResponse>"
@@ -44,7 +50,7 @@ fn a_configuration_that_is_wrong_is_refused_before_any_request() {
     check(aws(&json!({"duration": "5m"})), "`credentials[0].aws.duration`: expected 15m to 12h, saw `5m`");
     check(aws(&json!({"rol": "x"})), "did you mean `role`?");
     let twice = json!({"credentials": [{"aws": {"role": ROLE}}, {"aws": {"role": ROLE}}]});
-    check(twice, "would export `AWS_ACCESS_KEY_ID`, which `credentials[0]` exports too");
+    check(twice, "would export `AWS_ACCESS_KEY_ID`, which `credentials[0].aws` exports too");
     check(json!({"credentials": [{"grant": "none"}]}), "this host has no grant `none`");
 }
 
@@ -257,6 +263,41 @@ fn a_job_api_that_refuses_one_name_gets_none() {
     let text = stage.refuses(107, "export-failed");
     assert!(text.contains("401 Unauthorized"), "{text}");
     assert!(text.contains("settled `arn:aws:sts::123456789012:assumed-role/deploy/"), "{text}");
+    let end = stage.records()[1].end.clone().unwrap();
+    assert_eq!((end.result.outcome, end.findings[0].ident.as_str()), (JobOutcome::Refused, "export-failed"));
+}
+
+/// A Job API that does what it is told and breaks off when it should say so, once.
+struct BreaksOff {
+    api: Arc<JobApi>,
+    done: AtomicBool,
+}
+
+impl Handler for BreaksOff {
+    fn answer(&self, request: Request) -> Response {
+        let sets = request.method == "PATCH";
+        let answer = self.api.answer(request);
+        Response { cut: sets && !self.done.swap(sets, Ordering::Relaxed), ..answer }
+    }
+}
+
+#[test]
+fn what_was_set_without_an_answer_is_taken_back() {
+    let mut stage = Stage::new();
+    stage.set("AWS_SECRET_ACCESS_KEY", "static-key-of-the-host");
+    let before = stage.api.env();
+    let socket = stage.folder.path().join("breaks-off.sock");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let api = Arc::new(BreaksOff { api: Arc::clone(&stage.api), done: AtomicBool::new(false) });
+    let _server = runtime.block_on(async { on_socket(&socket, Arc::clone(&api)) }).unwrap();
+    stage.set("BUILDKITE_AGENT_JOB_API_SOCKET", socket.to_str().unwrap());
+    let ended = stage.hook("pre-command");
+    assert!(ended.status == 107 && api.done.load(Ordering::Relaxed), "{}", ended.text);
+    let names = |env: &BTreeMap<String, Secret>| env.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&stage.api.env()), names(&before));
+    assert_eq!(stage.variable("AWS_SECRET_ACCESS_KEY").unwrap(), "static-key-of-the-host");
+    assert_eq!(stage.open_journals(), [] as [std::path::PathBuf; 0]);
+    stage.no_secret_anywhere();
 }
 
 #[test]
@@ -315,6 +356,47 @@ fn a_full_disk_stops_the_step_before_any_exchange() {
     );
     assert_eq!(stage.sandbox.faults().asked("/"), 0);
     assert_eq!(stage.variable("AWS_SESSION_TOKEN"), None);
+}
+
+#[test]
+fn a_disk_that_fills_before_the_start_is_sealed_leaves_one_start_that_says_so() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.hook("pre-command").status, 0);
+    let start = crate::support::hooks::files(&stage.folder.path().join("records")).remove(0);
+    let length = std::fs::metadata(&start).unwrap().len();
+    assert_eq!(stage.hook("pre-exit").status, 0);
+    std::fs::remove_dir_all(stage.folder.path().join("records")).unwrap();
+    // A link fits, and the journal that holds it does not.
+    let limit = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", length / 512 + 2);
+    let hook = stage.command("pre-command");
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", &limit, "sh"]).arg(hook.get_program()).args(hook.get_args());
+    shell.env_clear().envs(hook.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.output().unwrap();
+    let ended = stage.ended(&output);
+    assert_eq!((ended.status, stage.sandbox.sts().issued().len()), (102, 2), "{}", ended.text);
+    let links = stage.records();
+    let [start, end] = links.as_slice() else { panic!("{links:?}") };
+    let start_says = start.start.as_ref().unwrap();
+    assert_eq!((start_says.outcome, start_says.exported.len(), end.sequence), (Outcome::Failed, 0, 1));
+    assert_eq!(end.end.as_ref().unwrap().settlements.len(), 1);
+    stage.nothing_left();
+}
+
+#[test]
+fn a_token_that_a_server_repeats_is_not_in_the_record() {
+    let mut stage = Stage::new();
+    let outside = tempfile::tempdir().unwrap();
+    let path = outside.path().join("token");
+    let token = "opaque-token-of-another-issuer";
+    std::fs::write(&path, token).unwrap();
+    stage.block = aws(&json!({"token": {"from": {"file": path}}}));
+    stage.fault("/", 1, sts_error(400, token, &format!("what is {token}?")));
+    let told = stage.refuses(105, "provider-refused");
+    assert!(told.contains("what is [REDACTED]?") && !told.contains(token), "{told}");
+    for path in crate::support::hooks::files(&stage.folder.path().join("records")) {
+        assert!(!std::fs::read_to_string(&path).unwrap().contains(token), "{}", path.display());
+    }
 }
 
 #[test]

@@ -311,3 +311,63 @@ fn a_token_can_come_from_a_file_or_a_command_while_the_job_is_who_the_agent_says
         .collect();
     assert_eq!(tokens.len(), 2);
 }
+
+/// Makes every link of the default folder as old as this, in a folder of such a day.
+fn aged(stage: &Stage, days: u64) {
+    let at = |days: u64| std::time::SystemTime::now() - std::time::Duration::from_hours(24 * days);
+    let organization = stage.folder.path().join("state/records/v=1/org=acme");
+    for day in std::fs::read_dir(&organization).unwrap().map(|day| day.unwrap().path()) {
+        let date = |days| chrono::DateTime::<chrono::Utc>::from(at(days)).format("date=%Y-%m-%d").to_string();
+        let free = (days..days + 9).map(|days| organization.join(date(days))).find(|folder| !folder.exists());
+        std::fs::rename(day, free.unwrap()).unwrap();
+    }
+    for path in crate::support::hooks::files(&organization) {
+        std::fs::File::open(path).unwrap().set_modified(at(days)).unwrap();
+    }
+}
+
+#[test]
+fn records_go_when_they_were_kept_long_enough_and_no_sooner() {
+    let mut stage = Stage::new();
+    let records =
+        |stage: &Stage| crate::support::hooks::files(&stage.folder.path().join("state/records")).len();
+    stage.config["sinks"] = json!([]);
+    step(&mut stage, 0);
+    aged(&stage, 91);
+    stage.sweep();
+    assert_eq!(records(&stage), 2, "kept for ever");
+    stage.config["retention"] = json!({"records": "90d"});
+    aged(&stage, 89);
+    stage.sweep();
+    assert_eq!(records(&stage), 2, "too young");
+    aged(&stage, 91);
+    stage.config["sinks"] = json!([{"file": {"directory": stage.folder.path().join("state/records")}}]);
+    stage.sweep();
+    assert_eq!(records(&stage), 2, "in a sink that has a name");
+    stage.config["sinks"] = json!([]);
+    let told = stage.sweep().text;
+    assert_eq!(
+        (records(&stage), told.as_str()),
+        (0, "dataflow: removed 2 links of records older than 90d\n")
+    );
+}
+
+#[test]
+fn a_step_looks_for_old_records_once_a_day() {
+    let mut stage = Stage::new();
+    stage.config["sinks"] = json!([]);
+    stage.config["retention"] = json!({"records": "90d"});
+    for _ in 0..2 {
+        let before = stage.hook("pre-command");
+        assert!(before.status == 0 && !before.text.contains("removed"), "{}", before.text);
+        assert_eq!(stage.hook("pre-exit").status, 0);
+        aged(&stage, 91);
+    }
+    let stamp = stage.folder.path().join("state/cache/tidied");
+    let yesterday = std::time::SystemTime::now() - std::time::Duration::from_secs(24 * 3600 + 1);
+    std::fs::File::open(&stamp).unwrap().set_modified(yesterday).unwrap();
+    let before = stage.hook("pre-command");
+    assert!(before.text.contains("removed 4 links"), "{}", before.text);
+    assert_eq!(stage.hook("pre-exit").status, 0);
+    stage.nothing_left();
+}

@@ -9,6 +9,7 @@
 
 mod agent;
 mod aws;
+mod callbacks;
 mod docs;
 mod faults;
 mod floors;

@@ -167,24 +167,22 @@ impl Error {
         let transient = self.verdict() == Verdict::Again;
         let (ident, class, what) = match self {
             Self::Refused { .. } if transient => {
-                ("provider-busy", Class::Unreachable, format!("AWS could not lend `{}` now", target))
+                ("provider-busy", Class::Unreachable, format!("AWS could not lend `{target}` now"))
             }
             Self::Refused { code, .. } if about_token(code) => (
                 "token-rejected",
                 Class::Refused,
-                format!("AWS did not accept this job's token for `{}`", target),
+                format!("AWS did not accept this job's token for `{target}`"),
             ),
             Self::Refused { .. } => {
-                ("provider-refused", Class::Refused, format!("AWS refused to lend `{}`", target))
+                ("provider-refused", Class::Refused, format!("AWS refused to lend `{target}`"))
             }
             Self::Malformed { .. } => {
-                ("provider-malformed", Class::Refused, format!("no answer of AWS came for `{}`", target))
+                ("provider-malformed", Class::Refused, format!("no answer of AWS came for `{target}`"))
             }
-            Self::Unreachable { .. } => (
-                "provider-unreachable",
-                Class::Unreachable,
-                format!("AWS could not be asked for `{}`", target),
-            ),
+            Self::Unreachable { .. } => {
+                ("provider-unreachable", Class::Unreachable, format!("AWS could not be asked for `{target}`"))
+            }
         };
         let mut failure = Failure::of(ident, class, self);
         failure.causes.insert(0, std::mem::replace(&mut failure.what, what));

@@ -70,6 +70,8 @@ pub(crate) struct Scene {
     /// The step's own environment.
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) config: Value,
+    /// What the agent is told about its host, beside the usual.
+    pub(crate) host: BTreeMap<&'static str, String>,
 }
 
 /// How a step ended.
@@ -122,8 +124,9 @@ impl Scene {
             "state-directory": folder.path().join("state"),
             "sinks": [{"file": {"directory": folder.path().join("records")}}],
         });
-        let (plugins, env) = (Vec::new(), BTreeMap::new());
-        let scene = Self { _runtime: runtime, agent: agent.clone(), folder, sandbox, plugins, env, config };
+        let (plugins, env, host) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let agent = agent.clone();
+        let scene = Self { _runtime: runtime, agent, folder, sandbox, plugins, env, config, host };
         scene.furnish();
         scene
     }
@@ -186,6 +189,7 @@ impl Scene {
             ("BUILDKITE_SSH_KEYSCAN", "false".to_owned()),
             ("BUILDKITE_NO_SSH_KEYSCAN", "true".to_owned()),
         ]);
+        env.extend(self.host.clone());
         env
     }
 
@@ -263,14 +267,19 @@ impl Scene {
         }
     }
 
+    /// Every link of the record, in the order of their chains.
+    #[track_caller]
+    pub(crate) fn links(&self) -> Vec<Link> {
+        let read = |path: PathBuf| record::read(&fs::read(path).unwrap()).unwrap();
+        let mut links: Vec<Link> = files(&self.path("records")).into_iter().map(read).collect();
+        links.sort_by_key(|link| (link.sequence, link.sealed_at));
+        links
+    }
+
     /// The record's START and END of each block, in the order of their starts.
     #[track_caller]
     pub(crate) fn accounts(&self) -> Vec<(Start, End)> {
-        let mut links: Vec<Link> = Vec::new();
-        for path in files(&self.path("records")) {
-            links.push(record::read(&fs::read(path).unwrap()).unwrap());
-        }
-        links.sort_by_key(|link| (link.sequence, link.sealed_at));
+        let links = self.links();
         let starts = links.iter().filter(|link| link.start.is_some());
         let end = |start: &Link| {
             let end = links.iter().find(|link| link.run.instance == start.run.instance && link.end.is_some());
@@ -279,24 +288,47 @@ impl Scene {
         starts.map(|start| (*start.start.clone().unwrap(), end(start))).collect()
     }
 
+    /// Runs `buildkite-dataflow sweep` as the agent's user; what it told.
+    #[track_caller]
+    pub(crate) fn sweep(&self) -> String {
+        let mut sweep = Command::new(env!("CARGO_BIN_EXE_buildkite-dataflow"));
+        let output = sweep
+            .arg("sweep")
+            .env_clear()
+            .env("BUILDKITE_CONFIG_PATH", self.path("agent/buildkite-agent.cfg"))
+            .output()
+            .unwrap();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success(), "{told}");
+        self.hides_every_secret(&told);
+        told
+    }
+
+    /// No journal is open, and no secret is in any file but those that show the step's own environment.
+    #[track_caller]
+    pub(crate) fn holds_nothing_back(&self) {
+        assert_eq!(files(&self.path("state/jobs")), [] as [PathBuf; 0]);
+        let watched = ["before", "after"].map(|file| self.path(file));
+        for file in files(self.folder.path()).into_iter().filter(|file| !watched.contains(file)) {
+            self.hides_every_secret(&lossy(&file));
+        }
+    }
+
     /// The environment in the step's first and last hook is the same, no journal is open, no secret is
     /// in any file, nothing lies in the home or the temporary folder, and no process is left.
     #[track_caller]
     pub(crate) fn is_as_before(&self) {
         assert!(self.environment("before").contains_key("HOME"), "nobody looked");
         assert_eq!(self.environment("before"), self.environment("after"));
-        for folder in ["state/jobs", "home", "tmp"] {
+        for folder in ["home", "tmp"] {
             assert_eq!(files(&self.path(folder)), [] as [PathBuf; 0], "{folder}");
         }
-        let watched = ["before", "after"].map(|file| self.path(file));
-        for file in files(self.folder.path()).into_iter().filter(|file| !watched.contains(file)) {
-            self.hides_every_secret(&lossy(&file));
-        }
+        self.holds_nothing_back();
         assert_eq!(self.processes(), [] as [PathBuf; 0]);
     }
 
     /// Processes that were started by this step: only theirs hold this folder in their environment.
-    fn processes(&self) -> Vec<PathBuf> {
+    pub(crate) fn processes(&self) -> Vec<PathBuf> {
         let folder = self.folder.path().display().to_string();
         let all = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("environ"));
         all.filter(|environ| lossy(environ).contains(&folder)).collect()

@@ -42,6 +42,11 @@ pub(crate) struct Ended {
     pub(crate) text: String,
 }
 
+/// The same stories can be told of another build: the static one.
+fn binary() -> std::ffi::OsString {
+    std::env::var_os("DATAFLOW_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_buildkite-dataflow").into())
+}
+
 pub(crate) fn trust(audience: &str) -> Value {
     json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
         "Principal": {"Federated": "arn:aws:iam::123456789012:oidc-provider/agent.buildkite.com"},
@@ -108,21 +113,36 @@ impl Stage {
         self.ended(&output)
     }
 
+    /// Runs `buildkite-dataflow sweep`, which nothing may stop.
+    #[track_caller]
+    pub(crate) fn sweep(&mut self) -> Ended {
+        self.write_config();
+        let agent = self.folder.path().join("agent/buildkite-agent.cfg");
+        let mut sweep = Command::new(binary());
+        let output = sweep.arg("sweep").env_clear().env("BUILDKITE_CONFIG_PATH", agent).output().unwrap();
+        let ended = self.ended(&output);
+        assert_eq!(ended.status, 0, "{}", ended.text);
+        ended
+    }
+
     pub(crate) fn write_config(&self) {
         let path = self.folder.path().join("agent/buildkite-dataflow.yml");
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, self.config.to_string()).unwrap();
     }
 
-    pub(crate) fn command(&self, phase: &str) -> Command {
-        // The same stories can be told of another build: the static one.
-        let binary = std::env::var_os("DATAFLOW_BINARY");
-        let binary = binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_buildkite-dataflow").into());
-        let mut command = Command::new(binary);
-        command.arg(format!("/plugins/dataflow/hooks/{phase}")).env_clear();
+    /// The program as a step's process starts it.
+    pub(crate) fn program(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).env_clear();
         for (name, value) in self.api.env() {
             command.env(name, value.expose());
         }
+        command
+    }
+
+    pub(crate) fn command(&self, phase: &str) -> Command {
+        let mut command = self.program(&[&format!("/plugins/dataflow/hooks/{phase}")]);
         command
             .env("BUILDKITE_HOOK_PHASE", phase)
             .env("BUILDKITE_HOOK_SCOPE", "plugin")

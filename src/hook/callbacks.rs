@@ -1,0 +1,102 @@
+//! What the hook leaves for callbacks: what was asked, what was lent first, and git's configuration.
+
+use std::path::Path;
+
+use super::account::Decided;
+use super::asked;
+use crate::credential::{Credential, EnvName, PrivateFile, Value, Variable};
+use crate::host::{Clock, Env};
+use crate::lease::kept::Kept;
+use crate::policy::Request;
+use crate::secret::Secret;
+
+/// What callbacks need, beside what the step sees.
+#[derive(Debug, Default)]
+pub(super) struct Callbacks {
+    pub(super) variables: Vec<Variable>,
+    pub(super) files: Vec<PrivateFile>,
+    /// Secrets that only callbacks hand out, for the redactor.
+    pub(super) secrets: Vec<Secret>,
+}
+
+/// Everything that the callbacks of one block need.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) program: &'a Path,
+    pub(super) journal: &'a Path,
+    pub(super) folder: &'a Path,
+    pub(super) env: &'a Env,
+    pub(super) clock: &'a Clock,
+}
+
+/// Prepares the callbacks of a block.
+pub(super) fn prepare(
+    place: Place<'_>,
+    decided: &[Decided],
+    credentials: &[Credential],
+) -> Result<Callbacks, serde_json::Error> {
+    let requests: Vec<&Request> = decided.iter().map(|one| &one.request).collect();
+    let Some(block) = asked::block_file(place.journal, &requests)? else {
+        return Ok(Callbacks::default());
+    };
+    let mut callbacks = Callbacks { variables: git(place, &requests), ..Callbacks::default() };
+    callbacks.files.push(PrivateFile { name: asked::FILE.into(), content: block, secret: false });
+    for (request, credential) in requests.iter().zip(credentials) {
+        let Some(name) = request.name.as_ref().filter(|_| request.may_be_renewed()) else { continue };
+        let content = Kept::of(credential, place.clock.now()).text()?;
+        // Its values are told to the redactor one by one.
+        callbacks.files.push(PrivateFile { name: Kept::file(name), content, secret: false });
+        callbacks.secrets.extend(credential.secrets());
+    }
+    Ok(callbacks)
+}
+
+/// Git's configuration by environment (git-config, `GIT_CONFIG_COUNT`), after what is there of it already.
+fn git(place: Place<'_>, requests: &[&Request]) -> Vec<Variable> {
+    let mut pairs = Vec::new();
+    for request in requests {
+        let name = request.name.as_deref().unwrap_or_default();
+        for url in &request.git {
+            let key = format!("credential.{}.helper", url.as_str().trim_end_matches('/'));
+            let command = line(place.program, &["git-credential", "--block"], place.folder, name);
+            // An empty helper forgets those of the host: a static password there would win.
+            pairs.push((key.clone(), String::new()));
+            pairs.push((key, format!("!{command}")));
+        }
+    }
+    if pairs.is_empty() {
+        return Vec::new();
+    }
+    let variable = |name: String, value: String| {
+        let name: EnvName = name.parse().ok()?;
+        Some(Variable { name, value: Value::Plain(value) })
+    };
+    let count = "GIT_CONFIG_COUNT".parse().ok().and_then(|name| place.env.standing(&name));
+    let before: usize = count.and_then(|count| count.expose().parse().ok()).unwrap_or_default();
+    let total = variable("GIT_CONFIG_COUNT".into(), (before + pairs.len()).to_string());
+    let pairs = pairs.into_iter().enumerate().flat_map(|(index, (key, value))| {
+        let number = before + index;
+        [
+            variable(format!("GIT_CONFIG_KEY_{number}"), key),
+            variable(format!("GIT_CONFIG_VALUE_{number}"), value),
+        ]
+    });
+    pairs.chain([total]).flatten().collect()
+}
+
+/// A command line for a shell or an SDK: the program, words, the block's folder, a name.
+pub(super) fn line(program: &Path, words: &[&str], folder: &Path, name: &str) -> String {
+    let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+    format!("{} {} {} {name}", quoted(program), words.join(" "), quoted(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_survives_blanks_and_quotes_in_paths() {
+        let line = line(Path::new("/opt/a b/x"), &["token", "--block"], Path::new("/s/it's"), "main");
+        assert_eq!(line, r"'/opt/a b/x' token --block '/s/it'\''s' main");
+    }
+}

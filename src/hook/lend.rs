@@ -1,0 +1,89 @@
+//! What an exchange leaves in the journal: an intent before it, a lease or a refusal after it.
+
+use super::account::{self, Decided};
+use super::exchange::Exchange;
+use crate::claims::Claims;
+use crate::credential::Credential;
+use crate::failure::Failure;
+use crate::lease::Lease;
+use crate::lease::journal::{Entry, Intent};
+use crate::provider::Error;
+use crate::record::parts::Told;
+
+/// What came of several exchanges.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    /// For the journal, before anything is handed over.
+    pub(super) entries: Vec<Entry>,
+    /// What was lent.
+    pub(super) leases: Vec<Lease>,
+    /// What was lent, itself: one for each of the requests where nothing failed.
+    pub(super) credentials: Vec<Credential>,
+    /// What a reader of the record should look at.
+    pub(super) findings: Vec<Told>,
+    /// What went wrong, if anything did.
+    pub(super) failure: Option<Failure>,
+}
+
+/// What must be durable before anybody is asked.
+pub(super) fn intents(exchange: &Exchange<'_>, decided: &[Decided]) -> Vec<Entry> {
+    let intent = |one: &Decided| {
+        Entry::Intent(Intent {
+            id: one.id.clone(),
+            provider: one.request.ask.kind().provider().to_owned(),
+            session: one.session.clone(),
+            latest: exchange.latest(&one.request),
+        })
+    };
+    decided.iter().map(intent).collect()
+}
+
+/// What the answers mean.
+pub(super) fn answered(
+    exchange: &Exchange<'_>,
+    decided: &[Decided],
+    answers: Vec<Result<Credential, Error>>,
+    claims: &Claims,
+) -> Answered {
+    let mut answered = Answered::default();
+    let mut failures = Vec::new();
+    for (one, answer) in decided.iter().zip(answers) {
+        match answer {
+            Ok(credential) => {
+                let provider = one.request.ask.kind().provider();
+                let mut lease = Lease::on(&credential, &one.id, provider, &one.session, exchange.now());
+                lease.children = children(one, decided);
+                answered.entries.push(Entry::Leased(lease.clone()));
+                answered.leases.push(lease);
+                if credential.answer_lost {
+                    let until = exchange.latest(&one.request).format("%H:%M:%SZ");
+                    let what = format!(
+                        "an earlier answer to request {} was lost: a second session may live until {until}",
+                        one.id
+                    );
+                    answered.findings.push(account::told("answer-lost", what));
+                }
+                answered.credentials.push(credential);
+            }
+            Err(error) => {
+                if error.nothing_issued() {
+                    let reason = exchange.masked(&error.reason());
+                    answered.entries.push(Entry::NotIssued { id: one.id.clone(), reason });
+                }
+                // A source that failed says more than whoever waited for it.
+                let waited = matches!(error, Error::Source(_));
+                failures.push((waited, error.failure(&one.request, Some(claims))));
+            }
+        }
+    }
+    answered.failure = failures.into_iter().min_by_key(|(waited, _)| *waited).map(|(_, failure)| failure);
+    answered
+}
+
+/// The requests that are made with this one.
+fn children(one: &Decided, all: &[Decided]) -> Vec<String> {
+    let name = one.request.name.as_deref();
+    let made_with =
+        |other: &&Decided| other.request.ask.kind().sources().iter().any(|(_, source)| Some(*source) == name);
+    all.iter().filter(made_with).map(|other| other.id.clone()).collect()
+}

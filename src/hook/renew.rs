@@ -1,0 +1,245 @@
+//! Lending once more to a step that runs: what SDKs and git call back for.
+//!
+//! A callback is a process of the step's. It knows the block's private folder, in which the hook wrote
+//! down what was asked; it asks again with a fresh token, is decided by the host's policy again, and each
+//! renewal is a lease in the block's journal. Callers that come together share one exchange.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::asked::{self, BlockFile, decide, needed};
+use super::exchange::Exchange;
+use super::{Context, Form, bug, lend};
+use crate::agent::job_api::JobApi;
+use crate::claims::SubjectToken;
+use crate::config::host::Mode;
+use crate::config::load;
+use crate::config::step::Step;
+use crate::credential::Credential;
+use crate::failure::{Class, Failure};
+use crate::host::{Host, files};
+use crate::lease::export;
+use crate::lease::journal::Journal;
+use crate::lease::kept::Kept;
+use crate::lease::state::Unusable;
+use crate::policy::{Request, request};
+use crate::provider;
+use crate::secret::Secret;
+
+/// A kept credential with less left is renewed: botocore begins to ask at 15 minutes.
+const ENOUGH: TimeDelta = TimeDelta::minutes(15);
+/// A younger one is not, however short its life: SDKs ask again and again near an end.
+const YOUNG: TimeDelta = TimeDelta::seconds(60);
+/// How often, and how far apart, a lock that others hold for moments is tried.
+const TRIES: (u32, Duration) = (200, Duration::from_millis(50));
+
+/// A credential of a block, for whoever calls back.
+#[derive(Debug)]
+pub struct Callback<'a> {
+    host: &'a Host,
+    folder: PathBuf,
+    name: String,
+}
+
+/// The credential as it is now, and until when.
+#[derive(Debug)]
+pub struct Renewed {
+    /// What it is.
+    pub kept: Kept,
+    /// What the provider's user name for git is.
+    pub git_username: &'static str,
+}
+
+fn failure(what: impl Into<String>) -> Failure {
+    Failure {
+        ident: "not-renewed",
+        class: Class::Configuration,
+        what: what.into(),
+        causes: Vec::new(),
+        presented: None,
+        hint: None,
+        left: None,
+    }
+}
+
+impl<'a> Callback<'a> {
+    /// For the credential `name` of the block whose private folder is `folder`.
+    pub fn of(host: &'a Host, folder: PathBuf, name: String) -> Self {
+        Self { host, folder, name }
+    }
+
+    /// The credential, lent anew where what is there ends soon.
+    pub async fn credential(&self) -> Result<Renewed, Failure> {
+        let context = self.context()?;
+        let (file, requests) = self.asked(&context)?;
+        let wanted = self.find(&requests)?;
+        let git_username = wanted.ask.kind().git_username();
+        let _alone = self.alone().await?;
+        if let Some(kept) = Kept::read(&self.folder, &self.name).filter(|kept| self.is_enough(kept)) {
+            return Ok(Renewed { kept, git_username });
+        }
+        let exchange = Exchange::new(&context)?;
+        let subset = needed(wanted, &requests);
+        let asked: Vec<Request> = subset.iter().map(|(_, request)| (*request).clone()).collect();
+        let identity = exchange.identify(&asked).await?;
+        let mut journal = self.journal(&file.journal).await?;
+        if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
+            return Err(failure("the block belongs to another job"));
+        }
+        let decided = decide(&context, &journal, &subset, &identity)?;
+        let unusable = |error| Unusable::Journal(error).failure();
+        journal.append(lend::intents(&exchange, &decided)).map_err(unusable)?;
+        // Others may need the journal while the provider thinks.
+        drop(journal);
+        let answers = exchange.all(&decided, &self.folder).await;
+        let answered = lend::answered(&exchange, &decided, answers, &identity.claims);
+        let written = match self.journal(&file.journal).await {
+            Ok(mut journal) => journal.append(answered.entries).map_err(unusable),
+            Err(closed) => Err(closed),
+        };
+        if let Err(error) = written {
+            give_back(&context, &answered.leases).await;
+            return Err(error);
+        }
+        if let Some(error) = answered.failure {
+            return Err(error);
+        }
+        let last = answered.credentials.into_iter().next_back();
+        let kept = self.keep(&context, last).await?;
+        Ok(Renewed { kept, git_username })
+    }
+
+    /// A fresh token of the job, as the credential's own exchange takes it: for SDKs that exchange themselves.
+    pub async fn subject_token(&self) -> Result<SubjectToken, Failure> {
+        let context = self.context()?;
+        let (file, requests) = self.asked(&context)?;
+        let wanted = self.find(&requests)?;
+        self.token_of(&context, &file, wanted).await
+    }
+
+    /// The block's journal, and the requests whose token files are kept fresh.
+    pub(super) fn kept_files(&self) -> Result<(PathBuf, Vec<Request>), Failure> {
+        let (file, requests) = self.asked(&self.context()?)?;
+        let kept = requests.into_iter().filter(|request| request.token_file().is_some());
+        Ok((file.journal, kept.collect()))
+    }
+
+    /// A fresh token of the job, as `request` takes it.
+    pub(super) async fn token_for(&self, request: &Request) -> Result<SubjectToken, Failure> {
+        let context = self.context()?;
+        let (file, _) = self.asked(&context)?;
+        self.token_of(&context, &file, request).await
+    }
+
+    async fn token_of(
+        &self,
+        context: &Context<'_>,
+        file: &BlockFile,
+        request: &Request,
+    ) -> Result<SubjectToken, Failure> {
+        let exchange = Exchange::new(context)?;
+        let identity = exchange.identify(std::slice::from_ref(request)).await?;
+        decide(context, &self.journal(&file.journal).await?, &[(0, request)], &identity)?;
+        let token = exchange.token(request).await;
+        let (_, token) = token.ok_or_else(|| failure("it is not made with a token of the job"))?;
+        self.redact(&[token.secret().clone()]).await?;
+        Ok(token)
+    }
+
+    /// Forgets what is kept: somebody was refused with it.
+    pub fn forget(&self) -> Result<(), Failure> {
+        let removed = files::remove(&Kept::path(&self.folder, &self.name));
+        removed.map_err(|error| failure(format!("what is kept cannot be removed: {error}")))
+    }
+
+    fn context(&self) -> Result<Context<'a>, Failure> {
+        let loaded = load::load(&self.host.env).map_err(|error| error.failure())?;
+        if loaded.config.mode == Mode::Off {
+            return Err(failure("lending is switched off by the host config"));
+        }
+        Context::new(self.host, Form::AgentHook, loaded)
+    }
+
+    fn asked(&self, context: &Context<'_>) -> Result<(BlockFile, Vec<Request>), Failure> {
+        let path = self.folder.join(asked::FILE);
+        let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()]).map_err(|error| {
+            let told = Failure::of("not-renewed", Class::Configuration, &error);
+            told.hinted("the leases of the block have ended, or `--block` names no folder of this program")
+        })?;
+        let file: BlockFile = serde_json::from_slice(&bytes)
+            .map_err(|error| failure(format!("`{}` is not what a hook wrote: {error}", path.display())))?;
+        let step = Step::read(serde_json::json!({ "credentials": file.credentials }));
+        let requests = step.and_then(|step| request::of_step(&step, &context.loaded.config));
+        Ok((file, requests.map_err(|error| error.failure())?))
+    }
+
+    fn find<'r>(&self, requests: &'r [Request]) -> Result<&'r Request, Failure> {
+        let named = requests.iter().find(|request| request.name.as_deref() == Some(&self.name));
+        named.filter(|request| request.may_be_renewed()).ok_or_else(|| {
+            failure(format!("the block has no credential `{}` that may be renewed", self.name))
+                .hinted("`refresh: true` lets a credential be renewed while the step runs")
+        })
+    }
+
+    fn is_enough(&self, kept: &Kept) -> bool {
+        let now = self.host.clock.now();
+        kept.expires_at > now && (kept.expires_at - now >= ENOUGH || now - kept.issued_at < YOUNG)
+    }
+
+    /// Waits until no other callback is at this credential.
+    async fn alone(&self) -> Result<files::Locked, Failure> {
+        let path = self.folder.join(format!("{}.lock", self.name));
+        for _ in 0..TRIES.0 {
+            match files::lock(&path) {
+                Ok(Some(locked)) => return Ok(locked),
+                Ok(None) => self.host.clock.sleep(TRIES.1).await,
+                Err(error) => return Err(failure(format!("`{}` cannot be locked: {error}", path.display()))),
+            }
+        }
+        Err(failure("another process has been renewing it for too long"))
+    }
+
+    /// The block's journal, as soon as nobody else writes; a block whose leases end lends nothing more.
+    async fn journal(&self, folder: &Path) -> Result<Journal, Failure> {
+        for _ in 0..TRIES.0 {
+            match Journal::open(folder) {
+                Ok(journal) if journal.is_closing() => break,
+                Ok(journal) => return Ok(journal),
+                Err(crate::lease::journal::Error::Busy { .. }) => self.host.clock.sleep(TRIES.1).await,
+                Err(_) => break,
+            }
+        }
+        Err(failure("the leases of the block are being given back, or have ended"))
+    }
+
+    async fn redact(&self, secrets: &[Secret]) -> Result<(), Failure> {
+        let job = JobApi::of(&self.host.env).map_err(|error| error.failure())?;
+        export::redact(&job, secrets.iter()).await.map_err(|error| error.failure())
+    }
+
+    async fn keep(&self, context: &Context<'_>, credential: Option<Credential>) -> Result<Kept, Failure> {
+        let credential = credential.ok_or_else(|| bug("a renewal answered nothing"))?;
+        self.redact(&credential.secrets()).await?;
+        let kept = Kept::of(&credential, context.host.clock.now());
+        let written = kept.write(&self.folder, &self.name);
+        written.map_err(|error| failure(format!("the renewed credential cannot be kept: {error}")))?;
+        Ok(kept)
+    }
+}
+
+/// Nobody will see what was lent, and no journal will give it back: it is given back here.
+async fn give_back(context: &Context<'_>, leases: &[crate::lease::Lease]) {
+    let settling =
+        provider::Settling { host: &context.loaded.config, http: &context.http, clock: &context.host.clock };
+    for lease in leases {
+        let time = context.loaded.config.deadlines.release.0;
+        let settlement = context.host.clock.within(time, provider::settle(&lease.terms(), &settling)).await;
+        tracing::warn!(
+            principal = lease.principal,
+            ?settlement,
+            "a renewal came too late and was given back"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! Lending once more to a step that runs: what SDKs and git call back for.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::support::hooks::{ROLE, Stage, files};
+
+fn lent() -> Stage {
+    let mut stage = Stage::new();
+    let aws = json!({"role": ROLE, "region": "eu-west-1"});
+    stage.block = json!({"credentials": [{"name": "main", "refresh": true, "aws": aws}]});
+    let before = stage.hook("pre-command");
+    assert_eq!(before.status, 0, "{}", before.text);
+    stage
+}
+
+fn ask(stage: &Stage) -> Output {
+    stage.program(&["credential-process", "main"]).output().unwrap()
+}
+
+#[track_caller]
+fn keys(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// As if what was lent first ended soon.
+fn forget(stage: &Stage) {
+    let kept = files(&stage.folder.path().join("state/files"));
+    let kept = kept.iter().find(|path| path.ends_with("main.kept")).unwrap();
+    std::fs::remove_file(kept).unwrap();
+}
+
+#[track_caller]
+fn ends(stage: &mut Stage) {
+    stage.command_ended(0);
+    let after = stage.hook("post-command");
+    assert_eq!(after.status, 0, "{}", after.text);
+    assert_eq!(files(&stage.folder.path().join("state/files")).len(), 0);
+    stage.nothing_left();
+}
+
+#[test]
+fn the_first_callback_is_handed_what_was_lent_already() {
+    let mut stage = lent();
+    let answer = keys(&ask(&stage));
+    let [issued] = stage.sandbox.sts().issued().try_into().unwrap();
+    assert_eq!((&answer["Version"], &answer["AccessKeyId"]), (&json!(1), &json!(issued.access_key_id)));
+    assert_eq!(answer["SecretAccessKey"], json!(issued.secret_access_key.expose()));
+    ends(&mut stage);
+}
+
+#[test]
+fn a_renewal_is_a_lease_of_the_same_journal_and_told_in_the_end() {
+    let mut stage = lent();
+    forget(&stage);
+    let answer = keys(&ask(&stage));
+    let [first, second] = stage.sandbox.sts().issued().try_into().unwrap();
+    assert_ne!(first.access_key_id, second.access_key_id);
+    assert_eq!(answer["AccessKeyId"], json!(second.access_key_id));
+    assert!(stage.api.redacted(second.session_token.expose()).contains("[REDACTED]"));
+    ends(&mut stage);
+    let end = stage.records().pop().unwrap().end.unwrap();
+    let [renewal] = end.renewals.as_slice() else { panic!("{:?}", end.renewals) };
+    assert_eq!((renewal.request.as_str(), &renewal.handle), ("1+1", &second.access_key_id));
+    let words: Vec<_> =
+        end.settlements.iter().map(|one| (one.request.as_str(), one.settlement.word())).collect();
+    assert_eq!(words, [("1", "expires"), ("1+1", "expires")]);
+}
+
+#[test]
+fn callbacks_that_come_together_share_one_exchange() {
+    let mut stage = lent();
+    forget(&stage);
+    let callers: Vec<_> = (0..6)
+        .map(|_| {
+            let mut program = stage.program(&["credential-process", "main"]);
+            program.stdout(std::process::Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let answers: Vec<Value> =
+        callers.into_iter().map(|caller| keys(&caller.wait_with_output().unwrap())).collect();
+    assert!(answers.iter().all(|answer| answer == &answers[0]), "{answers:?}");
+    assert_eq!(stage.sandbox.sts().issued().len(), 2);
+    ends(&mut stage);
+}
+
+#[test]
+fn a_block_that_was_given_back_lends_nothing_more() {
+    let mut stage = lent();
+    let mut late = stage.program(&["credential-process", "main"]);
+    ends(&mut stage);
+    let output = late.output().unwrap();
+    assert_eq!(output.status.code(), Some(102));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("error[not-renewed]"));
+    assert_eq!(stage.sandbox.sts().issued().len(), 1);
+}
+
+#[test]
+fn a_credential_that_may_not_be_renewed_is_not() {
+    let mut stage = lent();
+    let output = stage.program(&["credential-process", "other"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(102));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no credential `other`"));
+    ends(&mut stage);
+}
+
+#[test]
+fn the_hosts_policy_decides_a_renewal_again() {
+    let mut stage = lent();
+    forget(&stage);
+    stage.config["step-requests"] = json!("grants-only");
+    stage.write_config();
+    let output = ask(&stage);
+    assert_eq!(output.status.code(), Some(103), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(stage.sandbox.sts().issued().len(), 1);
+    ends(&mut stage);
+}
+
+#[test]
+fn a_renewal_that_fails_says_why_and_the_lease_before_it_stays() {
+    let mut stage = lent();
+    forget(&stage);
+    stage.fault("/", 1, crate::faults::sts_error(403, "AccessDenied", "Not authorized"));
+    let output = ask(&stage);
+    assert_eq!(output.status.code(), Some(105), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("token-rejected"));
+    ends(&mut stage);
+    let end = stage.records().pop().unwrap().end.unwrap();
+    assert_eq!(end.settlements.len(), 2, "{:?}", end.settlements);
+}
