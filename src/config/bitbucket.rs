@@ -49,7 +49,7 @@ pub struct DataCenter {
     /// What the token may do; `REPO_READ` when absent.
     #[serde(default)]
     pub permissions: OneOrMore<String>,
-    /// After how many days it ends by itself; 1 when absent.
+    /// After how many days it ends by itself, where nobody deletes it; 1 when absent. The host's limit must allow it.
     pub expiry_days: Option<u16>,
     /// Who makes it: an OAuth token, or the password of `admin-user`, held by another credential.
     pub admin: Field,
@@ -113,14 +113,15 @@ impl Kind for Bitbucket {
     }
 
     fn duration(&self) -> Option<Span> {
-        None
-    }
-
-    fn usual_duration(&self) -> Span {
-        match &self.data_center {
+        // Neither lives less: a host that allows less allows none.
+        Some(match &self.data_center {
             Some(center) => Span(DAY.0 * u32::from(center.expiry_days.unwrap_or(1))),
             None => CLOUD_LIFE,
-        }
+        })
+    }
+
+    fn git_username(&self) -> &'static str {
+        "x-token-auth"
     }
 
     fn endpoints(&self) -> Vec<&Url> {

@@ -212,7 +212,8 @@ impl Kind for GitHub {
     }
 
     fn duration(&self) -> Option<Span> {
-        None
+        // Every installation's token lives an hour: a host that allows less allows none.
+        Some(Span::seconds(3600))
     }
 
     fn endpoints(&self) -> Vec<&Url> {

@@ -98,8 +98,7 @@ async fn cloud(consumer: &Consumer, context: &Context<'_>) -> Result<Made, Error
         form.set("grant_type", "client_credentials");
         Ok(form.request(&url, &client, TIMEOUT)?)
     };
-    let told = |status, body: &[u8]| explain(Grant::ClientCredentials, status, body);
-    let answer = call(context, told, make).await?;
+    let answer = call(context, of_consumer, make).await?;
     let token: Token = answer.json()?;
     let token_text = usable(&answer, token.access_token)?;
     let life = token.expires_in.map_or(CLOUD_LIFE, |seconds| seconds.0);
@@ -161,6 +160,16 @@ async fn admin(center: &DataCenter, context: &Context<'_>) -> Result<Secret, Err
 
 fn usable(answer: &Answer, token: Secret) -> Result<Secret, Error> {
     if token.expose().is_empty() { Err(answer.malformed("answered an empty token")) } else { Ok(token) }
+}
+
+/// A refusal of Cloud, in RFC 6749's words; it calls a wrong secret `unauthorized_client`.
+fn of_consumer(status: StatusCode, body: &[u8]) -> Refusal {
+    let refusal = explain(Grant::ClientCredentials, status, body);
+    if !["unauthorized_client", "invalid_client", "invalid_grant"].contains(&refusal.code.as_str()) {
+        return refusal;
+    }
+    let hint = "the consumer's `key` and `secret` must belong together, and the consumer must be private";
+    Refusal { hint: Some(hint.into()), remedy: Remedy::Stop, ..refusal }
 }
 
 #[derive(Deserialize)]

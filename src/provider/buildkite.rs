@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use url::Url;
 
-use super::call::{TIMEOUT, call};
+use super::call::{Refusal, TIMEOUT, call};
 use super::jws::Key;
 use super::oauth::wire::{Client, Form, Token, explain};
 use super::{Context, Error, Provider, Settling, Terms, giving_back};
@@ -13,6 +13,7 @@ use crate::config::buildkite::Buildkite;
 use crate::config::credential::Kind as _;
 use crate::config::oauth::Grant;
 use crate::credential::{Credential, Material, SettleWith, Value, Variable};
+use crate::host::http::StatusCode;
 use crate::policy;
 use crate::secret::Secret;
 use crate::settlement::Settlement;
@@ -47,8 +48,7 @@ impl Provider for ApiToken<'_> {
                 Client::Assertion { id: None, assertion: self.assertion(&key, context).map_err(broken)? };
             Ok(self.form(life).request(&url, &client, TIMEOUT)?)
         };
-        let told = |status, body: &[u8]| explain(Grant::PrivateKeyJwt, status, body);
-        let answer = call(context, told, make).await?;
+        let answer = call(context, refusal, make).await?;
         let token: Token = answer.json()?;
         if token.access_token.expose().is_empty() {
             return Err(answer.malformed("answered an empty token"));
@@ -104,4 +104,16 @@ impl ApiToken<'_> {
         });
         key.sign(Some(&self.0.key_id), &claims)
     }
+}
+
+/// A refusal of the token exchange, in the words of this block.
+fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
+    let refusal = explain(Grant::PrivateKeyJwt, status, body);
+    let hint = match refusal.code.as_str() {
+        "invalid_request" => "`subject` must be an active member whose email address is verified",
+        "invalid_scope" => "the application, or the `subject`, may not have all of these `scopes`",
+        "invalid_target" => "the application does not belong to this `organization`",
+        _ => return refusal,
+    };
+    Refusal { hint: Some(hint.into()), ..refusal }
 }

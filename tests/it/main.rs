@@ -9,10 +9,14 @@
 
 mod agent;
 mod aws;
+mod bitbucket;
+mod buildkite;
 mod callbacks;
 mod docs;
 mod faults;
 mod floors;
+mod git;
+mod github;
 mod hooks;
 mod hostile;
 mod oauth;

@@ -42,3 +42,10 @@ pub fn verify(assertion: &str) -> Option<Claims> {
     key.verify(&RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &signature).ok()?;
     SubjectToken::new(Secret::new(assertion)).unverified_claims().ok()
 }
+
+/// What an assertion's header calls its key.
+pub fn key_id(assertion: &str) -> Option<String> {
+    let header = URL_SAFE_NO_PAD.decode(assertion.split('.').next()?).ok()?;
+    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
+    Some(header.get("kid")?.as_str()?.to_owned())
+}

@@ -9,12 +9,16 @@ use crate::host::Clock;
 use crate::host::serve::{Handler, Request, Response, Server, on_loopback};
 
 pub mod agent_api;
+pub mod bitbucket;
+pub mod buildkite;
 pub mod faults;
+pub mod github;
 pub mod issuer;
 pub mod job_api;
 pub mod keys;
 pub mod oauth;
 pub mod service;
+mod shown;
 pub mod sts;
 pub mod trust;
 

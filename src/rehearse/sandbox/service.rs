@@ -51,7 +51,12 @@ pub trait Service: Debug + Send + Sync {
 
 /// Every service there is.
 pub(super) fn all(with: &Surroundings) -> Vec<Box<dyn Service>> {
-    vec![Box::new(super::oauth::Server::new(with))]
+    vec![
+        Box::new(super::oauth::Server::new(with)),
+        Box::new(super::github::GitHub::new(with)),
+        Box::new(super::bitbucket::Bitbucket::default()),
+        Box::new(super::buildkite::Buildkite::new(with)),
+    ]
 }
 
 /// The service that a path belongs to, and the path as the service knows it.

@@ -6,4 +6,5 @@ pub(crate) mod components;
 pub(crate) mod documents;
 mod furnish;
 pub(crate) mod hooks;
+pub(crate) mod lent;
 pub(crate) mod tls;
