@@ -100,8 +100,9 @@ impl Kind for Bitbucket {
         match (&self.consumer, &self.data_center) {
             (_, Some(center)) => {
                 let host = center.url.host_str().unwrap_or_default();
-                let repository = center.repository.iter().map(|repository| format!("/{repository}"));
-                format!("{}{} at {host}", center.project, repository.collect::<String>())
+                let repository =
+                    center.repository.as_ref().map(|slug| format!("/{slug}")).unwrap_or_default();
+                format!("{}{repository} at {host}", center.project)
             }
             (Some(consumer), None) => format!("consumer {}", consumer.key),
             (None, None) => String::new(),

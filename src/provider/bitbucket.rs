@@ -114,7 +114,7 @@ async fn cloud(consumer: &Consumer, context: &Context<'_>) -> Result<Made, Error
 
 async fn data_center(center: &DataCenter, session: &str, context: &Context<'_>) -> Result<Made, Error> {
     let admin = admin(center, context).await?;
-    let repository = center.repository.iter().map(|slug| format!("/repos/{slug}")).collect::<String>();
+    let repository = center.repository.as_ref().map(|slug| format!("/repos/{slug}")).unwrap_or_default();
     let base = center.url.as_str().trim_end_matches('/');
     let url = format!("{base}/rest/access-tokens/latest/projects/{}{repository}", center.project);
     let url = Url::parse(&url).map_err(|_| Error::Source("data-center".into()))?;
@@ -129,16 +129,16 @@ async fn data_center(center: &DataCenter, session: &str, context: &Context<'_>) 
         Ok(request.body("application/json", body.to_string().into_bytes()))
     };
     let answer = call(context, refusal, make).await?;
-    let made: HttpToken = answer.json()?;
-    let token = usable(&answer, made.token)?;
-    let plain_id = !made.id.is_empty() && made.id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let HttpToken { id, token } = answer.json()?;
+    let token = usable(&answer, token)?;
+    let plain_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if !plain_id {
         return Err(answer.malformed("answered a token without an id"));
     }
-    let detail = BTreeMap::from([(TOKEN_URL.to_owned(), format!("{url}/{}", made.id))]);
+    let detail = BTreeMap::from([(TOKEN_URL.to_owned(), format!("{url}/{id}"))]);
     Ok(Made {
         token,
-        handle: made.id,
+        handle: id,
         expires_at: context.clock.now() + TimeDelta::days(i64::from(days)),
         // A token cannot delete itself: whoever made it does.
         settle_with: SettleWith::Handle { secret: admin, detail },

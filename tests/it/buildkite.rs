@@ -111,3 +111,15 @@ fn pybuildkite_uses_what_a_step_was_lent_until_the_step_ends() {
     let after = ask();
     assert!(after.stdout.contains(r#""status": 401"#), "{after:?}");
 }
+
+#[test]
+fn a_token_that_the_step_revoked_itself_is_not_called_revoked_by_us() {
+    let Some(python) = components::find("venv/bin/python") else { return };
+    let mut stage = asks(&json!({}));
+    let token = lends(&mut stage, VARIABLE);
+    let url = stage.sandbox.provider_url("buildkite");
+    let asked = json!({"url": url, "token": token, "revoke": true}).to_string();
+    let ended = run(output(command(&python, &[SCRIPT]), asked));
+    assert!(ended.stdout.contains("scopes"), "{ended:?}");
+    assert!(matches!(settles(&mut stage, VARIABLE), Settlement::AlreadyExpired { .. }));
+}

@@ -1,5 +1,6 @@
 //! The integration tests: one crate, one file per story.
 #![expect(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::panic,
     clippy::string_slice,
@@ -22,6 +23,7 @@ mod hostile;
 mod oauth;
 mod pipeline;
 mod plugin_yml;
+mod real_oauth;
 mod redaction;
 mod rehearse;
 mod sandbox;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::service::{Issued, Service, Surroundings};
 use super::{keys, shown};
 use crate::host::Clock;
+use crate::host::http::Method;
 use crate::host::serve::{Request, Response};
 use crate::secret::Secret;
 
@@ -132,16 +133,12 @@ impl Buildkite {
             let message = "Authentication required. Please supply a valid API Access Token: https://buildkite.com/docs/apis/rest-api#authentication";
             return Response::json(401, &json!({ "message": message }));
         };
-        match request.method.as_str() {
-            "DELETE" => {
-                given.revoked = true;
-                Response::new(204, "application/json", "")
-            }
-            _ => {
-                let scopes: Vec<&str> = given.scopes.split(' ').collect();
-                Response::json(200, &json!({ "uuid": given.id, "scopes": scopes }))
-            }
+        if request.method == Method::DELETE {
+            given.revoked = true;
+            return Response::new(204, "application/json", "");
         }
+        let scopes: Vec<&str> = given.scopes.split(' ').collect();
+        Response::json(200, &json!({ "uuid": given.id, "scopes": scopes }))
     }
 }
 
