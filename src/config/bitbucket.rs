@@ -125,6 +125,10 @@ impl Kind for Bitbucket {
         "x-token-auth"
     }
 
+    fn git_wants_bearer(&self) -> bool {
+        self.data_center.is_some()
+    }
+
     fn endpoints(&self) -> Vec<&Url> {
         self.data_center.iter().map(|center| &center.url).collect()
     }

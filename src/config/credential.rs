@@ -112,6 +112,11 @@ pub trait Kind {
         "x-access-token"
     }
 
+    /// Whether a remote takes the token as `Authorization: Bearer` alone, and never as a password.
+    fn git_wants_bearer(&self) -> bool {
+        false
+    }
+
     /// The other credentials of the block that it is made with, each with the key that names it.
     fn sources(&self) -> Vec<(&'static str, &str)> {
         Vec::new()

@@ -200,3 +200,31 @@ fn a_token_that_the_remote_refuses_is_erased_and_the_next_pull_has_a_fresh_one()
     let end = stage.records().pop().unwrap().end.unwrap();
     assert_eq!(end.renewals.len(), 1, "{:?}", end.renewals);
 }
+
+#[test]
+fn a_token_that_data_center_takes_as_bearer_alone_is_handed_to_a_git_that_can_send_it() {
+    let mut stage = stage("bitbucket");
+    let center =
+        json!({"url": stage.sandbox.provider_url("bitbucket"), "project": "DATA", "admin": of_held()});
+    let git = [stage.sandbox.url()];
+    let asked = json!({"name": "center", "git": git, "bitbucket": {"data-center": center}});
+    stage.block = json!({"credentials": [held(&stage, false), asked]});
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    let ask = |request: &str| {
+        let mut program = stage.program(&["git-credential", "center", "get"]);
+        let mut child =
+            program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let [token] = given(&stage, "bitbucket").try_into().unwrap();
+    let new = ask("capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=x\n\n");
+    let answer = String::from_utf8(new.stdout).unwrap();
+    let expected = format!("capability[]=authtype\nauthtype=Bearer\ncredential={token}\n");
+    assert!(answer.starts_with(&expected), "an unexpected answer");
+    let old = ask("protocol=https\nhost=x\n\n");
+    assert_eq!((old.status.code(), old.stdout.len()), (Some(102), 0));
+    assert!(String::from_utf8_lossy(&old.stderr).contains("git 2.46 can"));
+    assert!(matches!(settles(&mut stage, "BITBUCKET_TOKEN"), Settlement::Revoked { .. }));
+}

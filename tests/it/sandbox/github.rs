@@ -1,4 +1,4 @@
-//! GitHub's API for apps, as PyGithub sees it.
+//! GitHub's API for apps, as the client `PyGithub` sees it.
 
 use buildkite_dataflow::rehearse::sandbox::keys;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::support::components;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/github_client.py");
 
-/// What PyGithub makes of it, as an app with this key; `None` where it is not installed.
+/// What `PyGithub` makes of it, as an app with this key; `None` where it is not installed.
 fn pygithub(key: &str, more: &Value) -> Option<Value> {
     let python = components::find("venv/bin/python")?;
     run(async {
