@@ -79,7 +79,7 @@ pub fn outcome(
     let at = context.clock.now();
     match given {
         Ok(given) if given.response.status == StatusCode::NO_CONTENT => Settlement::Revoked { at },
-        Ok(given) if given.lost && gone.contains(&given.response.status) => {
+        Ok(given) if (given.lost || lease.tried) && gone.contains(&given.response.status) => {
             Settlement::RevokedInferred { at }
         }
         Ok(given) if gone.contains(&given.response.status) => Settlement::AlreadyExpired { at },

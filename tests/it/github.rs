@@ -224,6 +224,23 @@ fn what_becomes_of_a_token_is_told_as_github_tells_it() {
 }
 
 #[test]
+fn what_could_not_be_given_back_is_tried_again_and_a_token_that_is_gone_then_was_taken_back_before() {
+    let later = |between: Option<Response>| {
+        let mut stage = octo_sts();
+        lends(&mut stage, VARIABLE);
+        stage.fault("/installation/token", 2, api_error(502, ""));
+        assert!(matches!(settles(&mut stage, VARIABLE), Settlement::Failed { .. }));
+        between.into_iter().for_each(|answer| stage.fault("/installation/token", 1, answer));
+        let ended = stage.hook("pre-exit");
+        assert_eq!(ended.status, 0, "{}", ended.text);
+        stage.nothing_left();
+        stage.records().pop().unwrap().late.unwrap().settlements.remove(0).settlement
+    };
+    assert!(matches!(later(None), Settlement::Revoked { .. }));
+    assert!(matches!(later(Some(api_error(401, "Bad credentials"))), Settlement::RevokedInferred { .. }));
+}
+
+#[test]
 fn a_host_that_allows_less_than_an_hour_allows_no_token_of_github() {
     let mut stage = octo_sts();
     stage.config["limits"] = json!({"duration": "30m"});

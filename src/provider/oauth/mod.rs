@@ -178,7 +178,7 @@ impl Client<'_> {
         Ok(clients)
     }
 
-    /// One assertion for each request of the settlement: the key itself is not kept.
+    /// Two assertions for each request of the settlement, for each is good once: the key itself is not kept.
     fn assertions(
         &self,
         key: &jws::Key,
@@ -186,7 +186,7 @@ impl Client<'_> {
         until: DateTime<Utc>,
         context: &Context<'_>,
     ) -> Result<Vec<wire::Client>, Error> {
-        (0..2).map(|_| self.assertion(key, endpoints, until, context)).collect()
+        (0..4).map(|_| self.assertion(key, endpoints, until, context)).collect()
     }
 
     fn assertion(

@@ -1,5 +1,6 @@
 //! Giving a token back: RFC 7009, and RFC 7662 to see whether that had an effect.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use crate::provider::{Settling, Terms};
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 
+/// Revocation and introspection.
+const REQUESTS: usize = 2;
 const REVOCATION: &str = "revocation-endpoint";
 const INTROSPECTION: &str = "introspection-endpoint";
 
@@ -24,7 +27,7 @@ struct Handle {
     token: Kept,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// The client's secret, or one assertion for each of the two requests.
+    /// The client's secret, or two assertions for each of the two requests.
     secrets: Vec<Kept>,
     how: How,
 }
@@ -101,21 +104,27 @@ pub(super) async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement 
 }
 
 async fn post(handle: &Handle, number: usize, url: &Url, context: &Settling<'_>) -> Result<Given, String> {
+    let number = Cell::new(number);
+    let make = || {
+        // A second try shows another assertion: a server may take each one once.
+        let at = number.replace(number.get() + REQUESTS);
+        let mut form = Form::default();
+        form.set("token", handle.token.0.expose());
+        form.set("token_type_hint", "access_token");
+        form.request(url, &client(handle, at), TIMEOUT)
+    };
+    send(context, make).await
+}
+
+fn client(handle: &Handle, number: usize) -> Client {
     let secret = || handle.secrets.get(number).or(handle.secrets.first()).map(|kept| kept.0.clone());
     let id = || handle.id.clone().unwrap_or_default();
-    let client = match (handle.how, secret()) {
+    match (handle.how, secret()) {
         (How::Basic, Some(secret)) => Client::Secret { id: id(), secret, auth: ClientAuth::Basic },
         (How::Post, Some(secret)) => Client::Secret { id: id(), secret, auth: ClientAuth::Post },
         (How::Assertion, Some(assertion)) => Client::Assertion { id: handle.id.clone(), assertion },
         _ => Client::Public(handle.id.clone()),
-    };
-    let make = || {
-        let mut form = Form::default();
-        form.set("token", handle.token.0.expose());
-        form.set("token_type_hint", "access_token");
-        form.request(url, &client, TIMEOUT)
-    };
-    send(context, make).await
+    }
 }
 
 fn is_active(given: &Given) -> Option<bool> {

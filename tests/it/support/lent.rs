@@ -47,8 +47,13 @@ pub(crate) fn settles(stage: &mut Stage, variable: &str) -> Settlement {
     let ended = stage.hook("post-command");
     assert_eq!(ended.status, 0, "{}", ended.text);
     assert_eq!(stage.variable(variable), None);
-    stage.nothing_left();
-    settled(stage)
+    let settlement = settled(stage);
+    match settlement {
+        // What could not be given back is tried again later.
+        Settlement::Failed { .. } => assert_eq!(stage.open_journals().len(), 1),
+        _ => stage.nothing_left(),
+    }
+    settlement
 }
 
 /// What became of the last credential of the block.
