@@ -158,7 +158,7 @@ pub(super) async fn token(host: &Host, arguments: &Token) -> Result<(), Failure>
 pub(super) async fn git_credential(host: &Host, arguments: &GitCredential) -> Result<(), Failure> {
     let callback = arguments.which.of(host)?;
     let mut request = String::new();
-    // What git says of the remote: the configuration by URL has chosen already, so it is read and dropped.
+    // Of what git says only its own abilities matter: the configuration by URL has chosen already.
     let read = std::io::stdin().lock().take(MAX_REQUEST).read_to_string(&mut request);
     read.map_err(|error| not_handed(format!("git's request cannot be read: {error}"), "let git start it"))?;
     match arguments.operation.as_str() {
@@ -166,11 +166,8 @@ pub(super) async fn git_credential(host: &Host, arguments: &GitCredential) -> Re
             let renewed = callback.credential().await?;
             let token = the_token(&renewed, &arguments.which.name)?;
             let ends = renewed.kept.expires_at.timestamp();
-            let username = renewed.git_username;
-            let answer = format!(
-                "username={username}\npassword={}\npassword_expiry_utc={ends}\nquit=true",
-                token.expose()
-            );
+            let who = git_answer(&renewed, &token, &request)?;
+            let answer = format!("{who}\npassword_expiry_utc={ends}\nquit=true");
             hand_over(&Secret::new(answer));
         }
         // The remote refused it: the next `get` is answered anew.
@@ -178,6 +175,20 @@ pub(super) async fn git_credential(host: &Host, arguments: &GitCredential) -> Re
         _ => {}
     }
     Ok(())
+}
+
+/// Who git is to be: by a user name and a password or, from git 2.46 on, by an authorization of its own kind.
+fn git_answer(renewed: &Renewed, token: &Secret, request: &str) -> Result<String, Failure> {
+    if !renewed.git_wants_bearer {
+        return Ok(format!("username={}\npassword={}", renewed.git_username, token.expose()));
+    }
+    if !request.lines().any(|line| line == "capability[]=authtype") {
+        return Err(not_handed(
+            "this remote takes the token as `Authorization: Bearer` alone, which this git cannot send",
+            "git 2.46 can",
+        ));
+    }
+    Ok(format!("capability[]=authtype\nauthtype=Bearer\ncredential={}", token.expose()))
 }
 
 fn the_token(renewed: &Renewed, name: &str) -> Result<Secret, Failure> {

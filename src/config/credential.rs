@@ -7,7 +7,11 @@ use url::Url;
 
 use super::aws::Aws;
 use super::azure::Azure;
+use super::bitbucket::Bitbucket;
+use super::buildkite::Buildkite;
 use super::gcp::Gcp;
+use super::github::GitHub;
+use super::oauth::OAuth;
 use super::place::{Error, nearest};
 use super::token::Token;
 use crate::span::Span;
@@ -46,6 +50,14 @@ pub enum Ask {
     Gcp(Box<Gcp>),
     /// An identity of Azure.
     Azure(Box<Azure>),
+    /// A token of an OAuth 2.0 server.
+    OAuth(Box<OAuth>),
+    /// A token of a GitHub App's installation.
+    GitHub(Box<GitHub>),
+    /// A token of Bitbucket.
+    Bitbucket(Box<Bitbucket>),
+    /// A token of Buildkite's API.
+    Buildkite(Box<Buildkite>),
 }
 
 impl Ask {
@@ -55,6 +67,10 @@ impl Ask {
             Self::Aws(aws) => aws.as_ref(),
             Self::Gcp(gcp) => gcp.as_ref(),
             Self::Azure(azure) => azure.as_ref(),
+            Self::OAuth(oauth) => oauth.as_ref(),
+            Self::GitHub(github) => github.as_ref(),
+            Self::Bitbucket(bitbucket) => bitbucket.as_ref(),
+            Self::Buildkite(buildkite) => buildkite.as_ref(),
         }
     }
 }
@@ -66,6 +82,11 @@ pub trait Kind {
 
     /// What is wrong, with the key that is wrong.
     fn check(&self) -> Result<(), (String, String)>;
+
+    /// The same for what matters only where the step is to see the credential.
+    fn check_exported(&self) -> Result<(), (String, String)> {
+        Ok(())
+    }
 
     /// The variables that the credential will be handed over as.
     fn exports(&self) -> Vec<String>;
@@ -104,6 +125,11 @@ pub trait Kind {
         "x-access-token"
     }
 
+    /// Whether a remote takes the token as `Authorization: Bearer` alone, and never as a password.
+    fn git_wants_bearer(&self) -> bool {
+        false
+    }
+
     /// The other credentials of the block that it is made with, each with the key that names it.
     fn sources(&self) -> Vec<(&'static str, &str)> {
         Vec::new()
@@ -132,6 +158,14 @@ struct Wire {
     gcp: Option<Box<Gcp>>,
     /// An identity of Azure.
     azure: Option<Box<Azure>>,
+    /// A token of an OAuth 2.0 server.
+    oauth: Option<Box<OAuth>>,
+    /// A token of a GitHub App's installation.
+    github: Option<Box<GitHub>>,
+    /// A token of Bitbucket.
+    bitbucket: Option<Box<Bitbucket>>,
+    /// A token of Buildkite's API.
+    buildkite: Option<Box<Buildkite>>,
     /// A grant that the host config names.
     grant: Option<String>,
 }
@@ -160,11 +194,16 @@ impl TryFrom<Wire> for Credential {
     type Error = NotOne;
 
     fn try_from(wire: Wire) -> Result<Self, NotOne> {
-        let Wire { name, export, refresh, git, aws, gcp, azure, grant } = wire;
+        let Wire { name, export, refresh, git, aws, gcp, azure, oauth, github, bitbucket, buildkite, grant } =
+            wire;
         let asked = [
             aws.map(|aws| What::Ask(Ask::Aws(aws))),
             gcp.map(|gcp| What::Ask(Ask::Gcp(gcp))),
             azure.map(|azure| What::Ask(Ask::Azure(azure))),
+            oauth.map(|oauth| What::Ask(Ask::OAuth(oauth))),
+            github.map(|github| What::Ask(Ask::GitHub(github))),
+            bitbucket.map(|bitbucket| What::Ask(Ask::Bitbucket(bitbucket))),
+            buildkite.map(|buildkite| What::Ask(Ask::Buildkite(buildkite))),
             grant.map(What::Grant),
         ];
         let mut asked: Vec<What> = asked.into_iter().flatten().collect();

@@ -2,11 +2,16 @@
 
 pub mod aws;
 pub mod azure;
+pub mod bitbucket;
+pub mod buildkite;
 pub mod credential;
+pub mod field;
 pub mod gcp;
+pub mod github;
 pub mod host;
 pub mod load;
 pub mod network;
+pub mod oauth;
 pub mod place;
 pub mod retention;
 pub mod step;

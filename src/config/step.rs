@@ -95,7 +95,9 @@ pub fn check(file: &str, place: &str, credentials: &[Credential]) -> Result<(), 
         credential.check().map_err(wrong)?;
         let What::Ask(ask) = &credential.what else { continue };
         let here = format!("{place}[{index}].{}", ask.kind().provider());
-        ask.kind().check().map_err(|(key, problem)| Error::at(file, format!("{here}.{key}"), problem))?;
+        let exported = || if credential.export { ask.kind().check_exported() } else { Ok(()) };
+        let checked = ask.kind().check().and_then(|()| exported());
+        checked.map_err(|(key, problem)| Error::at(file, format!("{here}.{key}"), problem))?;
         asked.push((here, credential, ask));
     }
     if asked.len() < credentials.len() {

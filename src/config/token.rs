@@ -44,6 +44,16 @@ pub enum From {
 }
 
 impl Token {
+    /// What it is like where nothing is said.
+    pub const USUAL: Self = Self {
+        from: From::Agent,
+        audience: None,
+        lifetime: None,
+        claims: Vec::new(),
+        aws_session_tags: Vec::new(),
+        subject_claim: None,
+    };
+
     /// The shape to ask the agent for, with the provider's own audience where the step names none.
     pub fn shape(&self, default_audience: &str) -> Shape {
         Shape {

@@ -49,6 +49,8 @@ pub struct Renewed {
     pub kept: Kept,
     /// What the provider's user name for git is.
     pub git_username: &'static str,
+    /// Whether git must send it as `Authorization: Bearer`.
+    pub git_wants_bearer: bool,
 }
 
 pub(super) fn failure(what: impl Into<String>) -> Failure {
@@ -74,10 +76,11 @@ impl<'a> Callback<'a> {
         let context = self.context()?;
         let (file, requests) = self.asked(&context)?;
         let wanted = self.find(&requests)?;
-        let git_username = wanted.ask.kind().git_username();
+        let kind = wanted.ask.kind();
+        let (git_username, git_wants_bearer) = (kind.git_username(), kind.git_wants_bearer());
         let _alone = self.alone().await?;
         if let Some(kept) = Kept::read(&self.folder, &self.name).filter(|kept| self.is_enough(kept)) {
-            return Ok(Renewed { kept, git_username });
+            return Ok(Renewed { kept, git_username, git_wants_bearer });
         }
         let exchange = Exchange::new(&context)?;
         let subset = needed(wanted, &requests);
@@ -107,7 +110,7 @@ impl<'a> Callback<'a> {
         }
         let last = answered.credentials.into_iter().next_back();
         let kept = self.keep(&context, last).await?;
-        Ok(Renewed { kept, git_username })
+        Ok(Renewed { kept, git_username, git_wants_bearer })
     }
 
     /// Forgets what is kept: somebody was refused with it.

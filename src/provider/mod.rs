@@ -23,8 +23,14 @@ use crate::settlement::Settlement;
 
 pub mod aws;
 pub mod azure;
+pub mod bitbucket;
+pub mod buildkite;
 pub mod call;
 pub mod gcp;
+pub mod github;
+pub mod giving_back;
+pub mod jws;
+pub mod oauth;
 pub mod source;
 pub mod token;
 
@@ -143,6 +149,26 @@ pub enum Error {
     /// A file that names a command cannot name this one.
     #[error("`{0}` has a blank or a quote in it, and a credential file cannot name a command with one")]
     Unquotable(PathBuf),
+    /// It has no such field.
+    #[error("the credential `{name}` has no field `{field}`")]
+    NoField {
+        /// Which.
+        name: String,
+        /// What was asked of it.
+        field: String,
+    },
+    /// A key that signs for the client is of no use.
+    #[error("the private key of `{name}` cannot be used")]
+    Key {
+        /// Whose.
+        name: String,
+        /// Why.
+        #[source]
+        source: jws::Unusable,
+    },
+    /// A request that comes before the one that makes a credential: metadata, an installation's number.
+    #[error(transparent)]
+    Beforehand(Box<Error>),
     /// The last try was refused, but the answer to an earlier one was lost.
     #[error("the answer to an earlier try was lost")]
     AfterLoss(#[source] Box<Error>),
@@ -175,7 +201,10 @@ impl Error {
             | Self::Request(_)
             | Self::Source(_)
             | Self::WrongSource { .. }
-            | Self::Unquotable(_) => true,
+            | Self::Unquotable(_)
+            | Self::NoField { .. }
+            | Self::Key { .. }
+            | Self::Beforehand(_) => true,
             Self::AfterLoss(_) => false,
             Self::Leg { made, source, .. } => !made && source.nothing_issued(),
         }
@@ -188,9 +217,10 @@ impl Error {
             Self::Aws(error) => error.reason(),
             Self::Call(error) => error.reason(),
             Self::Request(_) | Self::Unquotable(_) => "no-request".to_owned(),
-            Self::Source(_) | Self::WrongSource { .. } => "no-source".to_owned(),
-            Self::AfterLoss(last) => last.reason(),
             Self::Leg { source, .. } => source.reason(),
+            Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } => "no-source".to_owned(),
+            Self::Key { .. } => "no-key".to_owned(),
+            Self::Beforehand(error) | Self::AfterLoss(error) => error.reason(),
         }
     }
 
@@ -206,7 +236,8 @@ impl Error {
             Self::Request(_) | Self::Unquotable(_) => {
                 Failure::of("bad-configuration", Class::Configuration, self)
             }
-            Self::Source(_) | Self::WrongSource { .. } => {
+            Self::Beforehand(error) => return error.failure(request, presented),
+            Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } | Self::Key { .. } => {
                 Failure::of("source-unusable", Class::Configuration, self)
             }
             Self::AfterLoss(last) | Self::Leg { source: last, .. } => {
@@ -236,6 +267,7 @@ pub fn session(request: &Request, job_id: &str) -> String {
         }
         Ask::Gcp(gcp) => gcp.request_reason.clone().unwrap_or_default(),
         Ask::Azure(_) => String::new(),
+        Ask::OAuth(_) | Ask::GitHub(_) | Ask::Bitbucket(_) | Ask::Buildkite(_) => job_id.to_owned(),
     }
 }
 
@@ -247,6 +279,10 @@ pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -
             gcp::Federation { gcp, name: request.name.as_deref() }.exchange(session, context).await
         }
         Ask::Azure(azure) => azure::Identity(azure).exchange(session, context).await,
+        Ask::OAuth(oauth) => oauth::Client(oauth).exchange(session, context).await,
+        Ask::GitHub(github) => github::Installation(github).exchange(session, context).await,
+        Ask::Bitbucket(bitbucket) => bitbucket::AccessToken(bitbucket).exchange(session, context).await,
+        Ask::Buildkite(buildkite) => buildkite::ApiToken(buildkite).exchange(session, context).await,
     }
 }
 
@@ -256,6 +292,10 @@ pub async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
         aws::NAME => aws::Role::settle(lease, context).await,
         gcp::NAME => gcp::Federation::settle(lease, context).await,
         azure::NAME => azure::Identity::settle(lease, context).await,
+        oauth::NAME => oauth::Client::settle(lease, context).await,
+        github::NAME => github::Installation::settle(lease, context).await,
+        bitbucket::NAME => bitbucket::AccessToken::settle(lease, context).await,
+        buildkite::NAME => buildkite::ApiToken::settle(lease, context).await,
         other => Settlement::Failed {
             reason: format!("this version knows no provider `{other}`"),
             until: lease.expires_at,

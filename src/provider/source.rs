@@ -6,7 +6,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Error;
+use crate::config::field::Field;
 use crate::credential::Material;
+use crate::secret::Secret;
 
 /// What became of a source: not known yet, made, or failed.
 type State = Option<Option<Arc<Material>>>;
@@ -35,12 +37,21 @@ impl Sources {
         let known = state.wait_for(Option::is_some).await.map_err(|_| failed())?;
         known.clone().flatten().ok_or_else(failed)
     }
+
+    /// One value that another credential holds; of a token the one field is `token`.
+    pub async fn field(&self, wanted: &Field) -> Result<Secret, Error> {
+        let value = match &*self.get(&wanted.source).await? {
+            Material::Fields(fields) => fields.get(&wanted.field).cloned(),
+            Material::Token(token) if wanted.field == "token" => Some(token.clone()),
+            Material::Token(_) | Material::AwsKeys { .. } | Material::Nothing => None,
+        };
+        value.ok_or_else(|| Error::NoField { name: wanted.source.clone(), field: wanted.field.clone() })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
     use futures_util::future::join;
 
     #[test]
@@ -55,5 +66,21 @@ mod tests {
         let ((good, bad), ()) = runtime.block_on(join(asked, made));
         assert!(matches!(&*good.unwrap(), Material::Token(token) if token.expose() == "token-of-good"));
         assert_eq!(bad.unwrap_err().to_string(), "the credential `bad` that it is made with was not lent");
+    }
+
+    #[test]
+    fn a_field_is_found_where_the_other_credential_has_one() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let sources = Sources::named(["kv", "token"].map(str::to_owned).into_iter());
+        sources.made("kv", Some(Material::Fields([("key".to_owned(), Secret::new("held"))].into())));
+        sources.made("token", Some(Material::Token(Secret::new("lent"))));
+        let field = |source: &str, field: &str| {
+            let wanted = Field { source: source.into(), field: field.into() };
+            runtime.block_on(sources.field(&wanted)).map(|secret| secret.expose().to_owned())
+        };
+        assert_eq!(field("kv", "key").unwrap(), "held");
+        assert_eq!(field("token", "token").unwrap(), "lent");
+        assert_eq!(field("kv", "kye").unwrap_err().to_string(), "the credential `kv` has no field `kye`");
+        assert!(field("token", "key").is_err());
     }
 }

@@ -142,8 +142,14 @@ fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
     });
     let named = named(asked).into_iter().filter(|(provider, _)| *provider != "aws");
     let named = named.map(|(provider, url)| (provider, url.origin().ascii_serialization()));
-    let route =
-        |(provider, from): (&str, String)| json!({"from": from, "to": sandbox.provider_url(provider)});
+    let below = |provider: &str, from: &str| {
+        let service = sandbox.providers().iter().find(|service| service.provider() == provider);
+        service.map(|service| service.below(from)).unwrap_or_default()
+    };
+    let route = |(provider, from): (&str, String)| {
+        let to = format!("{}{}", sandbox.provider_url(provider), below(provider, &from));
+        json!({"from": from, "to": to})
+    };
     known.chain(named).map(route).collect()
 }
 

@@ -1,5 +1,6 @@
 //! The integration tests: one crate, one file per story.
 #![expect(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::panic,
     clippy::string_slice,
@@ -10,18 +11,24 @@
 mod agent;
 mod aws;
 mod azure;
+mod bitbucket;
+mod buildkite;
 mod callbacks;
 mod docs;
 mod faults;
 mod floors;
 mod gcp;
+mod git;
+mod github;
 #[cfg(feature = "faults")]
 mod harness;
 mod hooks;
 mod hostile;
 mod keeper;
+mod oauth;
 mod pipeline;
 mod plugin_yml;
+mod real_oauth;
 mod redaction;
 mod rehearse;
 mod sandbox;

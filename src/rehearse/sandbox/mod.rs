@@ -10,11 +10,17 @@ use crate::host::serve::{Handler, Request, Response, Server, on_loopback};
 
 pub mod agent_api;
 pub mod azure;
+pub mod bitbucket;
+pub mod buildkite;
 pub mod faults;
 pub mod gcp;
+pub mod github;
 pub mod issuer;
 pub mod job_api;
+pub mod keys;
+pub mod oauth;
 pub mod service;
+mod shown;
 pub mod sts;
 pub mod trust;
 

@@ -37,6 +37,11 @@ pub trait Service: Debug + Send + Sync {
     /// The origins that the real one is known by, without those that a step names itself.
     fn origins(&self) -> Vec<&'static str>;
 
+    /// What stands before the paths of an origin that a step names, where the service must know which it is.
+    fn below(&self, _origin: &str) -> String {
+        String::new()
+    }
+
     /// Answers a request, whose path is as at the real one.
     fn answer(&self, request: &Request) -> Response;
 
@@ -46,7 +51,14 @@ pub trait Service: Debug + Send + Sync {
 
 /// Every service there is.
 pub(super) fn all(with: &Surroundings) -> Vec<Box<dyn Service>> {
-    vec![Box::new(super::gcp::Google::new(with.clone())), Box::new(super::azure::Entra::new(with.clone()))]
+    vec![
+        Box::new(super::gcp::Google::new(with.clone())),
+        Box::new(super::azure::Entra::new(with.clone())),
+        Box::new(super::oauth::Server::new(with)),
+        Box::new(super::github::GitHub::new(with)),
+        Box::new(super::bitbucket::Bitbucket::default()),
+        Box::new(super::buildkite::Buildkite::new(with)),
+    ]
 }
 
 /// The service that a path belongs to, and the path as the service knows it.

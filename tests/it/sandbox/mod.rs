@@ -3,6 +3,8 @@
 mod agent;
 mod aws;
 mod bootstrap;
+mod buildkite;
+mod github;
 mod google;
 mod issuer;
 mod microsoft;

@@ -225,8 +225,8 @@ impl Stage {
         for issued in self.sandbox.sts().issued() {
             secrets.extend([issued.secret_access_key, issued.session_token]);
         }
-        let providers = self.sandbox.providers().iter().flat_map(|service| service.issued());
-        secrets.extend(providers.map(|issued| issued.secret));
+        let others = self.sandbox.providers().iter().flat_map(|service| service.issued());
+        secrets.extend(others.map(|issued| issued.secret));
         for secret in secrets {
             assert!(!self.shown.contains(secret.expose()), "a secret was printed");
             for path in files(self.folder.path()) {

@@ -6,5 +6,6 @@ pub(crate) mod components;
 pub(crate) mod documents;
 mod furnish;
 pub(crate) mod hooks;
+pub(crate) mod lent;
 pub(crate) mod provider;
 pub(crate) mod tls;

@@ -22,8 +22,9 @@ impl Stage {
         let mut stage = Self::new();
         let services = stage.sandbox.providers().iter();
         let routes = services.flat_map(|service| {
-            let to = stage.sandbox.provider_url(service.provider());
-            service.origins().into_iter().map(move |from| json!({"from": from, "to": to}))
+            let base = stage.sandbox.provider_url(service.provider());
+            let to = move |from: &str| format!("{base}{}", service.below(from));
+            service.origins().into_iter().map(move |from| json!({"from": from, "to": to(from)}))
         });
         let network = json!({"routes": routes.collect::<Vec<_>>()});
         stage.config.as_object_mut().unwrap().insert("network".into(), network);

@@ -1,0 +1,223 @@
+//! Bitbucket: Cloud by an OAuth consumer, Data Center by an HTTP access token that is made for the step.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::call::{Answer, Refusal, Remedy, TIMEOUT, call};
+use super::oauth::wire::{Client, Form, Token, explain, plain};
+use super::{Context, Error, Provider, Settling, Terms, giving_back};
+use crate::config::bitbucket::{Bitbucket, Consumer, DataCenter};
+use crate::config::credential::Kind as _;
+use crate::config::oauth::{ClientAuth, Grant};
+use crate::credential::{Credential, Material, SettleWith, Value, Variable};
+use crate::host::http::{Method, Request, StatusCode};
+use crate::secret::Secret;
+use crate::settlement::Settlement;
+
+/// The provider's name in configurations and records.
+pub const NAME: &str = "bitbucket";
+
+const CLOUD: &str = "https://bitbucket.org/site/oauth2/access_token";
+/// How long Cloud's tokens live where it does not say, in seconds.
+const CLOUD_LIFE: i64 = 7200;
+/// What a lease keeps to be settled.
+const TOKEN_URL: &str = "token-url";
+
+/// A token of Bitbucket.
+#[derive(Debug)]
+pub struct AccessToken<'a>(pub &'a Bitbucket);
+
+/// What one of the two gave.
+struct Made {
+    token: Secret,
+    handle: String,
+    expires_at: DateTime<Utc>,
+    settle_with: SettleWith,
+    lost: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct HttpToken {
+    id: String,
+    token: Secret,
+}
+
+impl Provider for AccessToken<'_> {
+    async fn exchange(&self, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
+        let made = match (&self.0.consumer, &self.0.data_center) {
+            (Some(consumer), _) => cloud(consumer, context).await?,
+            (None, Some(center)) => data_center(center, session, context).await?,
+            (None, None) => return Err(Error::Source("consumer".into())),
+        };
+        let value = Value::Secret(made.token.clone());
+        Ok(Credential {
+            variables: self.0.variable().map(|name| Variable { name, value }).into_iter().collect(),
+            files: Vec::new(),
+            material: Material::Token(made.token),
+            expires_at: made.expires_at,
+            principal: self.0.target(),
+            handle: made.handle,
+            settle_with: made.settle_with,
+            answer_lost: made.lost,
+        })
+    }
+
+    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+        if lease.expires_at <= context.clock.now() {
+            return Settlement::AlreadyExpired { at: lease.expires_at };
+        }
+        let url = lease.detail.get(TOKEN_URL).and_then(|url| Url::parse(url).ok());
+        let (Some(admin), Some(url)) = (&lease.handle, url) else {
+            return Settlement::Expires { at: lease.expires_at };
+        };
+        let make = || {
+            Request::new(Method::DELETE, url.clone(), giving_back::TIMEOUT).secret_header(
+                "authorization",
+                "",
+                admin,
+            )
+        };
+        let gone = [StatusCode::NOT_FOUND];
+        giving_back::outcome(giving_back::send(context, make).await, &gone, &url, lease, context)
+    }
+}
+
+async fn cloud(consumer: &Consumer, context: &Context<'_>) -> Result<Made, Error> {
+    let url = Url::parse(CLOUD).map_err(|_| Error::Source("consumer".into()))?;
+    let secret = context.sources.field(&consumer.secret).await?;
+    let client = Client::Secret { id: consumer.key.clone(), secret, auth: ClientAuth::Basic };
+    let make = |_| async {
+        let mut form = Form::default();
+        form.set("grant_type", "client_credentials");
+        Ok(form.request(&url, &client, TIMEOUT)?)
+    };
+    let answer = call(context, of_consumer, make).await?;
+    let token: Token = answer.json()?;
+    let token_text = usable(&answer, token.access_token)?;
+    let life = token.expires_in.map_or(CLOUD_LIFE, |seconds| seconds.0);
+    Ok(Made {
+        handle: format!("sha256:{}", token_text.fingerprint().short(16)),
+        expires_at: answer.ends_in(life, context.clock.now())?,
+        token: token_text,
+        // No endpoint takes such a token back.
+        settle_with: SettleWith::Nothing,
+        lost: answer.lost,
+    })
+}
+
+async fn data_center(center: &DataCenter, session: &str, context: &Context<'_>) -> Result<Made, Error> {
+    let admin = admin(center, context).await?;
+    let repository = center.repository.as_ref().map(|slug| format!("/repos/{slug}")).unwrap_or_default();
+    let base = center.url.as_str().trim_end_matches('/');
+    let url = format!("{base}/rest/access-tokens/latest/projects/{}{repository}", center.project);
+    let url = Url::parse(&url).map_err(|_| Error::Source("data-center".into()))?;
+    let days = center.expiry_days.unwrap_or(1);
+    let usual = vec!["REPO_READ".to_owned()];
+    let permissions = if center.permissions.0.is_empty() { &usual } else { &center.permissions.0 };
+    let body =
+        json!({ "name": format!("buildkite job {session}"), "permissions": permissions, "expiryDays": days });
+    let make = |_| async {
+        let request = Request::new(Method::PUT, url.clone(), TIMEOUT).header("accept", "application/json")?;
+        let request = request.secret_header("authorization", "", &admin)?;
+        Ok(request.body("application/json", body.to_string().into_bytes()))
+    };
+    let answer = call(context, refusal, make).await?;
+    let HttpToken { id, token } = answer.json()?;
+    let token = usable(&answer, token)?;
+    let plain_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if !plain_id {
+        return Err(answer.malformed("answered a token without an id"));
+    }
+    let detail = BTreeMap::from([(TOKEN_URL.to_owned(), format!("{url}/{id}"))]);
+    Ok(Made {
+        token,
+        handle: id,
+        expires_at: context.clock.now() + TimeDelta::days(i64::from(days)),
+        // A token cannot delete itself: whoever made it does.
+        settle_with: SettleWith::Handle { secret: admin, detail },
+        lost: answer.lost,
+    })
+}
+
+/// The value of the `Authorization` header of whoever makes tokens.
+async fn admin(center: &DataCenter, context: &Context<'_>) -> Result<Secret, Error> {
+    let secret = context.sources.field(&center.admin).await?;
+    Ok(match &center.admin_user {
+        Some(user) => {
+            let both = Zeroizing::new(format!("{user}:{}", secret.expose()));
+            Secret::new(format!("Basic {}", STANDARD.encode(both.as_bytes())))
+        }
+        None => Secret::new(format!("Bearer {}", secret.expose())),
+    })
+}
+
+fn usable(answer: &Answer, token: Secret) -> Result<Secret, Error> {
+    if token.expose().is_empty() { Err(answer.malformed("answered an empty token")) } else { Ok(token) }
+}
+
+/// A refusal of Cloud, in RFC 6749's words; it calls a wrong secret `unauthorized_client`.
+fn of_consumer(status: StatusCode, body: &[u8]) -> Refusal {
+    let refusal = explain(Grant::ClientCredentials, status, body);
+    if !["unauthorized_client", "invalid_client", "invalid_grant"].contains(&refusal.code.as_str()) {
+        return refusal;
+    }
+    let hint = "the consumer's `key` and `secret` must belong together, and the consumer must be private";
+    Refusal { hint: Some(hint.into()), remedy: Remedy::Stop, ..refusal }
+}
+
+#[derive(Deserialize)]
+struct Told {
+    errors: Vec<One>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct One {
+    message: String,
+    exception_name: Option<String>,
+}
+
+/// A refusal of Data Center: `{errors: [{message, exceptionName}]}`.
+fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
+    let by_status = Refusal::by_status(status);
+    let first = serde_json::from_slice::<Told>(body).ok().and_then(|told| told.errors.into_iter().next());
+    let message = first.as_ref().map(|one| plain(&one.message)).unwrap_or_default();
+    let name = first.and_then(|one| Some(one.exception_name?.rsplit('.').next()?.to_owned()));
+    let (remedy, hint) = match status {
+        StatusCode::UNAUTHORIZED => (
+            Remedy::Stop,
+            Some("`admin` must be a password or an OAuth token: an HTTP access token makes no tokens"),
+        ),
+        StatusCode::FORBIDDEN => {
+            (Remedy::Stop, Some("`admin` must administer the project or the repository"))
+        }
+        StatusCode::NOT_FOUND => {
+            (Remedy::Stop, Some("there is no such project or repository, or `admin` does not see it"))
+        }
+        _ => (by_status.remedy, None),
+    };
+    Refusal { code: name.unwrap_or(by_status.code), message, remedy, hint: hint.map(str::to_owned) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_center_names_its_exceptions() {
+        let body = br#"{"errors":[{"context":null,"message":"No such project","exceptionName":"com.atlassian.bitbucket.project.NoSuchProjectException"}]}"#;
+        let refused = refusal(StatusCode::NOT_FOUND, body);
+        assert_eq!(
+            (refused.code.as_str(), refused.message.as_str()),
+            ("NoSuchProjectException", "No such project")
+        );
+        assert_eq!(refusal(StatusCode::BAD_GATEWAY, b"<html>").remedy, Remedy::Wait);
+    }
+}

@@ -1,0 +1,119 @@
+//! Buildkite: a scoped API token by its own token exchange, deleted at the end.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use url::Url;
+
+use super::call::{Refusal, TIMEOUT, call};
+use super::jws::Key;
+use super::oauth::wire::{Client, Form, Token, explain};
+use super::{Context, Error, Provider, Settling, Terms, giving_back};
+use crate::config::buildkite::Buildkite;
+use crate::config::credential::Kind as _;
+use crate::config::oauth::Grant;
+use crate::credential::{Credential, Material, SettleWith, Value, Variable};
+use crate::host::http::StatusCode;
+use crate::policy;
+use crate::secret::Secret;
+use crate::settlement::Settlement;
+
+/// The provider's name in configurations and records.
+pub const NAME: &str = "buildkite";
+
+/// Where tokens are exchanged, and the audience of an assertion wherever it is sent.
+const EXCHANGE: &str = "https://buildkite.com/oauth/token";
+const API: &str = "https://api.buildkite.com";
+/// What a lease keeps to be settled.
+const API_URL: &str = "api-url";
+/// How long an assertion lives, in seconds: at most 300.
+const ASSERTION_LIFE: i64 = 240;
+
+/// One application's token.
+#[derive(Debug)]
+pub struct ApiToken<'a>(pub &'a Buildkite);
+
+impl Provider for ApiToken<'_> {
+    async fn exchange(&self, _: &str, context: &Context<'_>) -> Result<Credential, Error> {
+        let asked = self.0;
+        let field = &asked.private_key;
+        let broken = |source| Error::Key { name: field.source.clone(), source };
+        let key = Key::of_pem(&context.sources.field(field).await?).map_err(broken)?;
+        let url = asked.endpoint.clone().or_else(|| Url::parse(EXCHANGE).ok());
+        let url = url.ok_or_else(|| Error::Source("endpoint".into()))?;
+        let life = policy::duration(asked, context.host).as_secs();
+        let make = |_| async {
+            // An assertion is good once: each try has its own.
+            let client =
+                Client::Assertion { id: None, assertion: self.assertion(&key, context).map_err(broken)? };
+            Ok(self.form(life).request(&url, &client, TIMEOUT)?)
+        };
+        let answer = call(context, refusal, make).await?;
+        let token: Token = answer.json()?;
+        if token.access_token.expose().is_empty() {
+            return Err(answer.malformed("answered an empty token"));
+        }
+        let life = token.expires_in.map_or(i64::try_from(life).unwrap_or(i64::MAX), |seconds| seconds.0);
+        let expires_at = answer.ends_in(life, context.clock.now())?;
+        let token = token.access_token;
+        let api = asked.api_url.as_ref().map_or_else(|| API.to_owned(), ToString::to_string);
+        let value = Value::Secret(token.clone());
+        Ok(Credential {
+            variables: asked.variable().map(|name| Variable { name, value }).into_iter().collect(),
+            files: Vec::new(),
+            material: Material::Token(token.clone()),
+            expires_at,
+            principal: asked.target(),
+            handle: format!("sha256:{}", token.fingerprint().short(16)),
+            settle_with: SettleWith::Handle {
+                secret: token,
+                detail: BTreeMap::from([(API_URL.to_owned(), api)]),
+            },
+            answer_lost: answer.lost,
+        })
+    }
+
+    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+        let api = lease.detail.get(API_URL);
+        let url =
+            api.and_then(|api| Url::parse(&format!("{}/v2/access-token", api.trim_end_matches('/'))).ok());
+        giving_back::delete_itself(lease, context, url, "application/json").await
+    }
+}
+
+impl ApiToken<'_> {
+    fn form(&self, life: u64) -> Form {
+        let asked = self.0;
+        let kind = if asked.subject.contains('@') { "user-email" } else { "user-uuid" };
+        let mut form = Form::default();
+        form.set("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange");
+        form.set("subject_token", &asked.subject);
+        form.set("subject_token_type", &format!("urn:buildkite:params:oauth:token-type:{kind}"));
+        form.set("audience", &asked.organization);
+        form.set("scope", &asked.scopes.0.join(" "));
+        form.set("expires_in", &life.to_string());
+        form
+    }
+
+    fn assertion(&self, key: &Key, context: &Context<'_>) -> Result<Secret, super::jws::Unusable> {
+        let now = context.clock.now().timestamp();
+        let id = &self.0.client_id;
+        let jti = uuid::Uuid::new_v4().to_string();
+        let claims = json!({
+            "iss": id, "sub": id, "aud": EXCHANGE, "iat": now, "exp": now + ASSERTION_LIFE, "jti": jti,
+        });
+        key.sign(Some(&self.0.key_id), &claims)
+    }
+}
+
+/// A refusal of the token exchange, in the words of this block.
+fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
+    let refusal = explain(Grant::PrivateKeyJwt, status, body);
+    let hint = match refusal.code.as_str() {
+        "invalid_request" => "`subject` must be an active member whose email address is verified",
+        "invalid_scope" => "the application, or the `subject`, may not have all of these `scopes`",
+        "invalid_target" => "the application does not belong to this `organization`",
+        _ => return refusal,
+    };
+    Refusal { hint: Some(hint.into()), ..refusal }
+}

@@ -1,0 +1,152 @@
+//! GitHub: installation tokens, through an octo-sts or a chinmina-bridge, or minted with the app's own key.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use url::Url;
+
+use super::call::{Answer, CallError, Refusal, Remedy, TIMEOUT, call};
+use super::token::Key as TokenKey;
+use super::{Context, Error, Provider, Settling, Terms, giving_back};
+use crate::config::credential::Kind as _;
+use crate::config::github::{Domain, GitHub, OCTO_STS, Via};
+use crate::credential::{Credential, Material, SettleWith, Value, Variable};
+use crate::host::http::{Method, Request, StatusCode};
+use crate::secret::Secret;
+use crate::settlement::Settlement;
+
+mod app;
+mod refusal;
+
+/// The provider's name in configurations and records.
+pub const NAME: &str = "github";
+
+const API: &str = "https://api.github.com";
+/// What a lease keeps to be settled.
+const API_URL: &str = "api-url";
+
+/// One app's installation.
+#[derive(Debug)]
+pub struct Installation<'a>(pub &'a GitHub);
+
+/// What each way answers; a chinmina-bridge and an octo-sts call the end `expiry`.
+#[derive(Debug, Deserialize)]
+struct Minted {
+    token: Secret,
+    #[serde(alias = "expires_at")]
+    expiry: Option<String>,
+}
+
+impl Provider for Installation<'_> {
+    async fn exchange(&self, _: &str, context: &Context<'_>) -> Result<Credential, Error> {
+        let github = self.0;
+        let answer = match github.via {
+            Via::App => app::mint(self, context).await?,
+            Via::OctoSts | Via::Chinmina => self.ask_broker(context).await?,
+        };
+        let minted: Minted = answer.json()?;
+        if minted.token.expose().is_empty() {
+            return Err(answer.malformed("answered an empty token"));
+        }
+        let expires_at = end(&minted, &answer, context)?;
+        let detail = BTreeMap::from([(API_URL.to_owned(), self.api())]);
+        let settle_with = match github.via {
+            // The bridge keeps a token and lends it to other jobs too: taking it back would end theirs.
+            Via::Chinmina => SettleWith::Nothing,
+            Via::App | Via::OctoSts => SettleWith::Handle { secret: minted.token.clone(), detail },
+        };
+        let value = Value::Secret(minted.token.clone());
+        let variables = github.variables().into_iter().map(|name| Variable { name, value: value.clone() });
+        Ok(Credential {
+            variables: variables.collect(),
+            files: Vec::new(),
+            expires_at,
+            principal: github.target(),
+            handle: format!("sha256:{}", minted.token.fingerprint().short(16)),
+            material: Material::Token(minted.token),
+            settle_with,
+            answer_lost: answer.lost,
+        })
+    }
+
+    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+        let api = lease.detail.get(API_URL).and_then(|api| join(api, "/installation/token").ok());
+        giving_back::delete_itself(lease, context, api, "application/vnd.github+json").await
+    }
+}
+
+impl Installation<'_> {
+    fn api(&self) -> String {
+        self.0.api_url.as_ref().map_or_else(|| API.to_owned(), ToString::to_string)
+    }
+
+    async fn ask_broker(&self, context: &Context<'_>) -> Result<Answer, Error> {
+        let url = self.broker()?;
+        let github = self.0;
+        let method = if github.via == Via::OctoSts { Method::GET } else { Method::POST };
+        let make = |fresh: bool| {
+            let (url, method) = (url.clone(), method.clone());
+            async move {
+                let (token, audience) = github.token().ok_or(Error::Source("token".into()))?;
+                let key = TokenKey { from: token.from.clone(), shape: token.shape(&audience) };
+                let token =
+                    if fresh { context.tokens.fresh(&key).await? } else { context.tokens.get(&key).await? };
+                let request = Request::new(method, url, TIMEOUT).header("accept", "application/json")?;
+                Ok(request.secret_header("authorization", "Bearer ", token.secret())?)
+            }
+        };
+        let answer = call(context, |status, body| refusal::of_broker(github.via, status, body), make).await?;
+        if answer.bytes().is_empty() {
+            // What a bridge answers where its profile is not for this pipeline's repository.
+            let refusal = Refusal {
+                code: "unmatched".into(),
+                message: "no token for this pipeline".into(),
+                remedy: Remedy::Stop,
+                hint: Some("the bridge's profile does not cover the pipeline's repository".into()),
+            };
+            let host = url.host_str().unwrap_or_default().to_owned();
+            return Err(CallError::Refused { host, status: StatusCode::NO_CONTENT, refusal }.into());
+        }
+        Ok(answer)
+    }
+
+    /// Where the broker is asked.
+    fn broker(&self) -> Result<Url, Error> {
+        let github = self.0;
+        let broken = |_| Error::Source("url".into());
+        if github.via == Via::OctoSts {
+            let domain = github.domain.as_ref().map_or(OCTO_STS, |Domain { name, .. }| name.as_str());
+            let mut url = Url::parse(&format!("https://{domain}/sts/exchange")).map_err(broken)?;
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            url.query_pairs_mut()
+                .append_pair("scope", &text(&github.scope))
+                .append_pair("identity", &text(&github.identity));
+            return Ok(url);
+        }
+        let base = github.url.as_ref().map(ToString::to_string).unwrap_or_default();
+        let path = match github.profile().split_once(':') {
+            Some(("org", name)) => format!("/organization/token/{name}"),
+            Some(("pipeline", name)) if name != "default" => format!("/token/{name}"),
+            _ => "/token".to_owned(),
+        };
+        join(&base, &path).map_err(broken)
+    }
+}
+
+fn join(base: &str, path: &str) -> Result<Url, url::ParseError> {
+    Url::parse(&format!("{}{path}", base.trim_end_matches('/')))
+}
+
+/// When a token ends; an octo-sts may not say, and every installation token lives an hour.
+fn end(minted: &Minted, answer: &Answer, context: &Context<'_>) -> Result<DateTime<Utc>, Error> {
+    let now = context.clock.now();
+    match minted.expiry.as_deref().filter(|text| !text.is_empty()) {
+        None => Ok(now + TimeDelta::hours(1)),
+        Some(text) => {
+            let end = DateTime::parse_from_rfc3339(text)
+                .map_err(|_| answer.malformed("answered an end that is no time"))?;
+            answer.ends_at(end.to_utc(), now)
+        }
+    }
+}

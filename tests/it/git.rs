@@ -1,0 +1,230 @@
+//! Git itself, over HTTP, with a token that a step was lent: the outermost client of the git providers.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use buildkite_dataflow::host::serve::{Handler, Request, Response, Server, on_loopback};
+use buildkite_dataflow::settlement::Settlement;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::support::hooks::Stage;
+use crate::support::lent::{held, of_held, settles, stage};
+
+/// Git's own server, behind a check of who asks.
+struct Remote {
+    runtime: Runtime,
+    folder: tempfile::TempDir,
+    asked: Arc<Asked>,
+    server: Server,
+}
+
+/// Who asked, and whom the remote does not know any more.
+#[derive(Default)]
+struct Asked {
+    projects: PathBuf,
+    shown: Mutex<Vec<(String, String)>>,
+    refused: Mutex<Vec<String>>,
+}
+
+impl Remote {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let work = folder.path().join("work");
+        let bare = folder.path().join("acme/web.git");
+        let git = |arguments: &[&str]| {
+            let ended = Command::new("git")
+                .args([
+                    "-c",
+                    "user.name=test",
+                    "-c",
+                    "user.email=test@example.test",
+                    "-c",
+                    "init.defaultBranch=main",
+                ])
+                .args(arguments)
+                .env("HOME", folder.path())
+                .output()
+                .unwrap();
+            assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        };
+        let (from, to) = (work.to_str().unwrap(), bare.to_str().unwrap());
+        git(&["init", "-q", from]);
+        std::fs::write(work.join("README"), "pulled with a lent token\n").unwrap();
+        git(&["-C", from, "add", "README"]);
+        git(&["-C", from, "commit", "-q", "-m", "first"]);
+        git(&["clone", "-q", "--bare", from, to]);
+        let asked = Arc::new(Asked { projects: folder.path().to_owned(), ..Asked::default() });
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let server = runtime.block_on(on_loopback(0, Arc::clone(&asked))).unwrap();
+        Self { runtime, folder, asked, server }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.server.address().unwrap())
+    }
+
+    /// Clones as the step does, into a folder of this name.
+    fn clone(&self, stage: &Stage, name: &str) -> (Output, PathBuf) {
+        let _inside = self.runtime.enter();
+        let to = self.folder.path().join(name);
+        let mut git = Command::new("git");
+        git.args(["clone", "-q", &format!("{}/acme/web.git", self.url())]).arg(&to).env_clear();
+        for (name, value) in stage.api.env() {
+            git.env(name, value.expose());
+        }
+        (git.env("GIT_TERMINAL_PROMPT", "0").output().unwrap(), to)
+    }
+
+    fn shown(&self) -> Vec<(String, String)> {
+        self.asked.shown.lock().unwrap().clone()
+    }
+}
+
+impl Handler for Asked {
+    fn answer(&self, request: Request) -> Response {
+        let header = request.headers.get("authorization").and_then(|header| header.to_str().ok());
+        let both = header.and_then(|header| STANDARD.decode(header.strip_prefix("Basic ")?).ok());
+        let both = both.and_then(|both| String::from_utf8(both).ok());
+        let refused = Response {
+            headers: vec![("www-authenticate", "Basic realm=\"git\"".into())],
+            ..Response::new(401, "text/plain", "who are you?")
+        };
+        let Some((user, password)) = both.as_deref().and_then(|both| both.split_once(':')) else {
+            return refused;
+        };
+        self.shown.lock().unwrap().push((user.to_owned(), password.to_owned()));
+        if self.refused.lock().unwrap().iter().any(|gone| gone == password) {
+            return refused;
+        }
+        http_backend(&self.projects, &request)
+    }
+}
+
+/// Runs `git http-backend` as a web server does (RFC 3875).
+fn http_backend(projects: &Path, request: &Request) -> Response {
+    let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+    let header = |name: &str| {
+        request.headers.get(name).and_then(|header| header.to_str().ok()).unwrap_or_default().to_owned()
+    };
+    let mut backend = Command::new("git")
+        .arg("http-backend")
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("GIT_PROJECT_ROOT", projects)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("REQUEST_METHOD", request.method.as_str())
+        .env("PATH_INFO", path)
+        .env("QUERY_STRING", query)
+        .env("CONTENT_TYPE", header("content-type"))
+        .env("HTTP_CONTENT_ENCODING", header("content-encoding"))
+        .env("GIT_PROTOCOL", header("git-protocol"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    backend.stdin.take().unwrap().write_all(&request.body).unwrap();
+    let output = backend.wait_with_output().unwrap().stdout;
+    let end = output.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(output[..end].to_vec()).unwrap();
+    let field = |name: &str| {
+        head.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned()))
+    };
+    let status = field("Status").map_or(200, |status| status[..3].parse().unwrap());
+    let kind = field("Content-Type").unwrap_or_default();
+    Response::new(status, Box::leak(kind.into_boxed_str()), &output[end + 4..])
+}
+
+/// A step whose one token is for this remote.
+fn step(provider: &str, remote: &Remote, asked: &Value) -> Stage {
+    let mut stage = stage(provider);
+    let mut credential = json!({"name": "repository", "git": [remote.url()]});
+    credential[provider] = asked.clone();
+    stage.block = json!({"credentials": [held(&stage, false), credential]});
+    // Git starts helpers through a shell, by the path of this program.
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    stage
+}
+
+fn given(stage: &Stage, provider: &str) -> Vec<String> {
+    let service = stage.sandbox.providers().iter().find(|service| service.provider() == provider).unwrap();
+    service.issued().iter().map(|issued| issued.secret.expose().to_owned()).collect()
+}
+
+#[test]
+fn git_clones_with_a_lent_token_that_stands_nowhere_in_the_clone() {
+    let octo = json!({"via": "octo-sts", "scope": "acme/web", "identity": "ci"});
+    let consumer = json!({"consumer": {"key": "consumer-key", "secret": of_held()}});
+    for (provider, asked, user, variable) in [
+        ("github", octo, "x-access-token", "GITHUB_TOKEN"),
+        ("bitbucket", consumer, "x-token-auth", "BITBUCKET_TOKEN"),
+    ] {
+        let remote = Remote::new();
+        let mut stage = step(provider, &remote, &asked);
+        let (ended, clone) = remote.clone(&stage, "clone");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let pulled = std::fs::read_to_string(clone.join("README")).unwrap();
+        assert_eq!(pulled, "pulled with a lent token\n");
+        let [token] = given(&stage, provider).try_into().unwrap();
+        assert!(remote.shown().iter().all(|shown| *shown == (user.to_owned(), token.clone())));
+        let config = std::fs::read_to_string(clone.join(".git/config")).unwrap();
+        assert!(!config.contains(&token), "{config}");
+        settles(&mut stage, variable);
+        let (after, _) = remote.clone(&stage, "after");
+        assert!(!after.status.success());
+        assert_eq!(stage.variable("GIT_CONFIG_COUNT"), None);
+    }
+}
+
+#[test]
+fn a_token_that_the_remote_refuses_is_erased_and_the_next_pull_has_a_fresh_one() {
+    let remote = Remote::new();
+    let octo = json!({"via": "octo-sts", "scope": "acme/web", "identity": "ci"});
+    let mut stage = step("github", &remote, &octo);
+    let [first] = given(&stage, "github").try_into().unwrap();
+    remote.asked.refused.lock().unwrap().push(first.clone());
+    let (refused, _) = remote.clone(&stage, "refused");
+    assert!(!refused.status.success());
+    let (ended, _) = remote.clone(&stage, "renewed");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let [_, second] = given(&stage, "github").try_into().unwrap();
+    assert_eq!(remote.shown().last().unwrap().1, second);
+    assert!(stage.api.redacted(&second).contains("[REDACTED]"));
+    assert!(matches!(settles(&mut stage, "GITHUB_TOKEN"), Settlement::Revoked { .. }));
+    let end = stage.records().pop().unwrap().end.unwrap();
+    assert_eq!(end.renewals.len(), 1, "{:?}", end.renewals);
+}
+
+#[test]
+fn a_token_that_data_center_takes_as_bearer_alone_is_handed_to_a_git_that_can_send_it() {
+    let mut stage = stage("bitbucket");
+    let center =
+        json!({"url": stage.sandbox.provider_url("bitbucket"), "project": "DATA", "admin": of_held()});
+    let git = [stage.sandbox.url()];
+    let asked = json!({"name": "center", "git": git, "bitbucket": {"data-center": center}});
+    stage.block = json!({"credentials": [held(&stage, false), asked]});
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    let ask = |request: &str| {
+        let mut program = stage.program(&["git-credential", "center", "get"]);
+        let mut child =
+            program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let [token] = given(&stage, "bitbucket").try_into().unwrap();
+    let new = ask("capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=x\n\n");
+    let answer = String::from_utf8(new.stdout).unwrap();
+    let expected = format!("capability[]=authtype\nauthtype=Bearer\ncredential={token}\n");
+    assert!(answer.starts_with(&expected), "an unexpected answer");
+    let old = ask("protocol=https\nhost=x\n\n");
+    assert_eq!((old.status.code(), old.stdout.len()), (Some(102), 0));
+    assert!(String::from_utf8_lossy(&old.stderr).contains("git 2.46 can"));
+    assert!(matches!(settles(&mut stage, "BITBUCKET_TOKEN"), Settlement::Revoked { .. }));
+}
