@@ -8,6 +8,7 @@ use url::Url;
 use super::aws::Aws;
 use super::place::{Error, nearest};
 use super::token::Token;
+use super::vault::Vault;
 use crate::span::Span;
 
 /// One credential of a block.
@@ -40,6 +41,8 @@ pub enum What {
 pub enum Ask {
     /// A role of AWS.
     Aws(Box<Aws>),
+    /// A login of Vault and what it reads.
+    Vault(Box<Vault>),
 }
 
 impl Ask {
@@ -47,6 +50,7 @@ impl Ask {
     pub fn kind(&self) -> &dyn Kind {
         match self {
             Self::Aws(aws) => aws.as_ref(),
+            Self::Vault(vault) => vault.as_ref(),
         }
     }
 }
@@ -78,6 +82,11 @@ pub trait Kind {
 
     /// Where a token or a secret is sent because this block says so, and not by the provider's own convention.
     fn endpoints(&self) -> Vec<&Url> {
+        Vec::new()
+    }
+
+    /// The files in the block's private folder whose names it chose.
+    fn files(&self) -> Vec<String> {
         Vec::new()
     }
 
@@ -115,6 +124,8 @@ struct Wire {
     git: Vec<Url>,
     /// A role of AWS.
     aws: Option<Box<Aws>>,
+    /// A login of HashiCorp Vault or OpenBao, and what it reads.
+    vault: Option<Box<Vault>>,
     /// A grant that the host config names.
     grant: Option<String>,
 }
@@ -143,8 +154,12 @@ impl TryFrom<Wire> for Credential {
     type Error = NotOne;
 
     fn try_from(wire: Wire) -> Result<Self, NotOne> {
-        let Wire { name, export, refresh, git, aws, grant } = wire;
-        let asked = [aws.map(|aws| What::Ask(Ask::Aws(aws))), grant.map(What::Grant)];
+        let Wire { name, export, refresh, git, aws, vault, grant } = wire;
+        let asked = [
+            aws.map(|aws| What::Ask(Ask::Aws(aws))),
+            vault.map(|vault| What::Ask(Ask::Vault(vault))),
+            grant.map(What::Grant),
+        ];
         let mut asked: Vec<What> = asked.into_iter().flatten().collect();
         match (asked.pop(), asked.len()) {
             (Some(what), 0) => Ok(Self { name, export, refresh, git, what }),
@@ -197,9 +212,9 @@ pub struct Entry<'a> {
     pub ask: &'a Ask,
 }
 
-/// Checks entries against each other: no name twice, no variable twice, every source there, and no cycle.
+/// Checks entries against each other: no name, variable or file twice, every source there, and no cycle.
 pub fn check_together(file: &str, entries: &[Entry<'_>]) -> Result<(), Error> {
-    let (mut names, mut variables) = (BTreeMap::new(), BTreeMap::new());
+    let (mut names, mut variables, mut files) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for entry in entries {
         if let Some(other) = entry.name.and_then(|name| names.insert(name, entry.place)) {
             let problem = format!("`{}` is the name of `{other}` already", entry.name.unwrap_or_default());
@@ -215,24 +230,36 @@ pub fn check_together(file: &str, entries: &[Entry<'_>]) -> Result<(), Error> {
                 ));
             }
         }
+        let written = if entry.export { entry.ask.kind().files() } else { Vec::new() };
+        for file_name in written {
+            let problem = format!("would write `{file_name}`, which ");
+            if let Some(other) = files.insert(file_name, entry.place) {
+                return Err(Error::at(file, entry.place, format!("{problem}`{other}` writes too")));
+            }
+        }
     }
+    let names: Vec<&str> = names.keys().copied().collect();
+    every_source_is_there(file, entries, &names)?;
+    no_cycle(file, entries)
+}
+
+fn every_source_is_there(file: &str, entries: &[Entry<'_>], names: &[&str]) -> Result<(), Error> {
     for entry in entries {
         for (key, source) in entry.ask.kind().sources() {
-            if !names.contains_key(source) {
-                let known: Vec<&str> = names.keys().copied().collect();
+            if !names.contains(&source) {
                 let error = Error::at(
                     file,
                     format!("{}.{key}", entry.place),
                     format!("no credential here has the name `{source}`"),
                 );
-                return Err(match nearest(source, &known) {
+                return Err(match nearest(source, names) {
                     Some(near) => error.hinted(format!("did you mean `{near}`?")),
                     None => error.hinted("give the other credential a `name`"),
                 });
             }
         }
     }
-    no_cycle(file, entries)
+    Ok(())
 }
 
 /// Takes away whatever has no source left, again and again: what stays goes round in a circle.

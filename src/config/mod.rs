@@ -9,5 +9,7 @@ pub mod place;
 pub mod retention;
 pub mod step;
 pub mod token;
+pub mod value;
+pub mod vault;
 
 pub use place::Error;

@@ -203,7 +203,7 @@ mod tests {
         let host = host("limits: {duration: 30m}");
         let decision = decide(&request(Origin::Step, "duration: 1h"), &claims(), &host);
         assert_eq!(decision.reason, "1h was asked for, and this host allows 30m");
-        let Ask::Aws(unasked) = request(Origin::Step, "").ask;
-        assert_eq!(duration(unasked.as_ref(), &host).to_string(), "30m");
+        let unasked = request(Origin::Step, "").ask;
+        assert_eq!(duration(unasked.kind(), &host).to_string(), "30m");
     }
 }

@@ -25,6 +25,8 @@ pub mod aws;
 pub mod call;
 pub mod source;
 pub mod token;
+pub mod value;
+pub mod vault;
 
 use call::CallError;
 use source::Sources;
@@ -125,6 +127,18 @@ pub enum Error {
         /// What would be of use.
         wanted: &'static str,
     },
+    /// It failed after something was lent, which was given back at once.
+    #[error("what was lent before it failed was given back")]
+    GivenBack(#[source] Box<Error>),
+    /// It failed after something was lent, which could not be given back.
+    #[error("what was lent before it failed could not be given back")]
+    NotGivenBack(#[source] Box<Error>),
+    /// What was read does not hold what was asked for.
+    #[error("{problem}")]
+    Value {
+        /// What is missing, and where.
+        problem: String,
+    },
     /// The last try was refused, but the answer to an earlier one was lost.
     #[error("the answer to an earlier try was lost")]
     AfterLoss(#[source] Box<Error>),
@@ -146,8 +160,10 @@ impl Error {
             | Self::TokenCommand { .. }
             | Self::Request(_)
             | Self::Source(_)
-            | Self::WrongSource { .. } => true,
-            Self::AfterLoss(_) => false,
+            | Self::WrongSource { .. }
+            | Self::Value { .. }
+            | Self::GivenBack(_) => true,
+            Self::AfterLoss(_) | Self::NotGivenBack(_) => false,
         }
     }
 
@@ -159,7 +175,8 @@ impl Error {
             Self::Call(error) => error.reason(),
             Self::Request(_) => "no-request".to_owned(),
             Self::Source(_) | Self::WrongSource { .. } => "no-source".to_owned(),
-            Self::AfterLoss(last) => last.reason(),
+            Self::Value { .. } => "no-value".to_owned(),
+            Self::AfterLoss(last) | Self::GivenBack(last) | Self::NotGivenBack(last) => last.reason(),
         }
     }
 
@@ -176,7 +193,8 @@ impl Error {
             Self::Source(_) | Self::WrongSource { .. } => {
                 Failure::of("source-unusable", Class::Configuration, self)
             }
-            Self::AfterLoss(last) => {
+            Self::Value { .. } => Failure::of("value-missing", Class::Refused, self),
+            Self::AfterLoss(last) | Self::GivenBack(last) | Self::NotGivenBack(last) => {
                 let mut failure = last.failure(request, presented);
                 failure.causes.push(self.to_string());
                 return failure;
@@ -201,6 +219,8 @@ pub fn session(request: &Request, job_id: &str) -> String {
         Ask::Aws(aws) => {
             aws.session_name.as_ref().map_or_else(|| aws::session_name(job_id), ToString::to_string)
         }
+        // Vault's log knows the accessor, and the claims that its role maps.
+        Ask::Vault(_) => job_id.to_owned(),
     }
 }
 
@@ -208,6 +228,7 @@ pub fn session(request: &Request, job_id: &str) -> String {
 pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
     match &request.ask {
         Ask::Aws(aws) => aws::Role(aws).exchange(session, context).await,
+        Ask::Vault(vault) => vault::Login(vault).exchange(session, context).await,
     }
 }
 
@@ -215,6 +236,7 @@ pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -
 pub async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
     match lease.provider.as_str() {
         aws::NAME => aws::Role::settle(lease, context).await,
+        vault::NAME => vault::Login::settle(lease, context).await,
         other => Settlement::Failed {
             reason: format!("this version knows no provider `{other}`"),
             until: lease.expires_at,

@@ -45,6 +45,7 @@ impl Stage {
         let asked = asked(plugins, &parsed);
         let known = roles(&asked, trust)?;
         let sandbox = Sandbox::start(host.clock.clone(), known).await.map_err(Error::Sandbox)?;
+        sandbox.providers().iter().for_each(|service| service.prepare(&asked));
         let records = std::path::absolute(host.cwd.join(records)).map_err(Error::Stage)?;
         let ours = json!({
             "network": { "routes": routes(&sandbox, &asked) },

@@ -174,6 +174,8 @@ fn documents_every_key(heading: &str, schema: &str, stop: &str) {
     let schema: Value = serde_json::from_str(&read(schema)).unwrap();
     let mut found = BTreeSet::new();
     keys(&schema, &schema, stop, "", &mut found);
+    // The keys of a `token` are the same for every provider, and documented with the first.
+    found.retain(|key| !key.contains(".token.") || key.contains(".aws.token."));
     assert_eq!(first_column(&read("docs/configuration.md"), heading), found);
 }
 

@@ -22,3 +22,4 @@ mod rehearse;
 mod sandbox;
 mod support;
 mod tls;
+mod vault;

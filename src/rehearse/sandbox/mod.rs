@@ -15,6 +15,7 @@ pub mod job_api;
 pub mod service;
 pub mod sts;
 pub mod trust;
+pub mod vault;
 
 use agent_api::AgentApi;
 use faults::Faults;
@@ -160,6 +161,11 @@ impl Sandbox {
     /// The providers beside STS.
     pub fn providers(&self) -> &[Box<dyn Service>] {
         &self.services.providers
+    }
+
+    /// One of them, by its name.
+    pub fn provider(&self, name: &str) -> Option<&dyn Service> {
+        self.providers().iter().find(|service| service.provider() == name).map(AsRef::as_ref)
     }
 
     /// Where a provider's API is.

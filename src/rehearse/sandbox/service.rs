@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::issuer::Issuer;
+use super::vault::Vault;
+use crate::config::credential::Ask;
 use crate::host::Clock;
 use crate::host::serve::{Request, Response};
 use crate::secret::Secret;
@@ -42,11 +44,14 @@ pub trait Service: Debug + Send + Sync {
 
     /// Every credential it gave.
     fn issued(&self) -> Vec<Issued>;
+
+    /// Sets up what these requests take for granted, as an operator of the real one would have.
+    fn prepare(&self, _asked: &[Ask]) {}
 }
 
 /// Every service there is.
-pub(super) fn all(_with: &Surroundings) -> Vec<Box<dyn Service>> {
-    Vec::new()
+pub(super) fn all(with: &Surroundings) -> Vec<Box<dyn Service>> {
+    vec![Box::new(Vault::new(with))]
 }
 
 /// The service that a path belongs to, and the path as the service knows it.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use buildkite_dataflow::config::credential::What;
+use buildkite_dataflow::config::step::Step;
 use buildkite_dataflow::host::Clock;
 use buildkite_dataflow::host::serve::{Response, Server, on_socket};
 use buildkite_dataflow::record::{self, Link};
@@ -169,6 +171,17 @@ impl Stage {
         self.config.as_object_mut().unwrap().insert("aws".into(), aws);
     }
 
+    /// Sets up at the sandbox's providers what the block takes for granted.
+    pub(crate) fn prepare(&self) {
+        let step = Step::read(self.block.clone()).unwrap();
+        let asked = step.credentials.into_iter().filter_map(|credential| match credential.what {
+            What::Ask(ask) => Some(ask),
+            What::Grant(_) => None,
+        });
+        let asked: Vec<_> = asked.collect();
+        self.sandbox.providers().iter().for_each(|service| service.prepare(&asked));
+    }
+
     /// The command ran and ended so.
     pub(crate) fn command_ended(&self, status: i32) {
         self.set("BUILDKITE_COMMAND_EXIT_STATUS", &status.to_string());
@@ -225,6 +238,8 @@ impl Stage {
         for issued in self.sandbox.sts().issued() {
             secrets.extend([issued.secret_access_key, issued.session_token]);
         }
+        let others = self.sandbox.providers().iter().flat_map(|service| service.issued());
+        secrets.extend(others.map(|issued| issued.secret));
         for secret in secrets {
             assert!(!self.shown.contains(secret.expose()), "a secret was printed");
             for path in files(self.folder.path()) {
