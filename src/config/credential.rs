@@ -7,6 +7,7 @@ use url::Url;
 
 use super::aws::Aws;
 use super::place::{Error, nearest};
+use super::secrets::Secrets;
 use super::token::Token;
 use super::vault::Vault;
 use crate::span::Span;
@@ -43,6 +44,8 @@ pub enum Ask {
     Aws(Box<Aws>),
     /// A login of Vault and what it reads.
     Vault(Box<Vault>),
+    /// Values of a secrets manager.
+    Secrets(Box<Secrets>),
 }
 
 impl Ask {
@@ -51,6 +54,7 @@ impl Ask {
         match self {
             Self::Aws(aws) => aws.as_ref(),
             Self::Vault(vault) => vault.as_ref(),
+            Self::Secrets(secrets) => secrets.as_ref(),
         }
     }
 }
@@ -82,6 +86,11 @@ pub trait Kind {
 
     /// Where a token or a secret is sent because this block says so, and not by the provider's own convention.
     fn endpoints(&self) -> Vec<&Url> {
+        Vec::new()
+    }
+
+    /// The servers of the provider's own convention that depend on what is asked, for whoever stands in for them.
+    fn hosts(&self) -> Vec<Url> {
         Vec::new()
     }
 
@@ -126,6 +135,8 @@ struct Wire {
     aws: Option<Box<Aws>>,
     /// A login of HashiCorp Vault or OpenBao, and what it reads.
     vault: Option<Box<Vault>>,
+    /// Values of a secrets manager, read with another credential of the block.
+    secrets: Option<Box<Secrets>>,
     /// A grant that the host config names.
     grant: Option<String>,
 }
@@ -154,10 +165,11 @@ impl TryFrom<Wire> for Credential {
     type Error = NotOne;
 
     fn try_from(wire: Wire) -> Result<Self, NotOne> {
-        let Wire { name, export, refresh, git, aws, vault, grant } = wire;
+        let Wire { name, export, refresh, git, aws, vault, secrets, grant } = wire;
         let asked = [
             aws.map(|aws| What::Ask(Ask::Aws(aws))),
             vault.map(|vault| What::Ask(Ask::Vault(vault))),
+            secrets.map(|secrets| What::Ask(Ask::Secrets(secrets))),
             grant.map(What::Grant),
         ];
         let mut asked: Vec<What> = asked.into_iter().flatten().collect();

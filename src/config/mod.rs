@@ -7,6 +7,7 @@ pub mod load;
 pub mod network;
 pub mod place;
 pub mod retention;
+pub mod secrets;
 pub mod step;
 pub mod token;
 pub mod value;

@@ -68,7 +68,7 @@ fn usual_mount() -> String {
 }
 
 /// A path as it may stand in a URL of Vault's.
-fn is_path(text: &str) -> bool {
+pub fn is_path(text: &str) -> bool {
     let part = |part: &str| !part.is_empty() && part != "." && part != "..";
     text.split('/').all(part) && !text.chars().any(|c| c.is_control() || "?#\\".contains(c))
 }
@@ -150,6 +150,20 @@ impl Vault {
 }
 
 impl Read {
+    /// The whole of the newest version at a path, which goes nowhere.
+    pub fn of(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            key: None,
+            env: None,
+            file: None,
+            field: None,
+            version: None,
+            data: None,
+            wrap_ttl: None,
+        }
+    }
+
     fn check(&self) -> Result<(), (&'static str, String)> {
         if !is_path(&self.path) {
             let problem = format!("expected a path such as `secret/data/train`, saw `{}`", self.path);

@@ -53,6 +53,8 @@ pub struct Lease {
 pub enum Need {
     /// Nothing.
     Nothing,
+    /// Only what the provider must know to say what became of it.
+    Detail(BTreeMap<String, String>),
     /// The credential's own handle, and where it is known.
     Handle {
         /// The handle.
@@ -101,6 +103,7 @@ impl Lease {
             children: Vec::new(),
             settle_with: match &credential.settle_with {
                 SettleWith::Nothing => Need::Nothing,
+                SettleWith::Detail(detail) => Need::Detail(detail.clone()),
                 SettleWith::Handle { secret, detail } => {
                     Need::Handle { secret: Kept(secret.clone()), detail: detail.clone() }
                 }
@@ -118,6 +121,7 @@ impl Lease {
     pub fn terms(&self) -> Terms {
         let (handle, detail) = match &self.settle_with {
             Need::Handle { secret, detail } => (Some(secret.0.clone()), detail.clone()),
+            Need::Detail(detail) => (None, detail.clone()),
             Need::Nothing | Need::JobToken(_) => (None, BTreeMap::new()),
         };
         Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail }

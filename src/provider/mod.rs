@@ -23,6 +23,7 @@ use crate::settlement::Settlement;
 
 pub mod aws;
 pub mod call;
+pub mod secrets;
 pub mod source;
 pub mod token;
 pub mod value;
@@ -139,6 +140,9 @@ pub enum Error {
         /// What is missing, and where.
         problem: String,
     },
+    /// A value could not be read.
+    #[error("nothing was made: it was only read")]
+    Read(#[source] Box<Error>),
     /// The last try was refused, but the answer to an earlier one was lost.
     #[error("the answer to an earlier try was lost")]
     AfterLoss(#[source] Box<Error>),
@@ -162,6 +166,7 @@ impl Error {
             | Self::Source(_)
             | Self::WrongSource { .. }
             | Self::Value { .. }
+            | Self::Read(_)
             | Self::GivenBack(_) => true,
             Self::AfterLoss(_) | Self::NotGivenBack(_) => false,
         }
@@ -176,7 +181,9 @@ impl Error {
             Self::Request(_) => "no-request".to_owned(),
             Self::Source(_) | Self::WrongSource { .. } => "no-source".to_owned(),
             Self::Value { .. } => "no-value".to_owned(),
-            Self::AfterLoss(last) | Self::GivenBack(last) | Self::NotGivenBack(last) => last.reason(),
+            Self::AfterLoss(last) | Self::GivenBack(last) | Self::NotGivenBack(last) | Self::Read(last) => {
+                last.reason()
+            }
         }
     }
 
@@ -194,6 +201,7 @@ impl Error {
                 Failure::of("source-unusable", Class::Configuration, self)
             }
             Self::Value { .. } => Failure::of("value-missing", Class::Refused, self),
+            Self::Read(inner) => return inner.failure(request, None),
             Self::AfterLoss(last) | Self::GivenBack(last) | Self::NotGivenBack(last) => {
                 let mut failure = last.failure(request, presented);
                 failure.causes.push(self.to_string());
@@ -220,7 +228,7 @@ pub fn session(request: &Request, job_id: &str) -> String {
             aws.session_name.as_ref().map_or_else(|| aws::session_name(job_id), ToString::to_string)
         }
         // Vault's log knows the accessor, and the claims that its role maps.
-        Ask::Vault(_) => job_id.to_owned(),
+        Ask::Vault(_) | Ask::Secrets(_) => job_id.to_owned(),
     }
 }
 
@@ -229,6 +237,7 @@ pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -
     match &request.ask {
         Ask::Aws(aws) => aws::Role(aws).exchange(session, context).await,
         Ask::Vault(vault) => vault::Login(vault).exchange(session, context).await,
+        Ask::Secrets(secrets) => secrets::Reading(secrets).exchange(session, context).await,
     }
 }
 
@@ -237,6 +246,7 @@ pub async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
     match lease.provider.as_str() {
         aws::NAME => aws::Role::settle(lease, context).await,
         vault::NAME => vault::Login::settle(lease, context).await,
+        secrets::NAME => secrets::Reading::settle(lease, context).await,
         other => Settlement::Failed {
             reason: format!("this version knows no provider `{other}`"),
             until: lease.expires_at,

@@ -141,11 +141,15 @@ fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
     let known = sandbox.providers().iter().flat_map(|service| {
         service.origins().into_iter().map(|origin| (service.provider(), origin.to_owned()))
     });
-    let named = named(asked).into_iter().filter(|(provider, _)| *provider != "aws");
+    let named = named(asked).into_iter().filter(|(provider, _)| !["aws", "secrets"].contains(provider));
     let named = named.map(|(provider, url)| (provider, url.origin().ascii_serialization()));
+    // Of two ways the first counts: at an address that is a provider's own, that provider answers.
+    let hosts = asked.iter().map(Ask::kind).flat_map(|kind| {
+        kind.hosts().into_iter().map(|url| (kind.provider(), url.origin().ascii_serialization()))
+    });
     let route =
         |(provider, from): (&str, String)| json!({"from": from, "to": sandbox.provider_url(provider)});
-    known.chain(named).map(route).collect()
+    known.chain(named).chain(hosts).map(route).collect()
 }
 
 /// Every role that is asked for, with the trust policy that the author wrote for it.

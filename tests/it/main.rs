@@ -20,6 +20,7 @@ mod plugin_yml;
 mod redaction;
 mod rehearse;
 mod sandbox;
+mod secrets;
 mod support;
 mod tls;
 mod vault;

@@ -15,7 +15,8 @@ const REVOKE: &str = "auth/token/revoke-self";
 /// A job that asks the sandbox's Vault, with these keys beside address and role.
 fn stage(more: &Value) -> Stage {
     let mut stage = unprepared(more);
-    stage.config["endpoints"] = json!([stage.sandbox.url()]);
+    let allowed = json!([stage.sandbox.url()]);
+    stage.config.as_object_mut().unwrap().insert("endpoints".into(), allowed);
     stage.prepare();
     stage
 }

@@ -83,7 +83,7 @@ pub(super) fn login(status: StatusCode, body: &[u8], vault: &Vault, audience: &s
                 "`bound_claims` and `user_claim` of the role `{role}` must fit the claims of this job; optional ones are asked for with `token.claims`"
             ),
         ),
-        403 | 404 | 405 => {
+        403..=405 => {
             (Remedy::Stop, format!("no login at `auth/{mount}`: is this the `mount` and the `namespace`?"))
         }
         _ => return Refusal { message, ..Refusal::by_status(status) },

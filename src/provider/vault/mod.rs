@@ -12,7 +12,8 @@ use url::Url;
 use super::call::{self, call};
 use super::{Context, Error, Provider, Settling, Terms};
 use crate::config::credential::Kind as _;
-use crate::config::vault::Vault;
+use crate::config::secrets::Stored;
+use crate::config::vault::{Read, Vault};
 use crate::credential::{Credential, Material, SettleWith, Value, Variable};
 use crate::host::http::{self, Http, Method, Request};
 use crate::secret::Secret;
@@ -84,6 +85,25 @@ impl Place {
             None => Ok(request),
         }
     }
+}
+
+/// Reads one stored value with a login that another credential of the block holds.
+pub(super) async fn stored(
+    address: Url,
+    namespace: Option<String>,
+    token: &Secret,
+    stored: &Stored,
+    context: &Context<'_>,
+) -> Result<serde_json::Value, Error> {
+    let version = stored.version.as_ref().and_then(|version| version.to_string().parse().ok());
+    let read = Read { version, ..Read::of(&stored.name) };
+    let found = read::one(&Place { address, namespace }, token, &read, context).await?;
+    // It ends with the login, which the record would not know.
+    if found.ends_with_login {
+        let problem = format!("`{}` has a lease: read it in the `secrets` of the `vault` block", stored.name);
+        return Err(Error::Value { problem });
+    }
+    Ok(found.data)
 }
 
 impl Provider for Login<'_> {

@@ -35,9 +35,9 @@ struct Wrapped {
 }
 
 /// One answer, and whether giving the login back ends what it holds.
-struct Found {
-    data: Value,
-    ends_with_login: bool,
+pub(super) struct Found {
+    pub(super) data: Value,
+    pub(super) ends_with_login: bool,
 }
 
 /// Reads every secret of `vault` with the login `token`.
@@ -70,7 +70,13 @@ fn is_same(one: &Read, other: &Read) -> bool {
     one.path == other.path && asked(one) == asked(other)
 }
 
-async fn one(place: &Place, token: &Secret, read: &Read, context: &Context<'_>) -> Result<Found, Error> {
+/// Reads one path.
+pub(super) async fn one(
+    place: &Place,
+    token: &Secret,
+    read: &Read,
+    context: &Context<'_>,
+) -> Result<Found, Error> {
     let make = async |_| {
         let method = if read.data.is_some() { Method::POST } else { Method::GET };
         let mut url = place.url(&read.path);

@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::issuer::Issuer;
+use super::secrets::SecretsManagers;
+use super::sts::Sts;
 use super::vault::Vault;
 use crate::config::credential::Ask;
 use crate::host::Clock;
@@ -18,6 +20,8 @@ pub struct Surroundings {
     pub issuer: Arc<Issuer>,
     /// What time it is.
     pub clock: Clock,
+    /// Whose keys sign requests to AWS.
+    pub sts: Arc<Sts>,
 }
 
 /// A credential that a service gave.
@@ -42,6 +46,11 @@ pub trait Service: Debug + Send + Sync {
     /// Answers a request, whose path is as at the real one.
     fn answer(&self, request: &Request) -> Response;
 
+    /// The same, told whether a token is one that a provider of this sandbox gave and did not take back.
+    fn answer_to(&self, request: &Request, _known: &dyn Fn(&str) -> bool) -> Response {
+        self.answer(request)
+    }
+
     /// Every credential it gave.
     fn issued(&self) -> Vec<Issued>;
 
@@ -51,7 +60,7 @@ pub trait Service: Debug + Send + Sync {
 
 /// Every service there is.
 pub(super) fn all(with: &Surroundings) -> Vec<Box<dyn Service>> {
-    vec![Box::new(Vault::new(with))]
+    vec![Box::new(Vault::new(with)), Box::new(SecretsManagers::new(with))]
 }
 
 /// The service that a path belongs to, and the path as the service knows it.

@@ -4,6 +4,7 @@ mod agent;
 mod aws;
 mod bootstrap;
 mod issuer;
+mod secrets;
 mod vault;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::issuer::Issuer;
 use super::service::{Issued, Service, Surroundings};
 use crate::config::credential::Ask;
+use crate::config::secrets::Store;
 use crate::host::Clock;
 use crate::host::serve::{Request, Response};
 use crate::secret::Secret;
@@ -25,6 +26,7 @@ mod token;
 
 use engine::Engine;
 use login::Role;
+pub(super) use prepare::set;
 use token::Token;
 
 /// The token that sets the server up; it is good in a rehearsal only.
@@ -174,11 +176,15 @@ impl Service for Vault {
     }
 
     fn prepare(&self, asked: &[Ask]) {
-        let vaults = asked.iter().filter_map(|ask| match ask {
-            Ask::Vault(vault) => Some(vault.as_ref()),
-            _ => None,
-        });
-        vaults.for_each(|vault| prepare::prepare(&mut lock(&self.state), vault));
+        for ask in asked {
+            match ask {
+                Ask::Vault(vault) => prepare::prepare(&mut lock(&self.state), vault),
+                Ask::Secrets(secrets) if secrets.store == Store::Vault => {
+                    prepare::prepare_stored(&mut lock(&self.state), secrets);
+                }
+                _ => {}
+            }
+        }
     }
 }
 

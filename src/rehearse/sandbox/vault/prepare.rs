@@ -6,22 +6,38 @@ use super::engine::Engine;
 use super::login::Role;
 use super::{Call, Refusal, State, answer, random, refuse};
 use crate::config::credential::Kind as _;
+use crate::config::secrets::Secrets;
 use crate::config::vault::{Read, Vault};
 
 /// Makes the role and the paths that a step asks for, where they are not there already.
 pub(super) fn prepare(state: &mut State, vault: &Vault) {
-    let namespace = vault.namespace.as_deref().map(|text| format!("{}/", text.trim_matches('/')));
-    let namespace = namespace.unwrap_or_default();
+    let namespace = prefix(vault.namespace.as_deref());
     let audience = vault.token().map(|(token, usual)| token.audience.clone().unwrap_or(usual));
     let role =
         Role { bound_audiences: audience.into_iter().collect(), user_claim: "sub".into(), ..Role::default() };
     let path = format!("{namespace}auth/{}/role/{}", vault.mount, vault.role);
     state.roles.entry(path).or_insert(role);
     for read in &vault.secrets {
-        let path = format!("{namespace}{}", read.path);
-        let engine = state.engines.entry(path).or_insert_with(|| engine(read));
-        add(engine, read.key.as_deref().unwrap_or("value"));
+        mount(state, &namespace, read);
     }
+}
+
+/// The same for what is read with a login that another credential of the step holds.
+pub(super) fn prepare_stored(state: &mut State, secrets: &Secrets) {
+    for one in &secrets.values {
+        let read = Read { key: one.key.clone(), ..Read::of(&one.name) };
+        mount(state, &prefix(secrets.namespace.as_deref()), &read);
+    }
+}
+
+fn prefix(namespace: Option<&str>) -> String {
+    namespace.map(|text| format!("{}/", text.trim_matches('/'))).unwrap_or_default()
+}
+
+fn mount(state: &mut State, namespace: &str, read: &Read) {
+    let path = format!("{namespace}{}", read.path);
+    let engine = state.engines.entry(path).or_insert_with(|| engine(read));
+    add(engine, read.key.as_deref().unwrap_or("value"));
 }
 
 /// By the usual names of paths.
@@ -47,7 +63,7 @@ fn add(engine: &mut Engine, key: &str) {
 }
 
 /// A random value behind a key, or behind a pointer.
-fn set(values: &mut Map<String, Value>, key: &str) {
+pub(in crate::rehearse::sandbox) fn set(values: &mut Map<String, Value>, key: &str) {
     let mut parts = key.strip_prefix('/').map_or_else(|| vec![key], |path| path.split('/').collect());
     let last = parts.pop().unwrap_or_default();
     let mut inner = values;
