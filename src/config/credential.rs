@@ -84,6 +84,11 @@ pub trait Kind {
         Span::seconds(3600)
     }
 
+    /// How long it lives at most, where the provider decides that whatever is asked.
+    fn longest(&self) -> Option<Span> {
+        None
+    }
+
     /// Where a token or a secret is sent because this block says so, and not by the provider's own convention.
     fn endpoints(&self) -> Vec<&Url> {
         Vec::new()

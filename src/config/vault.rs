@@ -137,6 +137,10 @@ impl Kind for Vault {
         Span::seconds(768 * 3600)
     }
 
+    fn longest(&self) -> Option<Span> {
+        Some(self.usual_duration())
+    }
+
     fn endpoints(&self) -> Vec<&Url> {
         vec![&self.address]
     }

@@ -41,7 +41,7 @@ impl<'a> Exchange<'a> {
         let issuer = issuer.map_err(|error| error.failure())?;
         Ok(Self {
             context,
-            tokens: Tokens::new(issuer, context.host.mask.clone(), until),
+            tokens: Tokens::new(issuer, context.host.mask.clone(), context.host.clock.clone(), until),
             keys: KeyStore::new(&context.http, &context.host.clock, Some(context.state.cache())),
             until,
         })
@@ -110,6 +110,9 @@ impl<'a> Exchange<'a> {
         let exchange = async |one: &Decided| {
             let Decided { request, session, .. } = one;
             let answer = provider::exchange(request, session, &context).await;
+            for secret in answer.iter().flat_map(Credential::secrets) {
+                self.context.host.mask.add(&secret);
+            }
             if let Some(name) = &request.name {
                 sources.made(name, answer.as_ref().ok().map(|credential| credential.material.clone()));
             }
@@ -130,7 +133,9 @@ impl<'a> Exchange<'a> {
 
     /// The latest time at which a credential asked for now could live.
     pub(super) fn latest(&self, request: &Request) -> DateTime<Utc> {
-        self.until + policy::duration(request.ask.kind(), &self.context.loaded.config).0
+        let kind = request.ask.kind();
+        let life = kind.longest().unwrap_or_else(|| policy::duration(kind, &self.context.loaded.config));
+        self.until + life.0
     }
 }
 

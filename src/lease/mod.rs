@@ -117,13 +117,18 @@ impl Lease {
         self.id.contains(RENEWAL)
     }
 
-    /// What a provider needs to know to settle it.
-    pub fn terms(&self) -> Terms {
+    /// Whether its settlement is a request, and not only a word.
+    pub fn asks_somebody(&self) -> bool {
+        !matches!(self.settle_with, Need::Nothing | Need::Detail(_))
+    }
+
+    /// What a provider needs to know to settle it; `tried` when an earlier process may have done so.
+    pub fn terms(&self, tried: bool) -> Terms {
         let (handle, detail) = match &self.settle_with {
             Need::Handle { secret, detail } => (Some(secret.0.clone()), detail.clone()),
             Need::Detail(detail) => (None, detail.clone()),
             Need::Nothing | Need::JobToken(_) => (None, BTreeMap::new()),
         };
-        Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail }
+        Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail, tried }
     }
 }

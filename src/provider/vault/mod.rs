@@ -168,9 +168,13 @@ impl Login<'_> {
         detail.extend(vault.namespace.clone().map(|namespace| ("namespace".to_owned(), namespace)));
         // Paths hold no line breaks: the step config is checked for them.
         detail.extend((!read.living.is_empty()).then(|| ("living".to_owned(), read.living.join("\n"))));
-        if auth.token_type == "batch" {
+        // Nobody can revoke a batch token: the journal needs not hold it.
+        let settle_with = if auth.token_type == "batch" {
             detail.insert("batch".to_owned(), "true".to_owned());
-        }
+            SettleWith::Detail(detail)
+        } else {
+            SettleWith::Handle { secret: auth.client_token.clone(), detail }
+        };
         let material = if vault.secrets.is_empty() {
             Material::Token(auth.client_token.clone())
         } else {
@@ -184,7 +188,7 @@ impl Login<'_> {
             principal: vault.target(),
             // A batch token has no accessor.
             handle: if auth.accessor.is_empty() { "batch".to_owned() } else { auth.accessor },
-            settle_with: SettleWith::Handle { secret: auth.client_token, detail },
+            settle_with,
             answer_lost,
         }
     }

@@ -82,7 +82,7 @@ pub(super) async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement 
     let place = Place { address, namespace: detail("namespace") };
     // The caller's deadline is the one that counts; a try more or less makes no difference to it.
     let backoff = Backoff { attempts: 4, base: Duration::from_millis(200), jitter: true };
-    let lost = std::cell::Cell::new(false);
+    let lost = std::cell::Cell::new(lease.tried);
     let judge = |answer: &Answer| match answer {
         Answer::Busy(_) => Verdict::Again,
         _ => Verdict::Stop,
