@@ -67,6 +67,10 @@ async fn one<'l>(
     left: Duration,
 ) -> (&'l Lease, Settlement) {
     let clock = &context.host.clock;
+    if lease.is_locked() {
+        let reason = "its handle was encrypted under a key that is gone (the host was restarted)".into();
+        return (lease, Settlement::Failed { reason, until: lease.expires_at });
+    }
     let settling = provider::Settling { host: &context.loaded.config, http: &context.http, clock };
     let terms = lease.terms(tried);
     let settlement = clock.within(left, provider::settle(&terms, &settling)).await;
