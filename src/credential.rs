@@ -157,6 +157,9 @@ impl Credential {
     }
 }
 
+/// When something ends that does not end by itself, in seconds since 1970: the last second of the year 9999.
+pub const NEVER: i64 = 253_402_300_799;
+
 /// What the settlement of a lease needs, besides time.
 #[derive(Clone, Debug)]
 pub enum SettleWith {
@@ -168,6 +171,8 @@ pub enum SettleWith {
         /// When nothing lives any more that came of it.
         until: DateTime<Utc>,
     },
+    /// No secret, only what the provider must know to say what became of it.
+    Detail(BTreeMap<String, String>),
     /// The credential's own handle, the only secret that may reach the journal.
     Handle {
         /// The handle: the token itself, where there is no lesser one.

@@ -35,6 +35,18 @@ pub enum Settlement {
         /// When that was seen.
         at: DateTime<Utc>,
     },
+    /// The provider confirmed that the credential no longer works; values that were read with it live on.
+    RevokedInPart {
+        /// When the provider confirmed it.
+        at: DateTime<Utc>,
+        /// What lives on: stored values, certificates, and whatever else has no lease of its own.
+        living: Vec<String>,
+    },
+    /// It is a stored value, or has no lease: only its owner can end it.
+    Stored {
+        /// Where it is stored.
+        living: Vec<String>,
+    },
     /// The server took the revocation (RFC 7009) but nothing confirms its effect.
     RevokeAccepted {
         /// When the server answered.
@@ -78,6 +90,8 @@ impl Settlement {
             Self::Denied { .. } => "denied",
             Self::Revoked { .. } => "revoked",
             Self::RevokedInferred { .. } => "revoked-inferred",
+            Self::RevokedInPart { .. } => "revoked-in-part",
+            Self::Stored { .. } => "stored",
             Self::RevokeAccepted { .. } => "revoke-accepted",
             Self::AlreadyExpired { .. } => "already-expired",
             Self::Left { .. } => "left",
@@ -104,6 +118,7 @@ impl fmt::Display for Settlement {
         match self {
             Self::Expires { at } | Self::Bounded { at } => write!(f, "{word} {}", clock(at)),
             Self::Left { until } | Self::Unknown { until } => write!(f, "{word} until {}", clock(until)),
+            Self::RevokedInPart { living, .. } => write!(f, "{word}: {} lives on", living.join(", ")),
             Self::NotIssued { reason } => write!(f, "{word}: {reason}"),
             Self::Failed { reason, until } => write!(f, "{word}: {reason}; lives until {}", clock(until)),
             _ => f.write_str(word),
@@ -126,6 +141,8 @@ mod tests {
             Settlement::Expires { at },
             Settlement::RevokedInferred { at },
             Settlement::Left { until: at },
+            Settlement::RevokedInPart { at, living: vec!["kv/x".into()] },
+            Settlement::Stored { living: vec!["kv/x".into()] },
             Settlement::NotIssued { reason: "AccessDenied".into() },
             Settlement::Failed { reason: "403".into(), until: at },
         ] {

@@ -13,7 +13,9 @@ use super::gcp::Gcp;
 use super::github::GitHub;
 use super::oauth::OAuth;
 use super::place::{Error, nearest};
+use super::secrets::Secrets;
 use super::token::Token;
+use super::vault::Vault;
 use crate::span::Span;
 
 /// One credential of a block.
@@ -58,6 +60,10 @@ pub enum Ask {
     Bitbucket(Box<Bitbucket>),
     /// A token of Buildkite's API.
     Buildkite(Box<Buildkite>),
+    /// A login of Vault and what it reads.
+    Vault(Box<Vault>),
+    /// Values of a secrets manager.
+    Secrets(Box<Secrets>),
 }
 
 impl Ask {
@@ -71,6 +77,8 @@ impl Ask {
             Self::GitHub(github) => github.as_ref(),
             Self::Bitbucket(bitbucket) => bitbucket.as_ref(),
             Self::Buildkite(buildkite) => buildkite.as_ref(),
+            Self::Vault(vault) => vault.as_ref(),
+            Self::Secrets(secrets) => secrets.as_ref(),
         }
     }
 }
@@ -105,8 +113,23 @@ pub trait Kind {
         Span::seconds(3600)
     }
 
+    /// How long it lives at most, where the provider decides that whatever is asked.
+    fn longest(&self) -> Option<Span> {
+        None
+    }
+
     /// Where a token or a secret is sent because this block says so, and not by the provider's own convention.
     fn endpoints(&self) -> Vec<&Url> {
+        Vec::new()
+    }
+
+    /// The servers of the provider's own convention that depend on what is asked, for whoever stands in for them.
+    fn hosts(&self) -> Vec<Url> {
+        Vec::new()
+    }
+
+    /// The files in the block's private folder whose names it chose.
+    fn files(&self) -> Vec<String> {
         Vec::new()
     }
 
@@ -166,6 +189,10 @@ struct Wire {
     bitbucket: Option<Box<Bitbucket>>,
     /// A token of Buildkite's API.
     buildkite: Option<Box<Buildkite>>,
+    /// A login of HashiCorp Vault or OpenBao, and what it reads.
+    vault: Option<Box<Vault>>,
+    /// Values of a secrets manager, read with another credential of the block.
+    secrets: Option<Box<Secrets>>,
     /// A grant that the host config names.
     grant: Option<String>,
 }
@@ -194,12 +221,28 @@ impl TryFrom<Wire> for Credential {
     type Error = NotOne;
 
     fn try_from(wire: Wire) -> Result<Self, NotOne> {
-        let Wire { name, export, refresh, git, aws, gcp, azure, oauth, github, bitbucket, buildkite, grant } =
-            wire;
+        let Wire {
+            name,
+            export,
+            refresh,
+            git,
+            aws,
+            gcp,
+            azure,
+            vault,
+            secrets,
+            oauth,
+            github,
+            bitbucket,
+            buildkite,
+            grant,
+        } = wire;
         let asked = [
             aws.map(|aws| What::Ask(Ask::Aws(aws))),
             gcp.map(|gcp| What::Ask(Ask::Gcp(gcp))),
             azure.map(|azure| What::Ask(Ask::Azure(azure))),
+            vault.map(|vault| What::Ask(Ask::Vault(vault))),
+            secrets.map(|secrets| What::Ask(Ask::Secrets(secrets))),
             oauth.map(|oauth| What::Ask(Ask::OAuth(oauth))),
             github.map(|github| What::Ask(Ask::GitHub(github))),
             bitbucket.map(|bitbucket| What::Ask(Ask::Bitbucket(bitbucket))),
@@ -261,9 +304,9 @@ pub struct Entry<'a> {
     pub ask: &'a Ask,
 }
 
-/// Checks entries against each other: no name twice, no variable twice, every source there, and no cycle.
+/// Checks entries against each other: no name, variable or file twice, every source there, and no cycle.
 pub fn check_together(file: &str, entries: &[Entry<'_>]) -> Result<(), Error> {
-    let (mut names, mut variables) = (BTreeMap::new(), BTreeMap::new());
+    let (mut names, mut variables, mut files) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for entry in entries {
         if let Some(other) = entry.name.and_then(|name| names.insert(name, entry.place)) {
             let problem = format!("`{}` is the name of `{other}` already", entry.name.unwrap_or_default());
@@ -279,24 +322,36 @@ pub fn check_together(file: &str, entries: &[Entry<'_>]) -> Result<(), Error> {
                 ));
             }
         }
+        let written = if entry.export { entry.ask.kind().files() } else { Vec::new() };
+        for file_name in written {
+            let problem = format!("would write `{file_name}`, which ");
+            if let Some(other) = files.insert(file_name, entry.place) {
+                return Err(Error::at(file, entry.place, format!("{problem}`{other}` writes too")));
+            }
+        }
     }
+    let names: Vec<&str> = names.keys().copied().collect();
+    every_source_is_there(file, entries, &names)?;
+    no_cycle(file, entries)
+}
+
+fn every_source_is_there(file: &str, entries: &[Entry<'_>], names: &[&str]) -> Result<(), Error> {
     for entry in entries {
         for (key, source) in entry.ask.kind().sources() {
-            if !names.contains_key(source) {
-                let known: Vec<&str> = names.keys().copied().collect();
+            if !names.contains(&source) {
                 let error = Error::at(
                     file,
                     format!("{}.{key}", entry.place),
                     format!("no credential here has the name `{source}`"),
                 );
-                return Err(match nearest(source, &known) {
+                return Err(match nearest(source, names) {
                     Some(near) => error.hinted(format!("did you mean `{near}`?")),
                     None => error.hinted("give the other credential a `name`"),
                 });
             }
         }
     }
-    no_cycle(file, entries)
+    Ok(())
 }
 
 /// Takes away whatever has no source left, again and again: what stays goes round in a circle.

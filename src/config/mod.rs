@@ -14,7 +14,10 @@ pub mod network;
 pub mod oauth;
 pub mod place;
 pub mod retention;
+pub mod secrets;
 pub mod step;
 pub mod token;
+pub mod value;
+pub mod vault;
 
 pub use place::Error;

@@ -140,7 +140,9 @@ impl<'a> Exchange<'a> {
 
     /// The latest time at which a credential asked for now could live.
     pub(super) fn latest(&self, request: &Request) -> DateTime<Utc> {
-        self.until + policy::duration(request.ask.kind(), &self.context.loaded.config).0
+        let kind = request.ask.kind();
+        let life = kind.longest().unwrap_or_else(|| policy::duration(kind, &self.context.loaded.config));
+        self.until + life.0
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Context, Report, closing, keeper, lend};
 use crate::agent::job_api::JobApi;
 use crate::config::host::Mode;
 use crate::config::step::Release;
-use crate::credential::Credential;
+use crate::credential::{Credential, NEVER};
 use crate::failure::{Class, Failure};
 use crate::job::identity::Identity;
 use crate::lease::Lease;
@@ -219,8 +219,9 @@ impl<'a> Lending<'a> {
 
     pub(super) fn tell(&self, report: &mut Report) {
         for lease in &self.leases {
-            let until = lease.expires_at.format("%H:%M:%SZ");
-            report.lines.push(format!("lent `{}` until {until}", lease.principal));
+            let ends = lease.expires_at.timestamp() < NEVER;
+            let until = ends.then(|| format!(" until {}", lease.expires_at.format("%H:%M:%SZ")));
+            report.lines.push(format!("lent `{}`{}", lease.principal, until.unwrap_or_default()));
         }
         report.warnings.extend(self.start.findings.iter().map(|finding| finding.what.clone()));
     }

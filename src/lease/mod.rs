@@ -54,6 +54,8 @@ pub struct Lease {
 pub enum Need {
     /// Nothing.
     Nothing,
+    /// Only what the provider must know to say what became of it.
+    Detail(BTreeMap<String, String>),
     /// The credential's own handle, and where it is known.
     Handle {
         /// The handle.
@@ -108,6 +110,7 @@ impl Lease {
             children: Vec::new(),
             settle_with: match &credential.settle_with {
                 SettleWith::Nothing | SettleWith::Later { .. } => Need::Nothing,
+                SettleWith::Detail(detail) => Need::Detail(detail.clone()),
                 SettleWith::Handle { secret, detail } => {
                     Need::Handle { secret: Kept(secret.clone()), detail: detail.clone() }
                 }
@@ -126,12 +129,18 @@ impl Lease {
         self.id.contains(RENEWAL)
     }
 
+    /// Whether its settlement is a request, and not only a word.
+    pub fn asks_somebody(&self) -> bool {
+        !matches!(self.settle_with, Need::Nothing | Need::Detail(_))
+    }
+
     /// What a provider needs to know to settle it; `tried` when an earlier process may have done so.
     pub fn terms(&self, tried: bool) -> Terms {
         let (handle, detail) = match &self.settle_with {
             Need::Handle { secret, detail } => {
                 (Some(secret.0.clone()).filter(|_| !rest::is_sealed(secret)), detail.clone())
             }
+            Need::Detail(detail) => (None, detail.clone()),
             Need::Nothing | Need::JobToken(_) => (None, BTreeMap::new()),
         };
         Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail, tried }

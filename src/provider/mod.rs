@@ -31,8 +31,11 @@ pub mod github;
 pub mod giving_back;
 pub mod jws;
 pub mod oauth;
+pub mod secrets;
 pub mod source;
 pub mod token;
+pub mod value;
+pub mod vault;
 
 use call::CallError;
 use source::Sources;
@@ -166,9 +169,21 @@ pub enum Error {
         #[source]
         source: jws::Unusable,
     },
-    /// A request that comes before the one that makes a credential: metadata, an installation's number.
+    /// A request that makes no credential: metadata, an installation's number, a value that is read.
     #[error(transparent)]
     Beforehand(Box<Error>),
+    /// It failed after something was lent, which was given back at once.
+    #[error("what was lent before it failed was given back")]
+    GivenBack(#[source] Box<Error>),
+    /// It failed after something was lent, which could not be given back.
+    #[error("what was lent before it failed could not be given back")]
+    NotGivenBack(#[source] Box<Error>),
+    /// What was read does not hold what was asked for.
+    #[error("{problem}")]
+    Value {
+        /// What is missing, and where.
+        problem: String,
+    },
     /// The last try was refused, but the answer to an earlier one was lost.
     #[error("the answer to an earlier try was lost")]
     AfterLoss(#[source] Box<Error>),
@@ -204,8 +219,10 @@ impl Error {
             | Self::Unquotable(_)
             | Self::NoField { .. }
             | Self::Key { .. }
-            | Self::Beforehand(_) => true,
-            Self::AfterLoss(_) => false,
+            | Self::Beforehand(_)
+            | Self::Value { .. }
+            | Self::GivenBack(_) => true,
+            Self::AfterLoss(_) | Self::NotGivenBack(_) => false,
             Self::Leg { made, source, .. } => !made && source.nothing_issued(),
         }
     }
@@ -220,7 +237,11 @@ impl Error {
             Self::Leg { source, .. } => source.reason(),
             Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } => "no-source".to_owned(),
             Self::Key { .. } => "no-key".to_owned(),
-            Self::Beforehand(error) | Self::AfterLoss(error) => error.reason(),
+            Self::Value { .. } => "no-value".to_owned(),
+            Self::Beforehand(last)
+            | Self::AfterLoss(last)
+            | Self::GivenBack(last)
+            | Self::NotGivenBack(last) => last.reason(),
         }
     }
 
@@ -240,7 +261,11 @@ impl Error {
             Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } | Self::Key { .. } => {
                 Failure::of("source-unusable", Class::Configuration, self)
             }
-            Self::AfterLoss(last) | Self::Leg { source: last, .. } => {
+            Self::Value { .. } => Failure::of("value-missing", Class::Refused, self),
+            Self::AfterLoss(last)
+            | Self::GivenBack(last)
+            | Self::NotGivenBack(last)
+            | Self::Leg { source: last, .. } => {
                 let mut failure = last.failure(request, presented);
                 failure.causes.push(self.to_string());
                 return failure;
@@ -267,7 +292,13 @@ pub fn session(request: &Request, job_id: &str) -> String {
         }
         Ask::Gcp(gcp) => gcp.request_reason.clone().unwrap_or_default(),
         Ask::Azure(_) => String::new(),
-        Ask::OAuth(_) | Ask::GitHub(_) | Ask::Bitbucket(_) | Ask::Buildkite(_) => job_id.to_owned(),
+        // Vault's log knows the accessor, and the claims that its role maps.
+        Ask::Vault(_)
+        | Ask::Secrets(_)
+        | Ask::OAuth(_)
+        | Ask::GitHub(_)
+        | Ask::Bitbucket(_)
+        | Ask::Buildkite(_) => job_id.to_owned(),
     }
 }
 
@@ -283,6 +314,8 @@ pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -
         Ask::GitHub(github) => github::Installation(github).exchange(session, context).await,
         Ask::Bitbucket(bitbucket) => bitbucket::AccessToken(bitbucket).exchange(session, context).await,
         Ask::Buildkite(buildkite) => buildkite::ApiToken(buildkite).exchange(session, context).await,
+        Ask::Vault(vault) => vault::Login(vault).exchange(session, context).await,
+        Ask::Secrets(secrets) => secrets::Reading(secrets).exchange(session, context).await,
     }
 }
 
@@ -296,6 +329,8 @@ pub async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
         github::NAME => github::Installation::settle(lease, context).await,
         bitbucket::NAME => bitbucket::AccessToken::settle(lease, context).await,
         buildkite::NAME => buildkite::ApiToken::settle(lease, context).await,
+        vault::NAME => vault::Login::settle(lease, context).await,
+        secrets::NAME => secrets::Reading::settle(lease, context).await,
         other => Settlement::Failed {
             reason: format!("this version knows no provider `{other}`"),
             until: lease.expires_at,

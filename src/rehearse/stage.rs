@@ -45,6 +45,7 @@ impl Stage {
         let asked = asked(plugins, &parsed);
         let known = roles(&asked, trust)?;
         let sandbox = Sandbox::start(host.clock.clone(), known).await.map_err(Error::Sandbox)?;
+        sandbox.providers().iter().for_each(|service| service.prepare(&asked));
         let records = std::path::absolute(host.cwd.join(records)).map_err(Error::Stage)?;
         let ours = json!({
             "network": { "routes": routes(&sandbox, &asked) },
@@ -140,8 +141,12 @@ fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
     let known = sandbox.providers().iter().flat_map(|service| {
         service.origins().into_iter().map(|origin| (service.provider(), origin.to_owned()))
     });
-    let named = named(asked).into_iter().filter(|(provider, _)| *provider != "aws");
+    let named = named(asked).into_iter().filter(|(provider, _)| !["aws", "secrets"].contains(provider));
     let named = named.map(|(provider, url)| (provider, url.origin().ascii_serialization()));
+    // Of two ways the first counts: at an address that is a provider's own, that provider answers.
+    let hosts = asked.iter().map(Ask::kind).flat_map(|kind| {
+        kind.hosts().into_iter().map(|url| (kind.provider(), url.origin().ascii_serialization()))
+    });
     let below = |provider: &str, from: &str| {
         let service = sandbox.providers().iter().find(|service| service.provider() == provider);
         service.map(|service| service.below(from)).unwrap_or_default()
@@ -150,7 +155,7 @@ fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
         let to = format!("{}{}", sandbox.provider_url(provider), below(provider, &from));
         json!({"from": from, "to": to})
     };
-    known.chain(named).map(route).collect()
+    known.chain(named).chain(hosts).map(route).collect()
 }
 
 /// Every role that is asked for, with the trust policy that the author wrote for it.

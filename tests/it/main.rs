@@ -32,5 +32,7 @@ mod real_oauth;
 mod redaction;
 mod rehearse;
 mod sandbox;
+mod secrets;
 mod support;
 mod tls;
+mod vault;

@@ -19,10 +19,12 @@ pub mod issuer;
 pub mod job_api;
 pub mod keys;
 pub mod oauth;
+pub mod secrets;
 pub mod service;
 mod shown;
 pub mod sts;
 pub mod trust;
+pub mod vault;
 
 use agent_api::AgentApi;
 use faults::Faults;
@@ -47,7 +49,7 @@ pub struct Sandbox {
 struct Services {
     issuer: Arc<Issuer>,
     agent: AgentApi,
-    sts: Sts,
+    sts: Arc<Sts>,
     providers: Vec<Box<dyn Service>>,
     faults: Faults,
 }
@@ -86,10 +88,24 @@ impl Services {
             if let Some((service, path)) = service::find(&self.providers, &request.path) {
                 let (method, path) = (request.method.clone(), path.to_owned());
                 let (headers, body) = (request.headers.clone(), request.body.clone());
-                return service.answer(&Request { method, path, headers, body });
+                return service
+                    .answer_to(&Request { method, path, headers, body }, &|token| self.knows(token));
+            }
+            // AWS's JSON services share the STS's address, as they share an endpoint URL of its clients.
+            let json = request.headers.contains_key("x-amz-target");
+            if let Some(store) = self.providers.iter().find(|one| json && one.provider() == "secrets") {
+                return store.answer(request);
             }
             self.issuer.answer(path).unwrap_or_else(|| self.sts.answer(request))
         })
+    }
+}
+
+impl Services {
+    /// Whether one of the providers gave this token and did not take it back.
+    fn knows(&self, token: &str) -> bool {
+        let issued = self.providers.iter().flat_map(|service| service.issued());
+        issued.into_iter().any(|one| one.secret.expose() == token && !one.revoked)
     }
 }
 
@@ -123,11 +139,12 @@ impl Sandbox {
         roles: BTreeMap<String, Role>,
     ) -> Self {
         let issuer = Arc::new(issuer);
-        let with = Surroundings { issuer: Arc::clone(&issuer), clock: clock.clone() };
+        let sts = Arc::new(Sts::new(Arc::clone(&issuer), KNOWN_AS, AUDIENCE, clock.clone(), roles));
+        let with = Surroundings { issuer: Arc::clone(&issuer), clock: clock.clone(), sts: Arc::clone(&sts) };
         let services = Arc::new(Services {
             providers: service::all(&with),
-            agent: AgentApi::new(Arc::clone(&issuer), clock.clone()),
-            sts: Sts::new(Arc::clone(&issuer), KNOWN_AS, AUDIENCE, clock, roles),
+            agent: AgentApi::new(Arc::clone(&issuer), clock),
+            sts,
             issuer,
             faults: Faults::default(),
         });
@@ -168,6 +185,11 @@ impl Sandbox {
     /// The providers beside STS.
     pub fn providers(&self) -> &[Box<dyn Service>] {
         &self.services.providers
+    }
+
+    /// One of them, by its name.
+    pub fn provider(&self, name: &str) -> Option<&dyn Service> {
+        self.providers().iter().find(|service| service.provider() == name).map(AsRef::as_ref)
     }
 
     /// Where a provider's API is.

@@ -5,6 +5,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::issuer::Issuer;
+use super::secrets::SecretsManagers;
+use super::sts::Sts;
+use super::vault::Vault;
+use crate::config::credential::Ask;
 use crate::host::Clock;
 use crate::host::serve::{Request, Response};
 use crate::secret::Secret;
@@ -16,6 +20,8 @@ pub struct Surroundings {
     pub issuer: Arc<Issuer>,
     /// What time it is.
     pub clock: Clock,
+    /// Whose keys sign requests to AWS.
+    pub sts: Arc<Sts>,
 }
 
 /// A credential that a service gave.
@@ -45,8 +51,16 @@ pub trait Service: Debug + Send + Sync {
     /// Answers a request, whose path is as at the real one.
     fn answer(&self, request: &Request) -> Response;
 
+    /// The same, told whether a token is one that a provider of this sandbox gave and did not take back.
+    fn answer_to(&self, request: &Request, _known: &dyn Fn(&str) -> bool) -> Response {
+        self.answer(request)
+    }
+
     /// Every credential it gave.
     fn issued(&self) -> Vec<Issued>;
+
+    /// Sets up what these requests take for granted, as an operator of the real one would have.
+    fn prepare(&self, _asked: &[Ask]) {}
 }
 
 /// Every service there is.
@@ -54,6 +68,8 @@ pub(super) fn all(with: &Surroundings) -> Vec<Box<dyn Service>> {
     vec![
         Box::new(super::gcp::Google::new(with.clone())),
         Box::new(super::azure::Entra::new(with.clone())),
+        Box::new(Vault::new(with)),
+        Box::new(SecretsManagers::new(with)),
         Box::new(super::oauth::Server::new(with)),
         Box::new(super::github::GitHub::new(with)),
         Box::new(super::bitbucket::Bitbucket::default()),

@@ -8,6 +8,8 @@ mod github;
 mod google;
 mod issuer;
 mod microsoft;
+mod secrets;
+mod vault;
 
 use std::collections::BTreeMap;
 

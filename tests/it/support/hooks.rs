@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use buildkite_dataflow::config::credential::What;
+use buildkite_dataflow::config::step::Step;
 use buildkite_dataflow::host::Clock;
 use buildkite_dataflow::host::serve::{Response, Server, on_socket};
 use buildkite_dataflow::record::{self, Link};
@@ -167,6 +169,17 @@ impl Stage {
         self.set("BUILDKITE_AGENT_ENDPOINT", &format!("https://localhost:{port}/v3"));
         let aws = json!({"sts-endpoint": format!("https://localhost:{port}")});
         self.config.as_object_mut().unwrap().insert("aws".into(), aws);
+    }
+
+    /// Sets up at the sandbox's providers what the block takes for granted.
+    pub(crate) fn prepare(&self) {
+        let step = Step::read(self.block.clone()).unwrap();
+        let asked = step.credentials.into_iter().filter_map(|credential| match credential.what {
+            What::Ask(ask) => Some(ask),
+            What::Grant(_) => None,
+        });
+        let asked: Vec<_> = asked.collect();
+        self.sandbox.providers().iter().for_each(|service| service.prepare(&asked));
     }
 
     /// The command ran and ended so.

@@ -7,6 +7,15 @@ use crate::host::serve::Request;
 impl Sts {
     /// The session whose keys signed this request.
     pub(super) fn caller(&self, request: &Request) -> Result<Issued, Refusal> {
+        self.signer(request, "sts")
+    }
+
+    /// The same for another service of AWS.
+    pub(in crate::rehearse::sandbox) fn signer(
+        &self,
+        request: &Request,
+        service: &str,
+    ) -> Result<Issued, Refusal> {
         let denied = |code, message: &str| refuse(403, code, message);
         let signed = Signed::of(request)
             .ok_or_else(|| denied("MissingAuthenticationToken", "Request is missing Authentication Token"))?;
@@ -18,7 +27,7 @@ impl Sts {
         if known.expires_at <= self.clock.now() {
             return Err(denied("ExpiredToken", "The security token included in the request is expired"));
         }
-        match signed.is_by(&known.secret_access_key, request, self.clock.now()) {
+        match signed.is_by(&known.secret_access_key, request, service, self.clock.now()) {
             Ok(true) => Ok(known),
             Ok(false) => Err(denied(
                 "SignatureDoesNotMatch",

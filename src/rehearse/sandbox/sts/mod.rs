@@ -63,10 +63,10 @@ pub struct Sts {
 
 /// A refusal in AWS's words.
 #[derive(Debug)]
-struct Refusal {
+pub(super) struct Refusal {
     status: u16,
-    code: &'static str,
-    message: String,
+    pub(super) code: &'static str,
+    pub(super) message: String,
 }
 
 fn refuse(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {

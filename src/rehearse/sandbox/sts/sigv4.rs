@@ -47,11 +47,12 @@ impl Signed {
         })
     }
 
-    /// Whether `secret` made the signature of this request, near `now`.
+    /// Whether `secret` made the signature of this request to `service`, near `now`.
     pub(super) fn is_by(
         &self,
         secret: &Secret,
         request: &Request,
+        service: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, Stale> {
         let Some(at) = request.headers.get("x-amz-date").and_then(|at| at.to_str().ok()) else {
@@ -62,8 +63,8 @@ impl Signed {
             return Err(Stale { at: at.to_owned() });
         }
         let day = at.split('T').next().unwrap_or_default();
-        let in_scope =
-            self.scope.starts_with(&format!("{day}/")) && self.scope.ends_with("/sts/aws4_request");
+        let in_scope = self.scope.starts_with(&format!("{day}/"))
+            && self.scope.ends_with(&format!("/{service}/aws4_request"));
         let complete = SIGNED.iter().all(|name| self.headers.iter().any(|signed| signed == name));
         let Some(canonical) = self.canonical(request).filter(|_| in_scope && complete) else {
             return Ok(false);

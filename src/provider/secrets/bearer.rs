@@ -1,0 +1,107 @@
+//! Google Secret Manager (API v1) and Azure Key Vault (API 7.4): one GET with a bearer token.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::Value as Json;
+use url::Url;
+
+use super::error;
+use crate::config::secrets::{Secrets, Stored};
+use crate::host::http::{Method, Request};
+use crate::provider::call::{self, Answer, call};
+use crate::provider::{Context, Error};
+use crate::secret::Secret;
+
+#[derive(Deserialize)]
+struct OfGoogle {
+    payload: Payload,
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    data: String,
+}
+
+#[derive(Deserialize)]
+struct OfAzure {
+    value: String,
+}
+
+/// Reads one version of Google's.
+pub(super) async fn google(
+    secrets: &Secrets,
+    one: &Stored,
+    url: Url,
+    token: &Secret,
+    context: &Context<'_>,
+) -> Result<Json, Error> {
+    let version = one.version.as_ref().map_or_else(|| "latest".to_owned(), ToString::to_string);
+    let url = below(url, &format!("v1/{}/versions/{version}:access", one.name));
+    let answered: OfGoogle = get(secrets, one, url, token, context).await?.json()?;
+    text(&answered.payload.data, &one.name).map(Json::String)
+}
+
+/// Reads one version of Azure's.
+pub(super) async fn azure(
+    secrets: &Secrets,
+    one: &Stored,
+    url: Url,
+    token: &Secret,
+    context: &Context<'_>,
+) -> Result<Json, Error> {
+    let version = one.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
+    let mut url = below(url, &format!("secrets/{}{version}", one.name));
+    url.query_pairs_mut().append_pair("api-version", "7.4");
+    let answered: OfAzure = get(secrets, one, url, token, context).await?.json()?;
+    Ok(Json::String(answered.value))
+}
+
+async fn get(
+    secrets: &Secrets,
+    one: &Stored,
+    url: Url,
+    token: &Secret,
+    context: &Context<'_>,
+) -> Result<Answer, Error> {
+    let make = async |_| {
+        let request = Request::new(Method::GET, url.clone(), call::TIMEOUT);
+        Ok(request.secret_header("authorization", "Bearer ", token)?)
+    };
+    call(context, |status, body| error::explain(status, body, secrets, one), make).await
+}
+
+/// The address with a path after its own; names are checked to hold nothing that would lead elsewhere.
+fn below(mut url: Url, path: &str) -> Url {
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path.split('/'));
+    }
+    url
+}
+
+/// What Base64 holds, where that is a text: neither a variable nor the log's redaction knows anything else.
+pub(super) fn text(encoded: &str, name: &str) -> Result<String, Error> {
+    let bytes = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    bytes.ok_or_else(|| Error::Value { problem: format!("`{name}` holds bytes that are no text") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stands_after_the_address() {
+        let url = Url::parse("https://team.vault.azure.net/").unwrap();
+        assert_eq!(below(url, "secrets/a").as_str(), "https://team.vault.azure.net/secrets/a");
+        let url = Url::parse("https://psc.example.test/base").unwrap();
+        let path = "v1/projects/p/secrets/s/versions/latest:access";
+        assert_eq!(below(url, path).as_str(), format!("https://psc.example.test/base/{path}"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_told_and_not_damaged() {
+        assert_eq!(text("aHVudGVyMg==", "x").unwrap(), "hunter2");
+        let error = text("/////w==", "x").unwrap_err();
+        assert_eq!(error.to_string(), "`x` holds bytes that are no text");
+    }
+}

@@ -1,0 +1,195 @@
+//! HashiCorp Vault and OpenBao: a login by the method `jwt`, and what it may read (Vault's HTTP API, `v1`).
+//!
+//! At the end the login gives itself back (`auth/token/revoke-self`): with it go its children and every
+//! lease of a dynamic engine. What has no lease lives on, and the settlement says so.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+
+use super::call::{self, call};
+use super::{Context, Error, Provider, Settling, Terms};
+use crate::config::credential::Kind as _;
+use crate::config::secrets::Stored;
+use crate::config::vault::{Read, Vault};
+use crate::credential::{Credential, Material, SettleWith, Value, Variable};
+use crate::host::http::{self, Http, Method, Request};
+use crate::secret::Secret;
+use crate::settlement::Settlement;
+
+mod error;
+mod read;
+mod revoke;
+
+/// The provider's name in configurations and records.
+pub const NAME: &str = "vault";
+
+const JSON: &str = "application/json";
+
+/// One login that a step asks for.
+#[derive(Debug)]
+pub struct Login<'a>(pub &'a Vault);
+
+/// What a login answers.
+#[derive(Deserialize)]
+struct Answered {
+    auth: Auth,
+}
+
+#[derive(Deserialize)]
+struct Auth {
+    client_token: Secret,
+    #[serde(default)]
+    accessor: String,
+    lease_duration: i64,
+    #[serde(default)]
+    token_type: String,
+}
+
+/// A login that was given.
+struct Given {
+    auth: Auth,
+    expires_at: chrono::DateTime<chrono::Utc>,
+    answer_lost: bool,
+}
+
+/// Where a Vault is, as its settlement must know it too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    address: Url,
+    namespace: Option<String>,
+}
+
+impl Place {
+    fn of(vault: &Vault) -> Self {
+        Self { address: vault.address.clone(), namespace: vault.namespace.clone() }
+    }
+
+    /// The URL of a path below `v1`.
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.address.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1").extend(path.split('/'));
+        }
+        url
+    }
+
+    /// A request that Vault reads as one for this namespace.
+    fn request(&self, method: Method, url: Url) -> Result<Request, http::Error> {
+        // Vault refuses requests without the first where it guards against forged ones.
+        let request = Request::new(method, url, call::TIMEOUT).header("x-vault-request", "true")?;
+        match &self.namespace {
+            Some(namespace) => request.header("x-vault-namespace", namespace),
+            None => Ok(request),
+        }
+    }
+}
+
+/// Reads one stored value with a login that another credential of the block holds.
+pub(super) async fn stored(
+    address: Url,
+    namespace: Option<String>,
+    token: &Secret,
+    stored: &Stored,
+    context: &Context<'_>,
+) -> Result<serde_json::Value, Error> {
+    let version = stored.version.as_ref().and_then(|version| version.to_string().parse().ok());
+    let read = Read { version, ..Read::of(&stored.name) };
+    let found = read::one(&Place { address, namespace }, token, &read, context).await?;
+    // It ends with the login, which the record would not know.
+    if found.ends_with_login {
+        let problem = format!("`{}` has a lease: read it in the `secrets` of the `vault` block", stored.name);
+        return Err(Error::Value { problem });
+    }
+    Ok(found.data)
+}
+
+impl Provider for Login<'_> {
+    async fn exchange(&self, _: &str, context: &Context<'_>) -> Result<Credential, Error> {
+        let given = self.login(context).await?;
+        match read::all(self.0, &given.auth.client_token, context).await {
+            Ok(read) => Ok(self.credential(given, read)),
+            // All or nothing: a login that could not read everything is of no use to anybody.
+            Err(error) => {
+                let place = Place::of(self.0);
+                let gone = revoke::now(&place, &given.auth.client_token, context.http);
+                let gone = context.clock.within(context.host.deadlines.release.0, gone).await;
+                let gone = gone.is_some_and(|answer| answer.is_gone());
+                let error = Box::new(error);
+                Err(if gone { Error::GivenBack(error) } else { Error::NotGivenBack(error) })
+            }
+        }
+    }
+
+    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+        revoke::settle(lease, context).await
+    }
+}
+
+impl Login<'_> {
+    async fn login(&self, context: &Context<'_>) -> Result<Given, Error> {
+        let Login(vault) = self;
+        let audience = vault.token().map(|(_, audience)| audience).unwrap_or_default();
+        let shape = vault.token.shape(&audience);
+        let expected = shape.audience.clone().unwrap_or_default();
+        let key = super::Key { from: vault.token.from.clone(), shape };
+        let (place, path) = (Place::of(vault), format!("auth/{}/login", vault.mount));
+        let make = async |fresh: bool| {
+            let token =
+                if fresh { context.tokens.fresh(&key).await? } else { context.tokens.get(&key).await? };
+            let body = json!({"role": vault.role, "jwt": token.expose()}).to_string();
+            let request = place.request(Method::POST, place.url(&path))?;
+            Ok(request.body(JSON, body.into_bytes()))
+        };
+        let explain = |status, body: &[u8]| error::login(status, body, vault, &expected);
+        let answer = call(context, explain, make).await?;
+        let Answered { auth } = answer.json()?;
+        if auth.client_token.expose().is_empty() {
+            return Err(answer.malformed("answered a login without a token: does it want a second factor?"));
+        }
+        let expires_at = answer.ends_in(auth.lease_duration, context.clock.now())?;
+        Ok(Given { auth, expires_at, answer_lost: answer.lost })
+    }
+
+    fn credential(&self, given: Given, read: read::Everything) -> Credential {
+        let Login(vault) = self;
+        let Given { auth, expires_at, answer_lost } = given;
+        let ours = [
+            ("VAULT_TOKEN", Some(Value::Secret(auth.client_token.clone()))),
+            ("VAULT_ADDR", Some(Value::Plain(vault.base()))),
+            ("VAULT_NAMESPACE", vault.namespace.clone().map(Value::Plain)),
+        ];
+        let variable =
+            |(name, value): (&str, Option<Value>)| Some(Variable { name: name.parse().ok()?, value: value? });
+        let ours = ours.into_iter().filter(|_| vault.export_token).filter_map(variable);
+        let mut detail = BTreeMap::from([("address".to_owned(), vault.address.to_string())]);
+        detail.extend(vault.namespace.clone().map(|namespace| ("namespace".to_owned(), namespace)));
+        // Paths hold no line breaks: the step config is checked for them.
+        detail.extend((!read.living.is_empty()).then(|| ("living".to_owned(), read.living.join("\n"))));
+        // Nobody can revoke a batch token: the journal needs not hold it.
+        let settle_with = if auth.token_type == "batch" {
+            detail.insert("batch".to_owned(), "true".to_owned());
+            SettleWith::Detail(detail)
+        } else {
+            SettleWith::Handle { secret: auth.client_token.clone(), detail }
+        };
+        let material = if vault.secrets.is_empty() {
+            Material::Token(auth.client_token.clone())
+        } else {
+            Material::Fields(read.values.fields)
+        };
+        Credential {
+            variables: ours.chain(read.values.variables).collect(),
+            files: read.values.files,
+            material,
+            expires_at,
+            principal: vault.target(),
+            // A batch token has no accessor.
+            handle: if auth.accessor.is_empty() { "batch".to_owned() } else { auth.accessor },
+            settle_with,
+            answer_lost,
+        }
+    }
+}

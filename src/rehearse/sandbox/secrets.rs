@@ -1,0 +1,198 @@
+//! Secrets managers: AWS's two check who signed, Google's and Azure's whether this sandbox gave the token.
+//!
+//! Every version is the current one, and rights are not simulated: who is known may read what is there.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::service::{Issued, Service, Surroundings};
+use super::sts::Sts;
+use super::vault::set;
+use crate::config::credential::Ask;
+use crate::config::secrets::{Secrets, Store};
+use crate::host::serve::{Request, Response};
+use crate::secret::Secret;
+
+/// All of them.
+#[derive(Debug)]
+pub struct SecretsManagers {
+    sts: Arc<Sts>,
+    kept: Mutex<BTreeMap<(Store, String), Kept>>,
+}
+
+/// A stored text, and what in it is secret.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    whole: Option<String>,
+    keys: Map<String, Value>,
+    given: bool,
+}
+
+impl Kept {
+    /// Every text in it, however deep.
+    fn texts(&self) -> Vec<String> {
+        let mut found: Vec<String> = self.whole.clone().into_iter().collect();
+        let mut waiting: Vec<&Value> = self.keys.values().collect();
+        while let Some(value) = waiting.pop() {
+            match value {
+                Value::String(text) => found.push(text.clone()),
+                Value::Object(inner) => waiting.extend(inner.values()),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn text(&self) -> String {
+        self.whole.clone().unwrap_or_else(|| Value::Object(self.keys.clone()).to_string())
+    }
+}
+
+impl Service for SecretsManagers {
+    fn provider(&self) -> &'static str {
+        "secrets"
+    }
+
+    fn origins(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    fn answer(&self, request: &Request) -> Response {
+        self.answer_to(request, &|_| false)
+    }
+
+    fn answer_to(&self, request: &Request, known: &dyn Fn(&str) -> bool) -> Response {
+        let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
+        match header("x-amz-target") {
+            Some("secretsmanager.GetSecretValue") => self.aws(request, Store::AwsSecretsManager),
+            Some("AmazonSSM.GetParameter") => self.aws(request, Store::AwsSsm),
+            Some(_) => Response::json(400, &json!({"__type": "UnknownOperationException"})),
+            None => {
+                let token = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+                self.bearer(&request.path, token.is_some_and(known))
+            }
+        }
+    }
+
+    fn issued(&self) -> Vec<Issued> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let texts = kept.values().filter(|kept| kept.given).flat_map(Kept::texts);
+        let issued = |text: String| Issued {
+            what: "a stored value".into(),
+            secret: Secret::new(text),
+            revoked: false,
+        };
+        texts.map(issued).collect()
+    }
+
+    fn prepare(&self, asked: &[Ask]) {
+        for ask in asked {
+            if let Ask::Secrets(secrets) = ask {
+                self.keep(secrets);
+            }
+        }
+    }
+}
+
+impl SecretsManagers {
+    /// Stores that hold nothing.
+    pub fn new(with: &Surroundings) -> Self {
+        Self { sts: Arc::clone(&with.sts), kept: Mutex::default() }
+    }
+
+    /// A random value for whatever is asked for and not there already.
+    fn keep(&self, secrets: &Secrets) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in &secrets.values {
+            let kept = kept.entry((secrets.store, one.name.clone())).or_default();
+            match &one.key {
+                Some(key) => set(&mut kept.keys, key),
+                None if kept.keys.is_empty() => {
+                    let random = || format!("value-{}", uuid::Uuid::new_v4().simple());
+                    kept.whole.get_or_insert_with(random);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn take(&self, store: Store, name: &str) -> Option<String> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept.get_mut(&(store, name.to_owned()))?;
+        kept.given = true;
+        Some(kept.text())
+    }
+
+    fn aws(&self, request: &Request, store: Store) -> Response {
+        let refused = |code: &str, message: &str| {
+            let body = json!({"__type": code, "message": message}).to_string();
+            Response::new(400, "application/x-amz-json-1.1", body)
+        };
+        let service = if store == Store::AwsSsm { "ssm" } else { "secretsmanager" };
+        if let Err(refusal) = self.sts.signer(request, service) {
+            let code = match refusal.code {
+                "InvalidClientTokenId" => "UnrecognizedClientException",
+                "SignatureDoesNotMatch" => "InvalidSignatureException",
+                "ExpiredToken" => "ExpiredTokenException",
+                _ => "MissingAuthenticationTokenException",
+            };
+            return refused(code, &refusal.message);
+        }
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let answer = match store {
+            Store::AwsSsm => {
+                let name = text("Name").split(':').next().unwrap_or_default();
+                let parameter =
+                    |value| json!({"Name": name, "Type": "SecureString", "Value": value, "Version": 1});
+                self.take(store, name).map(|value| json!({"Parameter": parameter(value)}))
+            }
+            _ => self.take(store, text("SecretId")).map(|value| {
+                let stages = ["AWSCURRENT"];
+                json!({"Name": text("SecretId"), "SecretString": value, "VersionStages": stages})
+            }),
+        };
+        match answer {
+            Some(answer) => Response::new(200, "application/x-amz-json-1.1", answer.to_string()),
+            None if store == Store::AwsSsm => refused("ParameterNotFound", ""),
+            None => refused("ResourceNotFoundException", "Secrets Manager can't find the specified secret."),
+        }
+    }
+
+    /// `/v1/projects/P/secrets/S/versions/V:access` of Google, `/secrets/NAME[/VERSION]` of Azure.
+    fn bearer(&self, path: &str, known: bool) -> Response {
+        let path = path.split('?').next().unwrap_or_default();
+        if let Some((name, _)) = path.strip_prefix("/v1/").and_then(|path| path.split_once("/versions/")) {
+            let refused = |code: u16, status: &str, message: &str| {
+                let error = json!({"code": code, "status": status, "message": message});
+                Response::json(code, &json!({ "error": error }))
+            };
+            let missing =
+                || refused(404, "NOT_FOUND", &format!("Secret [{name}] not found or has no versions."));
+            if !known {
+                let message = "Request had invalid authentication credentials.";
+                return refused(401, "UNAUTHENTICATED", message);
+            }
+            return self.take(Store::GcpSecretManager, name).map_or_else(missing, |value| {
+                let payload = json!({"data": STANDARD.encode(value)});
+                Response::json(200, &json!({"name": format!("{name}/versions/1"), "payload": payload}))
+            });
+        }
+        let refused = |status: u16, code: &str| {
+            Response::json(status, &json!({"error": {"code": code, "message": ""}}))
+        };
+        if !known {
+            return refused(401, "Unauthorized");
+        }
+        let name = path.strip_prefix("/secrets/").and_then(|path| path.split('/').next()).unwrap_or_default();
+        let value = self.take(Store::AzureKeyVault, name);
+        value.map_or_else(
+            || refused(404, "SecretNotFound"),
+            |value| Response::json(200, &json!({"value": value})),
+        )
+    }
+}

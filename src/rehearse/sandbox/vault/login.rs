@@ -1,0 +1,130 @@
+//! The login method `jwt`, in the words of `vault-plugin-auth-jwt` and of `cap/jwt`.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::token::Token;
+use super::{Call, Refusal, State, answer, random, refuse};
+use crate::claims::{Claims, SubjectToken};
+use crate::rehearse::sandbox::issuer::Issuer;
+use crate::secret::Secret;
+
+/// How far past its end, or before its beginning, a token may be, in seconds (`expiration_leeway`).
+const LEEWAY: i64 = 150;
+
+/// A role, as its API writes it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Role {
+    pub(super) bound_audiences: Vec<String>,
+    pub(super) bound_subject: Option<String>,
+    pub(super) bound_claims: Option<Map<String, Value>>,
+    pub(super) bound_claims_type: Option<String>,
+    pub(super) user_claim: String,
+    pub(super) token_type: Option<String>,
+    pub(super) token_ttl: Option<i64>,
+}
+
+pub(super) fn login(
+    state: &mut State,
+    issuer: &Issuer,
+    call: &Call<'_>,
+    now: DateTime<Utc>,
+) -> Result<Value, Refusal> {
+    let text = |name: &str| call.body.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (name, jwt) = (text("role"), text("jwt"));
+    let mount = call.path.trim_end_matches("/login");
+    if !state.roles.keys().any(|path| path.starts_with(&format!("{mount}/role/"))) {
+        return Err(Refusal::denied());
+    }
+    if name.is_empty() {
+        return Err(refuse(400, "missing role"));
+    }
+    let role = state.roles.get(&format!("{mount}/role/{name}")).cloned();
+    let role = role.ok_or_else(|| refuse(400, format!("role \"{name}\" could not be found")))?;
+    if jwt.is_empty() {
+        return Err(refuse(400, "missing token"));
+    }
+    let claims = check(&role, issuer, jwt, now.timestamp())?;
+    let user = claims.text(&role.user_claim).filter(|user| !user.is_empty());
+    if user.is_none() {
+        return Err(refuse(400, format!("claim \"{}\" not found in token", role.user_claim)));
+    }
+    Ok(give(state, &role, name, now))
+}
+
+/// In the order in which the real one looks.
+fn check(role: &Role, issuer: &Issuer, jwt: &str, now: i64) -> Result<Claims, Refusal> {
+    let invalid = |what: &str| refuse(400, format!("error validating token: {what}"));
+    let unverified = SubjectToken::new(Secret::new(jwt)).unverified_claims();
+    let unverified = unverified.map_err(|_| invalid("error verifying token: malformed jwt"))?;
+    let verified = issuer.verify(jwt);
+    let claims =
+        verified.ok_or_else(|| invalid("no known key successfully validated the token signature"))?;
+    if unverified.text("iss").as_deref() != Some(issuer.url()) {
+        return Err(invalid("invalid issuer (iss) claim"));
+    }
+    if role.bound_subject.as_ref().is_some_and(|bound| claims.text("sub").as_ref() != Some(bound)) {
+        return Err(invalid("invalid subject (sub) claim"));
+    }
+    let audiences = claims.audiences();
+    if role.bound_audiences.is_empty() && !audiences.is_empty() {
+        return Err(invalid("audience claim found in JWT but no audiences bound to the role"));
+    }
+    if !role.bound_audiences.iter().any(|bound| audiences.contains(bound)) {
+        let text = "invalid audience (aud) claim: audience claim does not match any bound audience";
+        return Err(invalid(text));
+    }
+    if claims.seconds("exp").is_none_or(|end| end + LEEWAY <= now) {
+        return Err(invalid("invalid expiration time (exp) claim: token is expired"));
+    }
+    if claims.seconds("nbf").is_some_and(|start| start - LEEWAY > now) {
+        return Err(invalid("invalid not before (nbf) claim: token not yet valid"));
+    }
+    let glob = role.bound_claims_type.as_deref() == Some("glob");
+    for (name, bound) in role.bound_claims.iter().flatten() {
+        bound_claim(&claims, name, bound, glob)?;
+    }
+    Ok(claims)
+}
+
+fn bound_claim(claims: &Claims, name: &str, bound: &Value, glob: bool) -> Result<(), Refusal> {
+    let refused = |text: String| Err(refuse(400, format!("error validating claims: {text}")));
+    let Some(seen) = claims.text(name) else {
+        return refused(format!("claim \"{name}\" is missing"));
+    };
+    let fits = |bound: &Value| {
+        let bound = bound.as_str().map_or_else(|| bound.to_string(), str::to_owned);
+        if glob { crate::policy::pattern::matches(&bound, &seen) } else { bound == seen }
+    };
+    if bound.as_array().map_or(std::slice::from_ref(bound), Vec::as_slice).iter().any(fits) {
+        return Ok(());
+    }
+    refused(format!("claim \"{name}\" does not match any associated bound claim values"))
+}
+
+fn give(state: &mut State, role: &Role, name: &str, now: DateTime<Utc>) -> Value {
+    let batch = role.token_type.as_deref() == Some("batch");
+    let seconds = role.token_ttl.filter(|ttl| *ttl > 0).unwrap_or(3600);
+    let token = Token {
+        value: Secret::new(format!(
+            "{}{}{}",
+            if batch { "hvb.AAAAAQ" } else { "hvs.CAESI" },
+            random(),
+            random()
+        )),
+        accessor: if batch { String::new() } else { random() },
+        batch,
+        ends: now + TimeDelta::seconds(seconds),
+        revoked: false,
+    };
+    let given = json!({
+        "client_token": token.value.expose(), "accessor": token.accessor,
+        "policies": ["default"], "token_policies": ["default"], "metadata": { "role": name },
+        "lease_duration": seconds, "renewable": !batch, "entity_id": uuid::Uuid::new_v4().to_string(),
+        "token_type": if batch { "batch" } else { "service" }, "orphan": true, "mfa_requirement": null, "num_uses": 0,
+    });
+    state.tokens.push(token);
+    answer(json!({ "auth": given }))
+}

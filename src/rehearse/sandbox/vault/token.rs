@@ -1,0 +1,64 @@
+//! Tokens: who asks, what they say of themselves, their end, and those that wrap an answer.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use super::{Call, Lent, Refusal, State, Wrapped, answer, random, refuse};
+use crate::secret::Secret;
+
+/// A login.
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) value: Secret,
+    pub(super) accessor: String,
+    pub(super) batch: bool,
+    pub(super) ends: DateTime<Utc>,
+    pub(super) revoked: bool,
+}
+
+/// The place of a token that works.
+pub(super) fn known(state: &State, value: &str, now: DateTime<Utc>) -> Result<usize, Refusal> {
+    let works = |token: &Token| token.value.expose() == value && !token.revoked && token.ends > now;
+    state.tokens.iter().position(works).ok_or_else(Refusal::no_such_token)
+}
+
+pub(super) fn about(state: &State, whose: usize, now: DateTime<Utc>) -> Value {
+    let about = state.tokens.get(whose).map(|token| {
+        json!({
+            "id": token.value.expose(), "accessor": token.accessor, "policies": ["default"],
+            "ttl": (token.ends - now).num_seconds(), "type": if token.batch { "batch" } else { "service" },
+            "renewable": !token.batch, "orphan": true, "path": "auth/jwt/login",
+        })
+    });
+    answer(json!({ "data": about }))
+}
+
+pub(super) fn revoke(state: &mut State, whose: usize) -> Result<Value, Refusal> {
+    match state.tokens.get_mut(whose) {
+        Some(token) if token.batch => Err(refuse(400, "batch tokens cannot be revoked")),
+        Some(token) => {
+            token.revoked = true;
+            Ok(Value::Null)
+        }
+        None => Err(Refusal::no_such_token()),
+    }
+}
+
+pub(super) fn wrap(state: &mut State, inner: Value, seconds: i64, path: &str, now: DateTime<Utc>) -> Value {
+    let token = format!("hvs.CAESW{}{}", random(), random());
+    state.values.push(Lent { value: Secret::new(token.as_str()), leased_to: None });
+    state.wrapped.insert(token.clone(), Wrapped { answer: inner, ends: now + TimeDelta::seconds(seconds) });
+    let wrapped = json!({
+        "token": token, "accessor": random(), "ttl": seconds, "creation_path": path,
+        "creation_time": now.to_rfc3339_opts(SecondsFormat::Nanos, true),
+    });
+    answer(json!({ "wrap_info": wrapped }))
+}
+
+/// The token is in the body, or it is the one that asks.
+pub(super) fn unwrap(state: &mut State, call: &Call<'_>, now: DateTime<Utc>) -> Result<Value, Refusal> {
+    let token = call.body.get("token").and_then(Value::as_str).unwrap_or(call.token);
+    let wrapped = state.wrapped.remove(token).filter(|wrapped| wrapped.ends > now);
+    let wrapped = wrapped.ok_or_else(|| refuse(400, "wrapping token is not valid or does not exist"))?;
+    Ok(wrapped.answer)
+}

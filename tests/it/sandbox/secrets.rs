@@ -1,0 +1,52 @@
+//! The secrets managers, as boto3 sees them.
+
+use buildkite_dataflow::config::credential::Ask;
+use buildkite_dataflow::rehearse::sandbox::KNOWN_AS;
+use buildkite_dataflow::rehearse::sandbox::sts::Role;
+use serde_json::{Value, json};
+
+use super::{sandbox, token};
+use crate::support::child::{command, output, run};
+use crate::support::components;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/secrets_client.py");
+const READER: &str = "arn:aws:iam::123456789012:role/reader";
+
+fn stored(store: &str, name: &str) -> Ask {
+    let block = json!({"source": "reader", "store": store, "region": "eu-west-1",
+        "values": [{"name": name, "env": "A"}]});
+    Ask::Secrets(serde_json::from_value(block).unwrap())
+}
+
+#[test]
+fn boto3_reads_what_is_there_and_is_told_what_is_not() {
+    let Some(python) = components::find("venv/bin/python") else { return };
+    run(async {
+        let sandbox = sandbox([].into()).await;
+        let trust = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
+            "Principal": {"Federated": format!("arn:aws:iam::123456789012:oidc-provider/{KNOWN_AS}")},
+        }]});
+        sandbox.sts().add(READER, Role { trust, max_duration: 7200 });
+        let asked = [stored("aws-secrets-manager", "prod/db"), stored("aws-ssm", "/prod/key")];
+        sandbox.provider("secrets").unwrap().prepare(&asked);
+        let asked = json!({"url": sandbox.url(), "role": READER,
+            "token": token(&sandbox, &json!({"audience": "sts.amazonaws.com"}), &json!({})),
+            "secret": "prod/db", "parameter": "/prod/key"});
+        let ended = output(command(&python, &[SCRIPT]), asked.to_string()).await;
+        let answer: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
+        let issued = sandbox.provider("secrets").unwrap().issued();
+        let values: Vec<&str> = issued.iter().map(|one| one.secret.expose()).collect();
+        for read in ["secret", "parameter"] {
+            assert!(values.contains(&answer[read].as_str().unwrap()), "{answer}");
+        }
+        for (what, code) in [
+            ("no-secret", "ResourceNotFoundException"),
+            ("no-parameter", "ParameterNotFound"),
+            ("forged", "InvalidSignatureException"),
+            ("unknown", "UnrecognizedClientException"),
+        ] {
+            assert_eq!(answer[what], code, "{answer}");
+        }
+    });
+}

@@ -1,0 +1,68 @@
+"""What hvac makes of a Vault: sets it up with the root token, then logs in, reads, wraps, and gives back.
+
+Reads `{url, root, logins: [{role, jwt}]}` as JSON from its standard input. Writes a list of answers.
+"""
+
+import json
+import sys
+
+import hvac
+from hvac.exceptions import VaultError
+
+
+def set_up(url, root):
+    client = hvac.Client(url=url, token=root)
+    for role, more in (("train", {}), ("batch", {"token_type": "batch"})):
+        client.auth.jwt.create_role(
+            name=role, role_type="jwt", allowed_redirect_uris=[], user_claim="sub", bound_audiences=["vault"],
+            bound_claims={"pipeline_slug": ["web", "loader"]}, token_ttl=900, path="jwt", **more,
+        )
+    client.secrets.kv.v1.create_or_update_secret("train", {"user": "loader"}, mount_point="kv")
+    for value in ("the-first", "the-second"):
+        client.secrets.kv.v2.create_or_update_secret("train", {"api_key": value})
+
+
+def named(work):
+    try:
+        work()
+        return "fine"
+    except VaultError as error:
+        return type(error).__name__
+
+
+def ask(url, login):
+    client = hvac.Client(url=url)
+    auth = client.auth.jwt.jwt_login(role=login["role"], jwt=login["jwt"], path="jwt")["auth"]
+    client.token = auth["client_token"]
+    v2 = client.secrets.kv.v2
+
+    def version(**which):
+        return v2.read_secret_version("train", raise_on_deleted_version=True, **which)["data"]["data"]
+
+    answer = {"type": auth["token_type"], "first": version(version=1), "v2": version()}
+    answer["v1"] = client.secrets.kv.v1.read_secret("train", mount_point="kv")["data"]
+    answer["missing"] = named(lambda: client.secrets.kv.v1.read_secret("none", mount_point="kv"))
+    wrapping = client.read("kv/train", wrap_ttl="60s")["wrap_info"]["token"]
+    answer["wrapped"] = hvac.Client(url=url).sys.unwrap(wrapping)["data"]
+    answer["unwrapped-twice"] = named(lambda: hvac.Client(url=url).sys.unwrap(wrapping))
+    known = [client.is_authenticated()]
+    answer["revoked"] = named(client.auth.token.revoke_self)
+    client.token = auth["client_token"]
+    answer["known"] = known + [client.is_authenticated()]
+    answer["after"] = named(version)
+    return answer
+
+
+def main():
+    asked = json.load(sys.stdin)
+    set_up(asked["url"], asked["root"])
+    answers = []
+    for login in asked["logins"]:
+        try:
+            answers.append(ask(asked["url"], login))
+        except VaultError as error:
+            answers.append({"error": type(error).__name__, "message": str(error)})
+    json.dump(answers, sys.stdout)
+
+
+main()
