@@ -80,7 +80,8 @@ impl Value {
     }
 }
 
-/// A file that only the job's user can read, removed when the lease ends.
+/// A file that only the job's user can read, removed when the lease ends. Several of one name are one file,
+/// each a part of it.
 #[derive(Clone, Debug)]
 pub struct PrivateFile {
     /// Its name in the block's folder.
@@ -162,6 +163,8 @@ impl Credential {
 pub enum SettleWith {
     /// Nothing: it ends by itself.
     Nothing,
+    /// Nothing, and this is what else is known of it; no secret, for the record tells it too.
+    Facts(BTreeMap<String, String>),
     /// The credential's own handle, the only secret that may reach the journal.
     Handle {
         /// The handle: the token itself, where there is no lesser one.

@@ -23,8 +23,6 @@ pub struct Token {
     pub lifetime: Option<Span>,
     /// Optional claims to add: `organization_id`, `pipeline_id`, `build_id`, `cluster_id`, `agent_tag:NAME`, …
     pub claims: Vec<String>,
-    /// Claims to add as AWS session tags; the role's trust policy must allow `sts:TagSession`.
-    pub aws_session_tags: Vec<String>,
     /// The claim to use as `sub`.
     pub subject_claim: Option<String>,
 }
@@ -50,7 +48,7 @@ impl Token {
             audience: Some(self.audience.clone().unwrap_or_else(|| default_audience.to_owned())),
             lifetime: self.lifetime.map(Span::as_secs),
             claims: self.claims.clone(),
-            aws_session_tags: self.aws_session_tags.clone(),
+            aws_session_tags: Vec::new(),
             subject_claim: self.subject_claim.clone(),
         }
     }

@@ -104,12 +104,16 @@ impl<'a> Exchange<'a> {
             tokens: &self.tokens,
             sources: &sources,
             folder,
+            program: &self.context.host.program,
+            mask: &self.context.host.mask,
             backoff: Backoff { attempts: 5, base: config.deadlines.retry.0, jitter: true },
             until: self.until,
         };
         let exchange = async |one: &Decided| {
             let Decided { request, session, .. } = one;
             let answer = provider::exchange(request, session, &context).await;
+            let made = answer.iter().flat_map(Credential::secrets);
+            made.for_each(|secret| context.mask.add(&secret));
             if let Some(name) = &request.name {
                 sources.made(name, answer.as_ref().ok().map(|credential| credential.material.clone()));
             }
@@ -130,7 +134,8 @@ impl<'a> Exchange<'a> {
 
     /// The latest time at which a credential asked for now could live.
     pub(super) fn latest(&self, request: &Request) -> DateTime<Utc> {
-        self.until + policy::duration(request.ask.kind(), &self.context.loaded.config).0
+        let kind = request.ask.kind();
+        self.until + policy::duration(kind, &self.context.loaded.config).max(kind.on_the_way()).0
     }
 }
 

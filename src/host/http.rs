@@ -203,6 +203,11 @@ impl Http {
         Self { network: Arc::new(network), client: Arc::default() }
     }
 
+    /// The URL that a request for `url` goes to.
+    pub fn route(&self, url: Url) -> Url {
+        self.network.route(url)
+    }
+
     /// Sends one request and reads the whole answer.
     pub async fn send(&self, request: Request) -> Result<Response, Error> {
         let host = request.url.host_str().unwrap_or_default().to_owned();

@@ -71,12 +71,20 @@ pub struct Export {
 
 impl Export {
     /// Checks variables and `files`, which will be in `folder`, and takes down what stands in their place now.
+    /// A variable that several credentials share is there once, a file that they share with all their parts.
     pub fn prepare(
-        mut variables: Vec<Variable>,
-        files: Vec<PrivateFile>,
+        shared: Vec<Variable>,
+        parts: Vec<PrivateFile>,
         folder: &Path,
         env: &Env,
     ) -> Result<Self, Error> {
+        let (mut variables, mut files) = (Vec::<Variable>::new(), Vec::new());
+        for variable in shared {
+            if !variables.iter().any(|known| known.name == variable.name) {
+                variables.push(variable);
+            }
+        }
+        parts.into_iter().for_each(|part| join(&mut files, part));
         if !files.is_empty()
             && let Ok(name) = env::OIDC_TMPDIR.name.parse()
         {
@@ -150,11 +158,24 @@ impl Export {
 
     fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let files = self.files.iter().filter(|file| file.secret).map(|file| &file.content);
-        let variables = self.variables.iter().filter_map(|variable| match &variable.value {
-            Value::Secret(secret) => Some(secret),
-            Value::Plain(_) => None,
-        });
-        variables.chain(files).chain(&self.hidden)
+        let mut seen = std::collections::BTreeSet::new();
+        let all =
+            self.hidden.iter().chain(self.variables.iter().filter_map(|variable| match &variable.value {
+                Value::Secret(secret) => Some(secret),
+                Value::Plain(_) => None,
+            }));
+        all.chain(files).filter(move |secret| seen.insert(secret.expose()))
+    }
+}
+
+/// Adds a file, or a part of one that is there.
+fn join(files: &mut Vec<PrivateFile>, file: PrivateFile) {
+    match files.iter_mut().find(|known| known.name == file.name) {
+        Some(known) => {
+            known.content = Secret::new(format!("{}{}", known.content.expose(), file.content.expose()));
+            known.secret |= file.secret;
+        }
+        None => files.push(file),
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Lease {
 pub enum Need {
     /// Nothing.
     Nothing,
+    /// Nothing; what else is known of it.
+    Facts(BTreeMap<String, String>),
     /// The credential's own handle, and where it is known.
     Handle {
         /// The handle.
@@ -83,12 +85,8 @@ impl<'de> Deserialize<'de> for Kept {
 impl Lease {
     /// The lease on `credential`, lent `now` for the request `id`.
     pub fn on(credential: &Credential, id: &str, provider: &str, session: &str, now: DateTime<Utc>) -> Self {
-        let mut secrets = String::new();
-        for variable in &credential.variables {
-            if let crate::credential::Value::Secret(secret) = &variable.value {
-                secrets.push_str(secret.fingerprint().as_str());
-            }
-        }
+        let secrets = credential.secrets().into_iter();
+        let secrets: String = secrets.map(|secret| secret.fingerprint().as_str().to_owned()).collect();
         Self {
             id: id.to_owned(),
             provider: provider.to_owned(),
@@ -101,12 +99,18 @@ impl Lease {
             children: Vec::new(),
             settle_with: match &credential.settle_with {
                 SettleWith::Nothing => Need::Nothing,
+                SettleWith::Facts(facts) => Need::Facts(facts.clone()),
                 SettleWith::Handle { secret, detail } => {
                     Need::Handle { secret: Kept(secret.clone()), detail: detail.clone() }
                 }
                 SettleWith::JobToken { audience } => Need::JobToken(audience.clone()),
             },
         }
+    }
+
+    /// What else is known of it, for the record.
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        if let Need::Facts(facts) = &self.settle_with { facts.clone() } else { BTreeMap::new() }
     }
 
     /// Whether it was lent while the step ran.
@@ -118,6 +122,7 @@ impl Lease {
     pub fn terms(&self) -> Terms {
         let (handle, detail) = match &self.settle_with {
             Need::Handle { secret, detail } => (Some(secret.0.clone()), detail.clone()),
+            Need::Facts(facts) => (None, facts.clone()),
             Need::Nothing | Need::JobToken(_) => (None, BTreeMap::new()),
         };
         Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail }

@@ -135,7 +135,8 @@ fn each_code_of_sts_is_told_with_what_to_do() {
     assert_eq!(check(400, "InvalidIdentityToken", "No provider", 105, "token-rejected", "OIDC provider"), 1);
     assert_eq!(check(400, "IDPRejectedClaim", "no", 105, "token-rejected", "the issuer refused"), 1);
     assert_eq!(check(400, "MalformedPolicyDocument", "no", 105, "provider-refused", "as STS wants"), 1);
-    assert_eq!(check(400, "PackedPolicyTooLarge", "no", 105, "provider-refused", "as STS wants"), 1);
+    assert_eq!(check(400, "PackedPolicyTooLarge", "no", 105, "provider-refused", "shorten the policy"), 1);
+    assert_eq!(check(400, "ExpiredTokenException", "no", 106, "provider-busy", "`token.lifetime`"), 5);
     assert_eq!(check(403, "RegionDisabledException", "no", 105, "provider-refused", "another `region`"), 1);
     assert_eq!(
         check(400, "ValidationError", "duration", 105, "provider-refused", "maximum session duration"),

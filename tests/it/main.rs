@@ -9,6 +9,7 @@
 
 mod agent;
 mod aws;
+mod aws_roles;
 mod callbacks;
 mod docs;
 mod faults;
