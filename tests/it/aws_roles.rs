@@ -1,5 +1,8 @@
 //! Roles narrowed, chained and handed over in every way, by the hooks against the sandbox's STS.
 
+use std::path::Path;
+use std::process::Command;
+
 use buildkite_dataflow::host::serve::Response;
 use buildkite_dataflow::record::parts::{Lent, Start};
 use buildkite_dataflow::rehearse::sandbox::sts::{Issued, Role};
@@ -8,6 +11,7 @@ use buildkite_dataflow::settlement::Settlement;
 use chrono::SubsecRound as _;
 use serde_json::{Value, json};
 
+use crate::support::components;
 use crate::support::hooks::{ROLE, Stage, aws, trust};
 
 const NEXT: &str = "arn:aws:iam::210987654321:role/next";
@@ -289,6 +293,82 @@ fn several_roles_share_two_private_files_and_leave_none() {
     }
     assert_eq!(stage.settles().len(), 3);
     assert_eq!(stage.variable("AWS_CONFIG_FILE"), None);
+}
+
+/// A step with a profile that may be renewed and one that may not, both in the same two files.
+fn renewed() -> Stage {
+    let mut stage = Stage::new();
+    let live = json!({"name": "live-role", "refresh": true, "aws": {"role": ROLE, "region": "eu-west-1", "profile": "live"}});
+    let once = json!({"aws": {"role": ROLE, "profile": "once"}});
+    stage.block = json!({"credentials": [live, once]});
+    stage.lends();
+    stage
+}
+
+/// As if what was lent first ended soon.
+fn forget(stage: &Stage) {
+    let kept = stage.variable("BUILDKITE_OIDC_TMPDIR").unwrap();
+    std::fs::remove_file(Path::new(&kept).join("live-role.kept")).unwrap();
+}
+
+#[test]
+fn a_profile_that_may_be_renewed_calls_back_and_holds_no_keys() {
+    let mut stage = renewed();
+    let file = |name: &str| std::fs::read_to_string(stage.variable(name).unwrap()).unwrap();
+    let config = file("AWS_CONFIG_FILE");
+    let process = config.lines().find(|line| line.starts_with("credential_process")).unwrap();
+    let folder = stage.variable("BUILDKITE_OIDC_TMPDIR").unwrap();
+    assert!(process.starts_with("credential_process = '/"), "{process}");
+    assert!(process.ends_with(&format!("' credential-process --block '{folder}' live-role")), "{process}");
+    let keys = file("AWS_SHARED_CREDENTIALS_FILE");
+    assert!(keys.starts_with("[once]\n") && !keys.contains("live"), "{keys}");
+    stage.settles();
+}
+
+/// What a tool prints that reads the profile `live`.
+fn prints(stage: &Stage, tool: &str, arguments: &[&str]) -> Option<String> {
+    let tool = components::find(&format!("venv/bin/{tool}"))?;
+    let mut command = Command::new(tool);
+    command.args(arguments).env_clear();
+    for (name, value) in stage.api.env() {
+        command.env(name, value.expose());
+    }
+    let home = stage.folder.path();
+    let output = command.env("AWS_ENDPOINT_URL", stage.sandbox.url()).env("HOME", home).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn the_aws_command_line_reads_a_profile_that_calls_back() {
+    let mut stage = renewed();
+    let arguments = ["sts", "get-caller-identity", "--profile", "live", "--query", "Arn", "--output", "text"];
+    let Some(first) = prints(&stage, "aws", &arguments) else { return };
+    let arns = || stage.sandbox.sts().issued().into_iter().map(|issued| issued.arn).collect::<Vec<_>>();
+    assert!(arns().len() == 2 && arns().contains(&first.trim().to_owned()), "{first}: {:?}", arns());
+    forget(&stage);
+    let again = prints(&stage, "aws", &arguments).unwrap();
+    assert_eq!((arns().len(), arns().pop().unwrap()), (3, again.trim().to_owned()));
+    assert_eq!(stage.settles().len(), 3);
+}
+
+#[test]
+fn boto3_renews_a_profile_while_the_step_runs() {
+    let mut stage = renewed();
+    // botocore asks anew once it takes what it has for old; here it is told that it is.
+    let script = "import boto3, datetime, os\n\
+                  session = boto3.Session(profile_name='live')\n\
+                  arn = lambda: session.client('sts').get_caller_identity()['Arn']\n\
+                  print(arn())\n\
+                  os.remove(os.environ['BUILDKITE_OIDC_TMPDIR'] + '/live-role.kept')\n\
+                  session.get_credentials()._expiry_time = datetime.datetime.now(datetime.timezone.utc)\n\
+                  print(arn())";
+    let Some(printed) = prints(&stage, "python", &["-c", script]) else { return };
+    let arns: Vec<String> = stage.sandbox.sts().issued().into_iter().map(|issued| issued.arn).collect();
+    let printed: Vec<&str> = printed.lines().collect();
+    assert!(printed.len() == 2 && printed[0] != printed[1] && arns.len() == 3, "{printed:?} {arns:?}");
+    assert!(printed.iter().all(|arn| arns.iter().any(|issued| issued == arn)), "{printed:?} {arns:?}");
+    assert_eq!(stage.settles().len(), 3);
 }
 
 #[test]
