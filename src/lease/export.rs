@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use futures_util::future::try_join_all;
+
 use super::journal::Exported;
 use super::{Kept, forms};
 use crate::agent::job_api::{self, JobApi};
@@ -18,6 +20,10 @@ pub const NAMES: &str = "DATAFLOW_ENV_NAMES";
 /// The longest value that is exported, in bytes. Past about 128 KiB every later process of the job
 /// fails to start ("argument list too long"), the hooks that clean up among them.
 pub const MAX_VALUE: usize = 64 << 10;
+
+/// How many connections tell the log what to hide, and for how many texts one is enough.
+const LANES: usize = 4;
+const A_LANE: usize = 32;
 
 /// Why nothing was exported.
 #[derive(Debug, thiserror::Error)]
@@ -181,11 +187,16 @@ fn join(files: &mut Vec<PrivateFile>, file: PrivateFile) {
 
 /// Tells the log to hide every form of these secrets.
 pub async fn redact(job: &JobApi, secrets: impl Iterator<Item = &Secret>) -> Result<(), job_api::Error> {
-    // One after the other: the socket answers in microseconds, and a connection for each costs more.
-    for form in secrets.flat_map(forms::forms) {
-        job.redact(&form).await?;
-    }
-    Ok(())
+    // Few at a time: the socket answers in microseconds, and a connection for each would cost more.
+    let lane = async |forms: Vec<Secret>| {
+        for form in forms {
+            job.redact(&form).await?;
+        }
+        Ok(())
+    };
+    let forms: Vec<Secret> = secrets.flat_map(forms::forms).collect();
+    let lanes = forms.chunks(forms.len().div_ceil(LANES).max(A_LANE)).map(|part| lane(part.to_vec()));
+    try_join_all(lanes).await.map(drop)
 }
 
 fn check(variable: &Variable) -> Result<(), Error> {
