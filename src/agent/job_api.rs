@@ -117,7 +117,7 @@ impl JobApi {
         if answer.status == expected {
             return Ok(());
         }
-        let message = super::said(answer.body.bytes(), "error");
+        let message = super::said(answer.body.bytes(), "error").map(|text| super::beginning(&text));
         Err(Error::Refused { what, status: answer.status, message })
     }
 }

@@ -189,7 +189,7 @@ impl Issuer {
         let ask = |_| self.ask(shape, until);
         let token = match retry(&self.clock, self.backoff, until, Error::verdict, ask).await {
             Err(Error::Refused { status, message }) if SHAPE_REFUSED.contains(&status) => {
-                self.ask_command(shape, Error::Refused { status, message }).await?
+                self.ask_command(shape, Error::Refused { status, message }, until).await?
             }
             answer => answer?,
         };
@@ -198,16 +198,19 @@ impl Issuer {
     }
 
     async fn ask(&self, shape: &Shape, until: DateTime<Utc>) -> Result<SubjectToken, Error> {
-        let left = (until - self.clock.now()).to_std().unwrap_or_default();
         let body = serde_json::to_vec(shape).unwrap_or_default();
-        let mut request = Request::new(Method::POST, self.url.clone(), left.min(REQUEST_TIMEOUT))
-            .secret_header("authorization", "Token ", &self.access_token)?;
+        let mut request = Request::new(Method::POST, self.url.clone(), self.left(until)).secret_header(
+            "authorization",
+            "Token ",
+            &self.access_token,
+        )?;
         for (name, value) in &self.headers {
             request = request.secret_header(name, "", value)?;
         }
         let answer = self.http.send(request.body("application/json", body)).await?;
         if !answer.status.is_success() {
-            let message = super::said(answer.body.bytes(), "message").map(|text| self.mask.apply(&text));
+            let message = super::said(answer.body.bytes(), "message");
+            let message = message.map(|text| super::beginning(&self.mask.apply(&text)));
             return Err(Error::Refused { status: answer.status, message });
         }
         match serde_json::from_slice::<Answer>(answer.body.bytes()) {
@@ -216,7 +219,17 @@ impl Issuer {
         }
     }
 
-    async fn ask_command(&self, shape: &Shape, refusal: Error) -> Result<SubjectToken, Error> {
+    /// How long one request may take.
+    fn left(&self, until: DateTime<Utc>) -> Duration {
+        (until - self.clock.now()).to_std().unwrap_or_default().min(REQUEST_TIMEOUT)
+    }
+
+    async fn ask_command(
+        &self,
+        shape: &Shape,
+        refusal: Error,
+        until: DateTime<Utc>,
+    ) -> Result<SubjectToken, Error> {
         let Some(program) = self.binary.clone() else { return Err(refusal) };
         let command = Command {
             program: program.clone(),
@@ -225,7 +238,7 @@ impl Issuer {
             folder: PathBuf::from("/"),
         };
         let failed = |command| Error::Fallback { endpoint: Box::new(refusal), command };
-        let ended = match command.output(REQUEST_TIMEOUT).await {
+        let ended = match command.output(self.left(until)).await {
             Ok(ended) => ended,
             Err(source) => return Err(failed(CommandError::Run { path: program, source })),
         };
@@ -266,10 +279,7 @@ fn arguments(shape: &Shape) -> Vec<String> {
 }
 
 fn command_environment(env: &Env) -> BTreeMap<String, Secret> {
-    [&env::ACCESS_TOKEN, &env::ENDPOINT, &env::JOB_ID]
-        .into_iter()
-        .filter_map(|variable| Some((variable.name.to_owned(), env.secret(variable)?)))
-        .collect()
+    env.some(&[&env::ACCESS_TOKEN, &env::ENDPOINT, &env::JOB_ID])
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl<'a> Exchange<'a> {
         let issuer = issuer.map_err(|error| error.failure())?;
         Ok(Self {
             context,
-            tokens: Tokens::new(issuer, context.host.mask.clone(), until),
+            tokens: Tokens::new(issuer, context.host.mask.clone(), context.host.clock.clone(), until),
             keys: KeyStore::new(&context.http, &context.host.clock, Some(context.state.cache())),
             until,
         })
@@ -112,8 +112,9 @@ impl<'a> Exchange<'a> {
         let exchange = async |one: &Decided| {
             let Decided { request, session, .. } = one;
             let answer = provider::exchange(request, session, &context).await;
-            let made = answer.iter().flat_map(Credential::secrets);
-            made.for_each(|secret| context.mask.add(&secret));
+            for secret in answer.iter().flat_map(Credential::secrets) {
+                self.context.host.mask.add(&secret);
+            }
             if let Some(name) = &request.name {
                 sources.made(name, answer.as_ref().ok().map(|credential| credential.material.clone()));
             }

@@ -128,6 +128,11 @@ impl Env {
             &JOB_ID,
             &CONTAINER_ID,
         ];
+        self.some(&wanted)
+    }
+
+    /// These variables, and the headers that the server asked to have.
+    pub fn some(&self, wanted: &[&Variable]) -> BTreeMap<String, Secret> {
         let named = |name: &str| {
             name.starts_with(HEADER_PREFIX) || wanted.iter().any(|variable| variable.name == name)
         };

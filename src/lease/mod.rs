@@ -118,13 +118,13 @@ impl Lease {
         self.id.contains(RENEWAL)
     }
 
-    /// What a provider needs to know to settle it.
-    pub fn terms(&self) -> Terms {
+    /// What a provider needs to know to settle it; `tried` when an earlier process may have done so.
+    pub fn terms(&self, tried: bool) -> Terms {
         let (handle, detail) = match &self.settle_with {
             Need::Handle { secret, detail } => (Some(secret.0.clone()), detail.clone()),
             Need::Facts(facts) => (None, facts.clone()),
             Need::Nothing | Need::JobToken(_) => (None, BTreeMap::new()),
         };
-        Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail }
+        Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail, tried }
     }
 }

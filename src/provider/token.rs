@@ -12,9 +12,12 @@ use super::Error;
 use crate::agent::oidc::{Issuer, Shape};
 use crate::claims::SubjectToken;
 use crate::config::token::From;
-use crate::host::files;
 use crate::host::process::Command;
+use crate::host::{Clock, files};
 use crate::secret::{Mask, Secret};
+
+/// The longest that a command may take to say a token.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What tells one token from another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,14 +35,15 @@ type Cell = Arc<OnceCell<SubjectToken>>;
 pub struct Tokens {
     issuer: Issuer,
     mask: Mask,
+    clock: Clock,
     until: DateTime<Utc>,
     known: Mutex<BTreeMap<Key, Cell>>,
 }
 
 impl Tokens {
     /// No tokens yet.
-    pub fn new(issuer: Issuer, mask: Mask, until: DateTime<Utc>) -> Self {
-        Self { issuer, mask, until, known: Mutex::default() }
+    pub fn new(issuer: Issuer, mask: Mask, clock: Clock, until: DateTime<Utc>) -> Self {
+        Self { issuer, mask, clock, until, known: Mutex::default() }
     }
 
     /// The token for `key`, shared with everybody who asks for the same.
@@ -66,7 +70,9 @@ impl Tokens {
         let token = match &key.from {
             From::Agent => self.issuer.mint(&key.shape, self.until).await.map_err(Error::Token)?,
             From::File(path) => from_file(path)?,
-            From::Command(words) => from_command(words).await?,
+            From::Command(words) => {
+                from_command(words, (self.until - self.clock.now()).to_std().unwrap_or_default()).await?
+            }
         };
         self.mask.add(token.secret());
         Ok(token)
@@ -83,7 +89,7 @@ fn from_file(path: &Path) -> Result<SubjectToken, Error> {
     Ok(SubjectToken::new(Secret::new(text.trim())))
 }
 
-async fn from_command(words: &[String]) -> Result<SubjectToken, Error> {
+async fn from_command(words: &[String], left: Duration) -> Result<SubjectToken, Error> {
     let (program, arguments) =
         words.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
     let failed = |problem: String| Error::TokenCommand { program: program.to_owned(), problem };
@@ -93,7 +99,7 @@ async fn from_command(words: &[String]) -> Result<SubjectToken, Error> {
         environment: BTreeMap::new(),
         folder: PathBuf::from("/"),
     };
-    let ended = command.output(Duration::from_secs(30)).await;
+    let ended = command.output(left.min(COMMAND_TIMEOUT)).await;
     let ended = ended.map_err(|error| failed(format!("cannot be run: {error}")))?;
     match ended.status {
         Some(0) => Ok(SubjectToken::new(Secret::new(ended.stdout.expose().trim()))),
@@ -120,9 +126,9 @@ mod tests {
     fn a_token_command_is_started_with_an_empty_environment() {
         let words = ["/bin/sh", "-c", "printf a.${HOME:-none}.c"].map(str::to_owned);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        assert_eq!(runtime.block_on(from_command(&words)).unwrap().expose(), "a.none.c");
+        assert_eq!(runtime.block_on(from_command(&words, COMMAND_TIMEOUT)).unwrap().expose(), "a.none.c");
         let words = ["/bin/sh", "-c", "exit 3"].map(str::to_owned);
-        let error = runtime.block_on(from_command(&words)).unwrap_err();
+        let error = runtime.block_on(from_command(&words, COMMAND_TIMEOUT)).unwrap_err();
         assert_eq!(error.to_string(), "the token command `/bin/sh` ended with status 3");
     }
 }

@@ -1,9 +1,12 @@
 //! The life of a step: lent before the command, given back after it, told in a record.
 
+use buildkite_dataflow::host::process::ProcessId;
+use buildkite_dataflow::lease::journal::{Entry, Intent, Journal, Opened, VERSION};
 use buildkite_dataflow::record::Kind;
 use buildkite_dataflow::record::end::{JobOutcome, SealedBy};
 use buildkite_dataflow::record::parts::{IdentityTrust, Outcome};
 use buildkite_dataflow::settlement::Settlement;
+use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
 use crate::support::hooks::{JOB, ROLE, Stage, aws};
@@ -214,6 +217,41 @@ fn what_a_dead_job_left_is_swept_by_the_next() {
         (ends.len(), ends[0].result.outcome, ends[0].sealed_by),
         (1, JobOutcome::Abort, SealedBy::Sweep)
     );
+}
+
+/// A journal of a job of which nothing can be told from here, opened `age` days ago; what was lent then ended
+/// `ended` days ago.
+fn unknown_job(stage: &Stage, age: i64, ended: i64) {
+    let opened = Opened {
+        version: VERSION,
+        job: "elsewhere".into(),
+        instance: "abc".into(),
+        container: Some("c1".into()),
+        bootstrap: ProcessId { boot: None, namespace: Some("pid:[1]".into()), pid: 7, started: Some(1) },
+        socket: Some(stage.folder.path().join("gone.sock")),
+        release_at_pre_exit: false,
+        install: "plugin".into(),
+        mode: "enforce".into(),
+        host_config: None,
+        records: "v=1".into(),
+        at: Utc::now() - TimeDelta::days(age),
+    };
+    let mut journal = Journal::create(&stage.folder.path().join("state/jobs/elsewhere"), opened).unwrap();
+    let latest = Utc::now() - TimeDelta::days(ended);
+    let intent = Intent { id: "1".into(), provider: "aws".into(), session: "s".into(), latest };
+    journal.append(vec![Entry::Intent(intent)]).unwrap();
+}
+
+#[test]
+fn a_job_of_which_nothing_can_be_told_waits_until_long_after_its_last_lease() {
+    for (age, ended, swept) in [(6, 5, false), (8, 0, false), (8, 2, true)] {
+        let mut stage = Stage::new();
+        assert_eq!(stage.hook("pre-command").status, 0);
+        assert_eq!(stage.hook("pre-exit").status, 0);
+        unknown_job(&stage, age, ended);
+        let next = stage.hook("pre-command");
+        assert_eq!(next.text.contains("swept job elsewhere"), swept, "{age} {ended}: {}", next.text);
+    }
 }
 
 #[test]
