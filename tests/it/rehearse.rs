@@ -129,7 +129,7 @@ fn a_secret_that_a_step_prints_is_hidden_in_the_rehearsals_log_too() {
 fn the_example_fixtures_are_as_expected() {
     let run = rehearse(&["examples/fixtures"]);
     assert_eq!(run.status, 0, "{}{}", run.out, run.err);
-    assert!(run.out.contains("3 fixtures as expected, 0 not"), "{}", run.out);
+    assert!(run.out.contains("4 fixtures as expected, 0 not"), "{}", run.out);
 }
 
 #[test]
