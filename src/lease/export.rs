@@ -90,7 +90,9 @@ impl Export {
                 variables.push(variable);
             }
         }
-        parts.into_iter().for_each(|part| join(&mut files, part));
+        for part in parts {
+            join(&mut files, part);
+        }
         if !files.is_empty()
             && let Ok(name) = env::OIDC_TMPDIR.name.parse()
         {

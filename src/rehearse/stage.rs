@@ -149,12 +149,10 @@ fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
 
 /// Every role that is asked for, with the trust policy that the author wrote for it.
 fn roles(asked: &[Ask], trust: &Path) -> Result<BTreeMap<String, Role>, Error> {
-    let blocks = asked.iter().filter_map(|ask| match ask {
-        Ask::Aws(aws) => Some(aws),
-    });
     // Each with the role that it is assumed by, where that is not the token's bearer.
     let mut arns: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for aws in blocks {
+    for ask in asked {
+        let Ask::Aws(aws) = ask;
         let mut before: Option<String> = None;
         for role in std::iter::once(&aws.role).chain(aws.chain.iter().map(|hop| &hop.role)) {
             arns.entry(role.to_string()).or_default().extend(before.replace(role.to_string()));

@@ -186,8 +186,10 @@ fn with_gateway(story: impl FnOnce(&mut Scene, &Path, &str)) {
     let elsewhere = tempfile::tempdir().unwrap();
     let Some(ceph) = Ceph::start(elsewhere.path().join("ceph"), &scene.sandbox.url()) else { return };
     setup(&tools, &ceph, &signer);
-    scene.config["aws"]["sts-endpoint"] = json!(ceph.get("CEPH_ENDPOINT"));
-    scene.config["network"] = json!({"proxy": scene.sandbox.url()});
+    let network = json!({"proxy": scene.sandbox.url()});
+    let aws = json!({"sts-endpoint": ceph.get("CEPH_ENDPOINT")});
+    let more = [("aws".to_owned(), aws), ("network".to_owned(), network)];
+    scene.config.as_object_mut().unwrap().extend(more);
     story(&mut scene, &tools, ceph.get("CEPH_ENDPOINT"));
 }
 

@@ -29,7 +29,7 @@ impl Stage {
     fn lends(&mut self) -> (String, Start) {
         let ended = self.hook("pre-command");
         assert_eq!(ended.status, 0, "{}", ended.text);
-        (ended.text, *self.records()[0].start.clone().unwrap())
+        (ended.text, *self.records().remove(0).start.unwrap())
     }
 
     /// Ends the step; what became of its leases.
@@ -39,7 +39,7 @@ impl Stage {
         let ended = self.hook("post-command");
         assert_eq!(ended.status, 0, "{}", ended.text);
         self.nothing_left();
-        let end = self.records()[1].end.clone().unwrap();
+        let end = self.records().remove(1).end.unwrap();
         end.settlements.into_iter().map(|one| one.settlement).collect()
     }
 

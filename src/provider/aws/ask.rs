@@ -28,7 +28,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct Session {
     pub(super) access_key_id: String,
     pub(super) secret_access_key: Secret,
-    pub(super) session_token: Secret,
+    pub(super) token: Secret,
     pub(super) expires_at: DateTime<Utc>,
     /// The session's ARN.
     pub(super) principal: String,
@@ -174,8 +174,8 @@ impl<'a> Sts<'a> {
         match retry(context.clock, context.backoff, context.until, judge, once).await {
             Ok(answer) => Ok((answer, lost.get())),
             // A refusal now says nothing about an earlier try whose answer never came.
-            Err(last) if lost.get() => Err(provider::Error::after_loss(last)),
-            Err(last) => Err(last),
+            Err(error) if lost.get() => Err(provider::Error::after_loss(error)),
+            Err(error) => Err(error),
         }
     }
 
@@ -197,11 +197,13 @@ impl<'a> Sts<'a> {
         }
         let secret_access_key = Secret::new(keys.secret_access_key);
         let session_token = Secret::new(keys.session_token);
-        [&secret_access_key, &session_token].into_iter().for_each(|secret| self.context.mask.add(secret));
+        for secret in [&secret_access_key, &session_token] {
+            self.context.mask.add(secret);
+        }
         Ok(Session {
             access_key_id: keys.access_key_id,
             secret_access_key,
-            session_token,
+            token: session_token,
             expires_at,
             principal: answer.user.map(|user| user.arn).unwrap_or_default(),
             sizes: answer.sizes,
@@ -237,7 +239,7 @@ impl<'a> Sts<'a> {
 }
 
 fn keys(session: &Session) -> Credentials {
-    let (secret, token) = (session.secret_access_key.expose(), session.session_token.expose());
+    let (secret, token) = (session.secret_access_key.expose(), session.token.expose());
     Credentials::new(&session.access_key_id, secret, Some(token.to_owned()), None, "chain")
 }
 

@@ -211,3 +211,52 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, code: &str) -> Error {
+        Error::Refused {
+            host: "h".into(),
+            status,
+            code: code.into(),
+            message: String::new(),
+            request_id: None,
+        }
+    }
+
+    fn hop(source: Error) -> Error {
+        let (role, by) = ("next".into(), "first".into());
+        Error::Hop { at: 0, role, by, ends: DateTime::UNIX_EPOCH, source: Box::new(source) }
+    }
+
+    #[test]
+    fn only_what_aws_says_in_its_own_words_is_known_to_have_made_nothing() {
+        assert!(refused(403, "AccessDenied").nothing_issued());
+        assert!(!Error::Busy { host: "h".into(), status: 503 }.nothing_issued());
+        assert!(!hop(refused(403, "AccessDenied")).nothing_issued());
+    }
+
+    #[test]
+    fn a_refused_hop_leaves_what_was_made_before_it_and_a_lost_one_nobody_knows_what() {
+        assert_eq!(hop(refused(403, "AccessDenied")).left_until(), Some(DateTime::UNIX_EPOCH));
+        assert_eq!(hop(Error::Busy { host: "h".into(), status: 503 }).left_until(), None);
+        assert_eq!(refused(403, "AccessDenied").left_until(), None);
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        for (error, again) in [
+            (refused(400, "Throttling"), true),
+            (refused(400, "IDPCommunicationError"), true),
+            (refused(500, "InternalFailure"), true),
+            (Error::Busy { host: "h".into(), status: 429 }, true),
+            (hop(refused(400, "Throttling")), true),
+            (refused(403, "AccessDenied"), false),
+            (hop(refused(403, "AccessDenied")), false),
+        ] {
+            assert_eq!(error.verdict() == Verdict::Again, again, "{error:?}");
+        }
+    }
+}

@@ -60,7 +60,7 @@ fn keys(profile: &Profile, session: &Session) -> String {
         "[{profile}]\naws_access_key_id = {}\naws_secret_access_key = {}\naws_session_token = {}\n",
         session.access_key_id,
         session.secret_access_key.expose(),
-        session.session_token.expose(),
+        session.token.expose(),
     )
 }
 
@@ -72,7 +72,7 @@ fn as_variables(aws: &Aws, session: &Session) -> Vec<Variable> {
     let keys = [
         Value::Plain(session.access_key_id.clone()),
         Value::Secret(session.secret_access_key.clone()),
-        Value::Secret(session.session_token.clone()),
+        Value::Secret(session.token.clone()),
     ];
     let region = |region: &_| REGIONS.map(|name| (name, Value::Plain(ToString::to_string(region))));
     let regions = aws.region.iter().flat_map(region);

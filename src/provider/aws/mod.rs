@@ -184,7 +184,7 @@ fn credential(
         material: Material::AwsKeys {
             access_key_id: lent.access_key_id,
             secret_access_key: lent.secret_access_key,
-            session_token: lent.session_token,
+            session_token: lent.token,
         },
     }
 }
@@ -234,6 +234,17 @@ pub fn session_name(job_id: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::aws::SessionName;
+
+    #[test]
+    fn a_policy_is_told_from_eighty_percent_on_of_whichever_room_is_fuller() {
+        let facts = |packed: &str, token: &str| {
+            [(PACKED.to_owned(), packed.to_owned()), (TOKEN.to_owned(), token.to_owned())].into()
+        };
+        assert_eq!(nearly_full(&facts("79", "79")), None);
+        assert_eq!(nearly_full(&facts("80", "3")), Some(80));
+        assert_eq!(nearly_full(&facts("3", "99")), Some(99));
+        assert_eq!(nearly_full(&BTreeMap::new()), None);
+    }
 
     #[test]
     fn a_session_name_holds_the_job_and_is_valid_and_unique() {

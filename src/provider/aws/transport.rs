@@ -110,3 +110,22 @@ fn response(answer: &crate::host::http::Response) -> Result<HttpResponse, Connec
     }
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_signature_covers_is_sent_with_it() {
+        let check = |signature: &str, expected: &[&str]| {
+            assert_eq!(signed(signature).collect::<Vec<_>>(), expected, "{signature}");
+        };
+        check(
+            "AWS4-HMAC-SHA256 Credential=A/b, SignedHeaders=host;x-amz-date, Signature=0",
+            &["host", "x-amz-date"],
+        );
+        check("AWS4-HMAC-SHA256 SignedHeaders=x-amz-security-token", &["x-amz-security-token"]);
+        check("Bearer x", &[]);
+        check("SignedHeaders=;, x", &[]);
+    }
+}
