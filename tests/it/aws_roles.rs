@@ -100,10 +100,13 @@ fn a_session_policy_can_be_a_file_of_the_host() {
         let text = stage.refuses(102, "bad-configuration");
         assert!(text.contains("the session policy in") && text.contains(said), "{text}");
         assert_eq!(stage.sandbox.faults().asked("/"), 0);
+        text
     };
     refused("policy.json");
     std::fs::write(&file, "{").unwrap();
     refused("EOF while parsing");
+    std::fs::write(&file, "\"what-another-file-holds\"").unwrap();
+    assert!(!refused("expected a policy with a `Statement`").contains("another"));
     std::fs::write(&file, "{}").unwrap();
     refused("expected a policy with a `Statement`");
     std::fs::write(&file, read_only().to_string()).unwrap();

@@ -136,7 +136,12 @@ impl<'a> Narrowed<'a> {
 fn read(path: &std::path::Path) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
     let failed = |source| Error::Policy { path: path.to_owned(), source };
     let bytes = files::read(path).map_err(|error| failed(Box::new(error)))?;
-    serde_json::from_slice(&bytes).map_err(|error| failed(Box::new(error)))
+    // Not read as a map at once: the error of a wrong type would show what the file holds.
+    match serde_json::from_slice(&bytes) {
+        Ok(serde_json::Value::Object(policy)) => Ok(policy),
+        Ok(_) => Err(failed(Box::new(aws::Unfit::NoStatement))),
+        Err(error) => Err(failed(Box::new(error))),
+    }
 }
 
 /// Says which role of a chain failed, and until when the sessions before it live.
