@@ -147,14 +147,20 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Everything in it that must not be seen.
+    /// Everything in it that must not be seen, each once.
     pub fn secrets(&self) -> Vec<Secret> {
         let variables = self.variables.iter().filter_map(|variable| match &variable.value {
             Value::Secret(secret) => Some(secret.clone()),
             Value::Plain(_) => None,
         });
         let files = self.files.iter().filter(|file| file.secret).map(|file| file.content.clone());
-        variables.chain(files).chain(self.material.secrets()).collect()
+        let mut secrets: Vec<Secret> = Vec::new();
+        for secret in variables.chain(files).chain(self.material.secrets()) {
+            if !secrets.iter().any(|known| known.expose() == secret.expose()) {
+                secrets.push(secret);
+            }
+        }
+        secrets
     }
 }
 

@@ -21,8 +21,8 @@ use crate::failure::Failure;
 use crate::host::process::{self, Command};
 use crate::host::watch::Watched;
 use crate::host::{Host, files};
+use crate::lease::Lease;
 use crate::lease::journal::Journal;
-use crate::lease::{Lease, Need};
 use crate::policy::Request;
 use crate::record::end::SealedBy;
 use crate::secret::Secret;
@@ -52,8 +52,7 @@ pub(super) fn start(context: &Context<'_>, journal: &Path) -> std::io::Result<()
 
 /// Whether a keeper has something to do: a file to keep fresh, or a lease that does not end by itself.
 pub(super) fn is_needed<'r>(mut requests: impl Iterator<Item = &'r Request>, leases: &[Lease]) -> bool {
-    requests.any(|request| request.token_file().is_some())
-        || leases.iter().any(|lease| !matches!(lease.settle_with, Need::Nothing))
+    requests.any(|request| request.token_file().is_some()) || leases.iter().any(|lease| lease.is_given_back())
 }
 
 /// Stays with a job until it is over, and does then what its own hooks could not.

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 
 use super::Context;
 use super::closing::Ended;
+use crate::lease::Lease;
 use crate::lease::journal::{Entry, Journal};
-use crate::lease::{Lease, Need};
 use crate::provider;
 use crate::record::end::SettledLease;
 use crate::settlement::Settlement;
@@ -51,7 +51,7 @@ pub(super) async fn settle(
 
 /// Whoever comes after a crash must know that an answer may have been lost.
 fn announce(open: &[Lease], journal: &mut Journal, at: DateTime<Utc>) {
-    let asking = open.iter().filter(|lease| !matches!(lease.settle_with, Need::Nothing));
+    let asking = open.iter().filter(|lease| lease.is_given_back());
     let attempts: Vec<Entry> = asking.map(|lease| Entry::Attempted { id: lease.id.clone(), at }).collect();
     if !attempts.is_empty()
         && let Err(error) = journal.append(attempts)
@@ -67,6 +67,10 @@ async fn one<'l>(
     left: Duration,
 ) -> (&'l Lease, Settlement) {
     let clock = &context.host.clock;
+    if lease.is_locked() {
+        let reason = "its handle was encrypted under a key that is gone (the host was restarted)".into();
+        return (lease, Settlement::Failed { reason, until: lease.expires_at });
+    }
     let settling = provider::Settling { host: &context.loaded.config, http: &context.http, clock };
     let terms = lease.terms(tried);
     let settlement = clock.within(left, provider::settle(&terms, &settling)).await;

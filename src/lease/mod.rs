@@ -14,6 +14,7 @@ pub mod export;
 pub mod forms;
 pub mod journal;
 pub mod kept;
+pub mod rest;
 pub mod state;
 mod told;
 
@@ -113,6 +114,16 @@ impl Lease {
         if let Need::Facts(facts) = &self.settle_with { facts.clone() } else { BTreeMap::new() }
     }
 
+    /// Whether somebody is asked to take it back: others end by themselves.
+    pub fn is_given_back(&self) -> bool {
+        !matches!(self.settle_with, Need::Nothing | Need::Facts(_))
+    }
+
+    /// Whether its handle is encrypted and the key is gone: nobody can give it back.
+    pub fn is_locked(&self) -> bool {
+        matches!(&self.settle_with, Need::Handle { secret, .. } if rest::is_sealed(secret))
+    }
+
     /// Whether it was lent while the step ran.
     pub fn is_renewal(&self) -> bool {
         self.id.contains(RENEWAL)
@@ -121,7 +132,9 @@ impl Lease {
     /// What a provider needs to know to settle it; `tried` when an earlier process may have done so.
     pub fn terms(&self, tried: bool) -> Terms {
         let (handle, detail) = match &self.settle_with {
-            Need::Handle { secret, detail } => (Some(secret.0.clone()), detail.clone()),
+            Need::Handle { secret, detail } => {
+                (Some(secret.0.clone()).filter(|_| !rest::is_sealed(secret)), detail.clone())
+            }
             Need::Facts(facts) => (None, facts.clone()),
             Need::Nothing | Need::JobToken(_) => (None, BTreeMap::new()),
         };

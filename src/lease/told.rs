@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::entry::{Entry, Exported, Intent, Sealed};
 use super::journal::Journal;
-use super::{Lease, RENEWAL};
+use super::{Lease, RENEWAL, rest};
 use crate::secret::Fingerprint;
 use crate::settlement::Settlement;
 
@@ -105,6 +105,10 @@ impl Journal {
                 }
                 _ => {}
             }
+        }
+        for variable in &mut variables {
+            // Never an encrypted text in place of a value: without the key it is as if nothing had been there.
+            variable.previous = variable.previous.take().filter(|previous| !rest::is_sealed(previous));
         }
         variables
     }
