@@ -1,5 +1,6 @@
 //! What a hook costs, from exec to exit, over TLS, against a floor: the smallest client that makes the
-//! same requests. `cargo bench --bench hook` prints the table that the README shows.
+//! same requests. `cargo bench --bench hook` prints the table that the README shows; with `-- roles` it
+//! compares eight roles in one step with one.
 //!
 //! The sandbox stands behind a TLS front with a certificate of its own. The floor is this program
 //! itself, started with `floor`: rustls and a socket, one blocking request after the other.
@@ -51,6 +52,7 @@ fn main() {
                 &arguments[5],
             );
         }
+        Some("roles") => several(&Arena::new()),
         _ => compare(),
     }
 }
@@ -217,6 +219,33 @@ fn compare() {
         fsync(arena.folder.path())
     );
     arena.runtime.shutdown_background();
+}
+
+/// Eight roles in one step against one: they are asked for at once, with one token.
+fn several(arena: &Arena) {
+    let role = |number: usize| format!("{ROLE}-{number}");
+    let trust = json!({"Statement": [{"Effect": "Allow", "Action": "sts:*", "Principal": "*"}]});
+    (0..8).for_each(|n| arena.sandbox.sts().add(&role(n), Role { trust: trust.clone(), max_duration: 3600 }));
+    let asks = |number| json!({"aws": {"role": role(number), "region": "eu-west-1", "profile": format!("p{number}")}});
+    let block = |roles: usize| json!({"credentials": (0..roles).map(asks).collect::<Vec<_>>()});
+    arena.sandbox.faults().set_latency(Duration::from_millis(50));
+    let step = |block: &Value| {
+        let job = arena.job();
+        let before = run(arena.hook("pre-command", &job, block));
+        run(arena.hook("post-command", &job, block));
+        before
+    };
+    // The host's first step fetches the issuer's keys.
+    step(&block(1));
+    let (mut one, mut eight) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        one.push(step(&block(1)));
+        eight.push(step(&block(8)));
+    }
+    let ratio = median(&eight, |cost| cost.wall) / median(&one, |cost| cost.wall);
+    println!("| 50 ms a request, median of {ROUNDS} | wall ms | CPU ms | wall / one |\n|---|---|---|---|");
+    row("pre-command with one role", &one, None);
+    row("pre-command with eight roles", &eight, Some(ratio));
 }
 
 fn row(name: &str, costs: &[Cost], ratio: Option<f64>) {

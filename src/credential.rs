@@ -80,7 +80,8 @@ impl Value {
     }
 }
 
-/// A file that only the job's user can read, removed when the lease ends.
+/// A file that only the job's user can read, removed when the lease ends. Several of one name are one file,
+/// each a part of it.
 #[derive(Clone, Debug)]
 pub struct PrivateFile {
     /// Its name in the block's folder.
@@ -146,14 +147,20 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Everything in it that must not be seen.
+    /// Everything in it that must not be seen, each once.
     pub fn secrets(&self) -> Vec<Secret> {
         let variables = self.variables.iter().filter_map(|variable| match &variable.value {
             Value::Secret(secret) => Some(secret.clone()),
             Value::Plain(_) => None,
         });
         let files = self.files.iter().filter(|file| file.secret).map(|file| file.content.clone());
-        variables.chain(files).chain(self.material.secrets()).collect()
+        let mut secrets: Vec<Secret> = Vec::new();
+        for secret in variables.chain(files).chain(self.material.secrets()) {
+            if !secrets.iter().any(|known| known.expose() == secret.expose()) {
+                secrets.push(secret);
+            }
+        }
+        secrets
     }
 }
 
@@ -173,6 +180,8 @@ pub enum SettleWith {
     },
     /// No secret, only what the provider must know to say what became of it.
     Detail(BTreeMap<String, String>),
+    /// Nothing, and this is what else is known of it; no secret, for the record tells it too.
+    Facts(BTreeMap<String, String>),
     /// The credential's own handle, the only secret that may reach the journal.
     Handle {
         /// The handle: the token itself, where there is no lesser one.

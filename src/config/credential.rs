@@ -99,11 +99,31 @@ pub trait Kind {
     /// The variables that the credential will be handed over as.
     fn exports(&self) -> Vec<String>;
 
+    /// Those of them that name a file in which several credentials have a part each.
+    fn shared(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What else no other credential of the block may have: a part of such a file. In words.
+    fn exclusive(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whom the provider is asked to make of the step, for the log and the record; no secret.
     fn target(&self) -> String;
 
     /// The job's token that is exchanged, and who should believe it; `None` where another credential is.
     fn token(&self) -> Option<(&Token, String)>;
+
+    /// Whom the token itself is for, where what is lent is made from that in turn.
+    fn token_target(&self) -> String {
+        self.target()
+    }
+
+    /// Claims that the job's token carries as AWS session tags.
+    fn session_tags(&self) -> &[String] {
+        &[]
+    }
 
     /// How long the credential should live, where that was asked for.
     fn duration(&self) -> Option<Span>;
@@ -116,6 +136,16 @@ pub trait Kind {
     /// How long it lives at most, where the provider decides that whatever is asked.
     fn longest(&self) -> Option<Span> {
         None
+    }
+
+    /// How long whatever is made on the way to it lives, and is not lent.
+    fn on_the_way(&self) -> Span {
+        Span::seconds(0)
+    }
+
+    /// The cloud accounts that it leads into, where the provider has such.
+    fn accounts(&self) -> Vec<&str> {
+        Vec::new()
     }
 
     /// Where a token or a secret is sent because this block says so, and not by the provider's own convention.
@@ -306,21 +336,14 @@ pub struct Entry<'a> {
 
 /// Checks entries against each other: no name, variable or file twice, every source there, and no cycle.
 pub fn check_together(file: &str, entries: &[Entry<'_>]) -> Result<(), Error> {
-    let (mut names, mut variables, mut files) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut names, mut files) = (BTreeMap::new(), BTreeMap::new());
     for entry in entries {
         if let Some(other) = entry.name.and_then(|name| names.insert(name, entry.place)) {
             let problem = format!("`{}` is the name of `{other}` already", entry.name.unwrap_or_default());
             return Err(Error::at(file, entry.place, problem));
         }
-        let exports = if entry.export { entry.ask.kind().exports() } else { Vec::new() };
-        for variable in exports {
-            let problem = format!("would export `{variable}`, which ");
-            if let Some(other) = variables.insert(variable, entry.place) {
-                let problem = format!("{problem}`{other}` exports too");
-                return Err(Error::at(file, entry.place, problem).hinted(
-                    "one variable holds one value: use another name or prefix, a profile, or two steps",
-                ));
-            }
+        if entry.export {
+            check_exports(file, entry, entries)?;
         }
         let written = if entry.export { entry.ask.kind().files() } else { Vec::new() };
         for file_name in written {
@@ -349,6 +372,30 @@ fn every_source_is_there(file: &str, entries: &[Entry<'_>], names: &[&str]) -> R
                     None => error.hinted("give the other credential a `name`"),
                 });
             }
+        }
+    }
+    Ok(())
+}
+
+/// Nothing that this entry hands over is handed over by an earlier one, but for files that they share.
+fn check_exports(file: &str, entry: &Entry<'_>, entries: &[Entry<'_>]) -> Result<(), Error> {
+    let kind = entry.ask.kind();
+    let (exports, shared, exclusive) = (kind.exports(), kind.shared(), kind.exclusive());
+    for other in entries.iter().take_while(|other| other.place != entry.place).filter(|other| other.export) {
+        let (theirs, theirs_shared) = (other.ask.kind().exports(), other.ask.kind().shared());
+        let both_share = |name: &&String| shared.contains(name) && theirs_shared.contains(name);
+        let twice = exports.iter().find(|name| theirs.contains(name) && !both_share(name));
+        let place = other.place;
+        if let Some(name) = twice {
+            let problem = format!("would export `{name}`, which `{place}` exports too");
+            return Err(Error::at(file, entry.place, problem).hinted(
+                "one variable holds one value: use another name or prefix, a profile, or two steps",
+            ));
+        }
+        let other = other.ask.kind().exclusive();
+        if let Some(what) = exclusive.iter().find(|what| other.contains(what)) {
+            let problem = format!("would make {what}, which `{place}` makes too");
+            return Err(Error::at(file, entry.place, problem));
         }
     }
     Ok(())

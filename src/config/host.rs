@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use url::Url;
 
+use super::aws::Account;
 use super::credential::{Credential, What};
 use super::network::NetworkConfig;
 use super::place::{self, Error};
@@ -151,6 +152,9 @@ pub struct FileSink {
 pub struct AwsHost {
     /// The STS to ask instead of the region's own: a VPC endpoint.
     pub sts_endpoint: Option<Url>,
+    /// Accounts outside which no role is lent; any where none is named.
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    pub allowed_accounts: Vec<Account>,
 }
 
 /// The most that a step may ask for.

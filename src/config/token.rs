@@ -23,8 +23,6 @@ pub struct Token {
     pub lifetime: Option<Span>,
     /// Optional claims to add: `organization_id`, `pipeline_id`, `build_id`, `cluster_id`, `agent_tag:NAME`, …
     pub claims: Vec<String>,
-    /// Claims to add as AWS session tags; the role's trust policy must allow `sts:TagSession`.
-    pub aws_session_tags: Vec<String>,
     /// The claim to use as `sub`.
     pub subject_claim: Option<String>,
 }
@@ -45,14 +43,8 @@ pub enum From {
 
 impl Token {
     /// What it is like where nothing is said.
-    pub const USUAL: Self = Self {
-        from: From::Agent,
-        audience: None,
-        lifetime: None,
-        claims: Vec::new(),
-        aws_session_tags: Vec::new(),
-        subject_claim: None,
-    };
+    pub const USUAL: Self =
+        Self { from: From::Agent, audience: None, lifetime: None, claims: Vec::new(), subject_claim: None };
 
     /// The shape to ask the agent for, with the provider's own audience where the step names none.
     pub fn shape(&self, default_audience: &str) -> Shape {
@@ -60,7 +52,7 @@ impl Token {
             audience: Some(self.audience.clone().unwrap_or_else(|| default_audience.to_owned())),
             lifetime: self.lifetime.map(Span::as_secs),
             claims: self.claims.clone(),
-            aws_session_tags: self.aws_session_tags.clone(),
+            aws_session_tags: Vec::new(),
             subject_claim: self.subject_claim.clone(),
         }
     }

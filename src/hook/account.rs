@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
+
 use crate::dataset::Dataset;
 use crate::failure::Failure;
 use crate::hook::Context;
@@ -10,11 +12,13 @@ use crate::job::Reported;
 use crate::job::identity::{Identity, LEEWAY};
 use crate::lease::Lease;
 use crate::lease::export::{NAMES, Restore};
-use crate::lease::journal::Exported;
+use crate::lease::journal::{Entry, Exported};
 use crate::policy::{self, Decision, Origin, Request};
 use crate::provider::token::Key;
+use crate::provider::{self, aws};
 use crate::record::end;
 use crate::record::parts::{self, DataTrust, DataUse, Lent, Outcome, Requested, Start, TokenUse, Told};
+use crate::settlement::Settlement;
 
 /// One request with its answer.
 #[derive(Debug)]
@@ -56,7 +60,35 @@ pub(super) fn lent(lease: &Lease) -> Lent {
         fingerprint: lease.fingerprint.clone(),
         issued_at: lease.issued_at,
         expires_at: lease.expires_at,
+        facts: lease.facts(),
     }
+}
+
+/// What a reader should know of a lease.
+pub(super) fn of_lease(lease: &Lease, answer_lost: bool, latest: DateTime<Utc>) -> Vec<Told> {
+    let (id, until) = (&lease.id, latest.format("%H:%M:%SZ"));
+    let lost = answer_lost.then(|| {
+        let what =
+            format!("an earlier answer to request {id} was lost: a second session may live until {until}");
+        told("answer-lost", what)
+    });
+    let full = aws::nearly_full(&lease.facts()).map(|percent| {
+        let what = format!(
+            "the session policies and tags of request {id} take {percent} % of what STS packs: at more than \
+             100 % it refuses"
+        );
+        told("policy-nearly-full", what)
+    });
+    lost.into_iter().chain(full).collect()
+}
+
+/// What the journal is told of an exchange that lent nothing; nothing, where a credential may exist.
+pub(super) fn not_lent(id: &str, error: &provider::Error, reason: String) -> Option<Entry> {
+    if error.nothing_issued() {
+        return Some(Entry::NotIssued { id: id.to_owned(), reason });
+    }
+    let settlement = Settlement::Expires { at: error.left_until()? };
+    Some(Entry::Settled { id: id.to_owned(), settlement })
 }
 
 pub(super) fn token_use(key: &Key, token: &crate::claims::SubjectToken) -> TokenUse {
@@ -71,7 +103,7 @@ pub(super) fn token_use(key: &Key, token: &crate::claims::SubjectToken) -> Token
         audience: key.shape.audience.clone().unwrap_or_default(),
         source: source.to_owned(),
         fingerprint: token.fingerprint(),
-        expires_at: claims.seconds("exp").and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0)),
+        expires_at: claims.seconds("exp").and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
     }
 }
 

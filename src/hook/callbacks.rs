@@ -6,8 +6,10 @@ use super::account::Decided;
 use super::asked;
 use crate::credential::{Credential, EnvName, PrivateFile, Value, Variable};
 use crate::host::{Clock, Env};
+use crate::lease::export::{Error, Export};
 use crate::lease::kept::Kept;
 use crate::policy::Request;
+use crate::provider::callback::line;
 use crate::secret::Secret;
 
 /// What callbacks need, beside what the step sees.
@@ -17,6 +19,22 @@ pub(super) struct Callbacks {
     pub(super) files: Vec<PrivateFile>,
     /// Secrets that only callbacks hand out, for the redactor.
     pub(super) secrets: Vec<Secret>,
+}
+
+impl Callbacks {
+    /// All of it, beside what the step sees of the credentials; every secret of those is hidden, wherever it
+    /// stands.
+    pub(super) fn beside(self, seen: Vec<Credential>, folder: &Path, env: &Env) -> Result<Export, Error> {
+        let (mut variables, mut files, mut hidden) = (Vec::new(), Vec::new(), self.secrets);
+        for credential in seen {
+            hidden.extend(credential.secrets());
+            variables.extend(credential.variables);
+            files.extend(credential.files);
+        }
+        variables.extend(self.variables);
+        files.extend(self.files);
+        Ok(Export::prepare(variables, files, folder, env)?.hiding(hidden))
+    }
 }
 
 /// Everything that the callbacks of one block need.
@@ -82,21 +100,4 @@ fn git(place: Place<'_>, requests: &[&Request]) -> Vec<Variable> {
         ]
     });
     pairs.chain([total]).flatten().collect()
-}
-
-/// A command line for a shell or an SDK: the program, words, the block's folder, a name.
-pub(super) fn line(program: &Path, words: &[&str], folder: &Path, name: &str) -> String {
-    let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
-    format!("{} {} {} {name}", quoted(program), words.join(" "), quoted(folder))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_line_survives_blanks_and_quotes_in_paths() {
-        let line = line(Path::new("/opt/a b/x"), &["token", "--block"], Path::new("/s/it's"), "main");
-        assert_eq!(line, r"'/opt/a b/x' token --block '/s/it'\''s' main");
-    }
 }

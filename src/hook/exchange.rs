@@ -111,6 +111,7 @@ impl<'a> Exchange<'a> {
             sources: &sources,
             folder,
             program: &self.context.host.program,
+            mask: &self.context.host.mask,
             backoff: Backoff { attempts: 5, base: config.deadlines.retry.0, jitter: true },
             until: self.until,
         };
@@ -141,8 +142,8 @@ impl<'a> Exchange<'a> {
     /// The latest time at which a credential asked for now could live.
     pub(super) fn latest(&self, request: &Request) -> DateTime<Utc> {
         let kind = request.ask.kind();
-        let life = kind.longest().unwrap_or_else(|| policy::duration(kind, &self.context.loaded.config));
-        self.until + life.0
+        let asked = || policy::duration(kind, &self.context.loaded.config).max(kind.on_the_way());
+        self.until + kind.longest().unwrap_or_else(asked).0
     }
 }
 

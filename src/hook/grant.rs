@@ -14,7 +14,6 @@ use crate::credential::{Credential, NEVER};
 use crate::failure::{Class, Failure};
 use crate::job::identity::Identity;
 use crate::lease::Lease;
-use crate::lease::export::Export;
 use crate::lease::journal::{Entry, Journal, Opened, VERSION};
 use crate::lease::state::Unusable;
 use crate::policy;
@@ -89,12 +88,9 @@ impl<'a> Lending<'a> {
         let callbacks = callbacks::prepare(place, &decided, &credentials);
         let callbacks = callbacks.map_err(|_| failed(super::bug("what callbacks need cannot be written")))?;
         let seen = credentials.into_iter().zip(&decided).filter(|(_, one)| one.request.export);
-        let (variables, files): (Vec<_>, Vec<_>) =
-            seen.map(|(credential, _)| (credential.variables, credential.files)).unzip();
-        let variables = [variables.concat(), callbacks.variables].concat();
-        let files = [files.concat(), callbacks.files].concat();
-        let export = Export::prepare(variables, files, &folder, &self.context.host.env);
-        let export = export.map_err(|error| failed(error.failure()))?.hiding(callbacks.secrets);
+        let seen: Vec<Credential> = seen.map(|(credential, _)| credential).collect();
+        let export = callbacks.beside(seen, &folder, &self.context.host.env);
+        let export = export.map_err(|error| failed(error.failure()))?;
         self.start.exported = export.names();
         self.start.findings.extend(account::covered(self.context, export.previous()));
         let exporting = Entry::Exporting { variables: export.previous().to_vec() };

@@ -52,7 +52,7 @@ pub(super) fn start(context: &Context<'_>, journal: &Path) -> std::io::Result<()
 
 /// Whether a keeper has something to do: a file to keep fresh, or a lease that does not end by itself.
 pub(super) fn is_needed<'r>(mut requests: impl Iterator<Item = &'r Request>, leases: &[Lease]) -> bool {
-    requests.any(|request| request.token_file().is_some()) || leases.iter().any(Lease::asks_somebody)
+    requests.any(|request| request.token_file().is_some()) || leases.iter().any(Lease::is_given_back)
 }
 
 /// Stays with a job until it is over, and does then what its own hooks could not.

@@ -52,22 +52,14 @@ pub(super) async fn answered(
                 let mut lease = Lease::on(&credential, &one.id, provider, &one.session, exchange.now());
                 lease.children = children(one, decided);
                 answered.entries.push(Entry::Leased(lease.clone()));
+                let latest = exchange.latest(&one.request);
+                answered.findings.extend(account::of_lease(&lease, credential.answer_lost, latest));
                 answered.leases.push(lease);
-                if credential.answer_lost {
-                    let until = exchange.latest(&one.request).format("%H:%M:%SZ");
-                    let what = format!(
-                        "an earlier answer to request {} was lost: a second session may live until {until}",
-                        one.id
-                    );
-                    answered.findings.push(account::told("answer-lost", what));
-                }
                 answered.credentials.push(credential);
             }
             Err(error) => {
-                if error.nothing_issued() {
-                    let reason = exchange.masked(&error.reason());
-                    answered.entries.push(Entry::NotIssued { id: one.id.clone(), reason });
-                }
+                let reason = exchange.masked(&error.reason());
+                answered.entries.extend(account::not_lent(&one.id, &error, reason));
                 // A source that failed says more than whoever waited for it.
                 let waited = matches!(error, Error::Source(_));
                 let presented = exchange.presented(&one.request).await;

@@ -51,7 +51,7 @@ pub(super) async fn settle(
 
 /// Whoever comes after a crash must know that an answer may have been lost.
 fn announce(open: &[Lease], journal: &mut Journal, at: DateTime<Utc>) {
-    let asking = open.iter().filter(|lease| lease.asks_somebody());
+    let asking = open.iter().filter(|lease| lease.is_given_back());
     let attempts: Vec<Entry> = asking.map(|lease| Entry::Attempted { id: lease.id.clone(), at }).collect();
     if !attempts.is_empty()
         && let Err(error) = journal.append(attempts)

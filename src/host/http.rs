@@ -210,8 +210,8 @@ impl Http {
         Self { network: Arc::new(network), client: Arc::default() }
     }
 
-    /// The way to `url` from this host, for a configuration that tells others.
-    pub fn way(&self, url: Url) -> Url {
+    /// The URL that a request for `url` goes to.
+    pub fn route(&self, url: Url) -> Url {
         self.network.route(url)
     }
 

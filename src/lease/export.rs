@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use futures_util::future::try_join_all;
+
 use super::journal::Exported;
 use super::{Kept, forms};
 use crate::agent::job_api::{self, JobApi};
@@ -18,6 +20,10 @@ pub const NAMES: &str = "DATAFLOW_ENV_NAMES";
 /// The longest value that is exported, in bytes. Past about 128 KiB every later process of the job
 /// fails to start ("argument list too long"), the hooks that clean up among them.
 pub const MAX_VALUE: usize = 64 << 10;
+
+/// How many connections tell the log what to hide, and for how many texts one is enough.
+const LANES: usize = 4;
+const A_LANE: usize = 32;
 
 /// Why nothing was exported.
 #[derive(Debug, thiserror::Error)]
@@ -71,12 +77,22 @@ pub struct Export {
 
 impl Export {
     /// Checks variables and `files`, which will be in `folder`, and takes down what stands in their place now.
+    /// A variable that several credentials share is there once, a file that they share with all their parts.
     pub fn prepare(
-        mut variables: Vec<Variable>,
-        files: Vec<PrivateFile>,
+        shared: Vec<Variable>,
+        parts: Vec<PrivateFile>,
         folder: &Path,
         env: &Env,
     ) -> Result<Self, Error> {
+        let (mut variables, mut files) = (Vec::<Variable>::new(), Vec::new());
+        for variable in shared {
+            if !variables.iter().any(|known| known.name == variable.name) {
+                variables.push(variable);
+            }
+        }
+        for part in parts {
+            join(&mut files, part);
+        }
         if !files.is_empty()
             && let Ok(name) = env::OIDC_TMPDIR.name.parse()
         {
@@ -150,21 +166,39 @@ impl Export {
 
     fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let files = self.files.iter().filter(|file| file.secret).map(|file| &file.content);
-        let variables = self.variables.iter().filter_map(|variable| match &variable.value {
-            Value::Secret(secret) => Some(secret),
-            Value::Plain(_) => None,
-        });
-        variables.chain(files).chain(&self.hidden)
+        let mut seen = std::collections::BTreeSet::new();
+        let all =
+            self.hidden.iter().chain(self.variables.iter().filter_map(|variable| match &variable.value {
+                Value::Secret(secret) => Some(secret),
+                Value::Plain(_) => None,
+            }));
+        all.chain(files).filter(move |secret| seen.insert(secret.expose()))
+    }
+}
+
+/// Adds a file, or a part of one that is there.
+fn join(files: &mut Vec<PrivateFile>, file: PrivateFile) {
+    match files.iter_mut().find(|known| known.name == file.name) {
+        Some(known) => {
+            known.content = Secret::new(format!("{}{}", known.content.expose(), file.content.expose()));
+            known.secret |= file.secret;
+        }
+        None => files.push(file),
     }
 }
 
 /// Tells the log to hide every form of these secrets.
 pub async fn redact(job: &JobApi, secrets: impl Iterator<Item = &Secret>) -> Result<(), job_api::Error> {
-    // One after the other: the socket answers in microseconds, and a connection for each costs more.
-    for form in secrets.flat_map(forms::forms) {
-        job.redact(&form).await?;
-    }
-    Ok(())
+    // Few at a time: the socket answers in microseconds, and a connection for each would cost more.
+    let lane = async |forms: Vec<Secret>| {
+        for form in forms {
+            job.redact(&form).await?;
+        }
+        Ok(())
+    };
+    let forms: Vec<Secret> = secrets.flat_map(forms::forms).collect();
+    let lanes = forms.chunks(forms.len().div_ceil(LANES).max(A_LANE)).map(|part| lane(part.to_vec()));
+    try_join_all(lanes).await.map(drop)
 }
 
 fn check(variable: &Variable) -> Result<(), Error> {

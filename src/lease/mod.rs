@@ -56,6 +56,8 @@ pub enum Need {
     Nothing,
     /// Only what the provider must know to say what became of it.
     Detail(BTreeMap<String, String>),
+    /// Nothing; what else is known of it.
+    Facts(BTreeMap<String, String>),
     /// The credential's own handle, and where it is known.
     Handle {
         /// The handle.
@@ -86,15 +88,8 @@ impl<'de> Deserialize<'de> for Kept {
 impl Lease {
     /// The lease on `credential`, lent `now` for the request `id`.
     pub fn on(credential: &Credential, id: &str, provider: &str, session: &str, now: DateTime<Utc>) -> Self {
-        let mut secrets = String::new();
-        for variable in &credential.variables {
-            if let crate::credential::Value::Secret(secret) = &variable.value {
-                secrets.push_str(secret.fingerprint().as_str());
-            }
-        }
-        for file in credential.files.iter().filter(|file| file.secret) {
-            secrets.push_str(file.content.fingerprint().as_str());
-        }
+        let secrets = credential.secrets().into_iter();
+        let secrets: String = secrets.map(|secret| secret.fingerprint().as_str().to_owned()).collect();
         Self {
             id: id.to_owned(),
             provider: provider.to_owned(),
@@ -111,12 +106,23 @@ impl Lease {
             settle_with: match &credential.settle_with {
                 SettleWith::Nothing | SettleWith::Later { .. } => Need::Nothing,
                 SettleWith::Detail(detail) => Need::Detail(detail.clone()),
+                SettleWith::Facts(facts) => Need::Facts(facts.clone()),
                 SettleWith::Handle { secret, detail } => {
                     Need::Handle { secret: Kept(secret.clone()), detail: detail.clone() }
                 }
                 SettleWith::JobToken { audience } => Need::JobToken(audience.clone()),
             },
         }
+    }
+
+    /// What else is known of it, for the record.
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        if let Need::Facts(facts) = &self.settle_with { facts.clone() } else { BTreeMap::new() }
+    }
+
+    /// Whether somebody is asked to take it back: others end by themselves.
+    pub fn is_given_back(&self) -> bool {
+        !matches!(self.settle_with, Need::Nothing | Need::Facts(_) | Need::Detail(_))
     }
 
     /// Whether its handle is encrypted and the key is gone: nobody can give it back.
@@ -129,18 +135,13 @@ impl Lease {
         self.id.contains(RENEWAL)
     }
 
-    /// Whether its settlement is a request, and not only a word.
-    pub fn asks_somebody(&self) -> bool {
-        !matches!(self.settle_with, Need::Nothing | Need::Detail(_))
-    }
-
     /// What a provider needs to know to settle it; `tried` when an earlier process may have done so.
     pub fn terms(&self, tried: bool) -> Terms {
         let (handle, detail) = match &self.settle_with {
             Need::Handle { secret, detail } => {
                 (Some(secret.0.clone()).filter(|_| !rest::is_sealed(secret)), detail.clone())
             }
-            Need::Detail(detail) => (None, detail.clone()),
+            Need::Detail(known) | Need::Facts(known) => (None, known.clone()),
             Need::Nothing | Need::JobToken(_) => (None, BTreeMap::new()),
         };
         Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail, tried }

@@ -23,7 +23,7 @@ const ENDPOINTS: &str = "endpoints";
 pub struct Decision {
     /// Yes or no.
     pub effect: Effect,
-    /// What decided: `built-in`, `grant:NAME`, `endpoints`, `limits.duration`, `limits.token-lifetime`, `step-requests`.
+    /// What decided: `built-in`, `grant:NAME`, `endpoints`, `aws.allowed-accounts`, `limits.duration`, `limits.token-lifetime`, `step-requests`.
     pub rule: String,
     /// Why not; empty for an allowance.
     pub reason: String,
@@ -89,7 +89,8 @@ pub fn decide(request: &Request, claims: &Claims, host: &HostConfig) -> Decision
             None => format!("grant:{name}"),
         },
     };
-    let denial = endpoint(&request.origin, kind, host).or_else(|| limits(kind, host));
+    let denial =
+        endpoint(&request.origin, kind, host).or_else(|| account(kind, host)).or_else(|| limits(kind, host));
     denial.unwrap_or_else(|| Decision::allow(rule))
 }
 
@@ -115,6 +116,13 @@ fn endpoint(origin: &Origin, kind: &dyn Kind, host: &HostConfig) -> Option<Decis
     let reason =
         format!("`endpoints` in the host config does not allow `{}`", named.origin().ascii_serialization());
     Some(Decision::deny(ENDPOINTS, reason))
+}
+
+fn account(kind: &dyn Kind, host: &HostConfig) -> Option<Decision> {
+    let allowed = &host.aws.allowed_accounts;
+    let strange = |account: &&str| !allowed.is_empty() && !allowed.iter().any(|one| one.as_str() == *account);
+    let account = kind.accounts().into_iter().find(strange)?;
+    Some(Decision::deny("aws.allowed-accounts", format!("this host lends no role of account `{account}`")))
 }
 
 fn limits(kind: &dyn Kind, host: &HostConfig) -> Option<Decision> {
@@ -196,6 +204,16 @@ mod tests {
         assert!(!decide(&asked, &claims(), &host).allows());
         let asked = request(Origin::Step, "endpoint: https://sts.example.test/path");
         assert!(decide(&asked, &claims(), &host).allows());
+    }
+
+    #[test]
+    fn no_role_on_the_way_is_of_an_account_that_the_host_does_not_allow() {
+        let host = host("aws: {allowed-accounts: ['123456789012']}");
+        let check = |more: &str| decide(&request(Origin::Step, more), &claims(), &host);
+        assert!(check("").allows());
+        let denied = check("chain: [{role: 'arn:aws:iam::210987654321:role/y'}]");
+        assert_eq!(denied.rule, "aws.allowed-accounts");
+        assert_eq!(denied.reason, "this host lends no role of account `210987654321`");
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Request {
         self.refresh || !self.git.is_empty()
     }
 
+    /// The name by which SDKs call back for it.
+    pub fn callback(&self) -> Option<&str> {
+        self.name.as_deref().filter(|_| self.refresh)
+    }
+
     fn of(credential: &Credential, origin: Origin, place: String, written: Value) -> Option<Self> {
         let What::Ask(ask) = &credential.what else { return None };
         let (name, export) = (credential.name.clone(), credential.export);

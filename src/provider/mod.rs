@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use crate::agent::oidc;
+use crate::agent::oidc::{self, Shape};
 use crate::claims::Claims;
-use crate::config::credential::Ask;
+use crate::config::credential::{Ask, Kind};
 use crate::config::host::HostConfig;
 use crate::credential::Credential;
 use crate::failure::{Class, Failure};
@@ -18,7 +18,7 @@ use crate::host::http::{self, Http};
 use crate::host::retry::Backoff;
 use crate::host::{Clock, files};
 use crate::policy::Request;
-use crate::secret::Secret;
+use crate::secret::{Mask, Secret};
 use crate::settlement::Settlement;
 
 pub mod aws;
@@ -26,6 +26,7 @@ pub mod azure;
 pub mod bitbucket;
 pub mod buildkite;
 pub mod call;
+pub mod callback;
 pub mod gcp;
 pub mod github;
 pub mod giving_back;
@@ -56,8 +57,10 @@ pub struct Context<'a> {
     pub sources: &'a Sources,
     /// The block's private folder, where the files of its credentials will be.
     pub folder: &'a Path,
-    /// This program, for files that name it as a command.
+    /// This program, for whoever is told to call it back ([`callback::line`]).
     pub program: &'a Path,
+    /// What a server's words must not show: they may repeat what they were sent.
+    pub mask: &'a Mask,
     /// How tries are spaced.
     pub backoff: Backoff,
     /// When the step has waited long enough.
@@ -227,6 +230,11 @@ impl Error {
         }
     }
 
+    /// Until when something lives that was made on the way and is in nobody's hands, where no more was made.
+    pub fn left_until(&self) -> Option<DateTime<Utc>> {
+        if let Self::Aws(error) = self { error.left_until() } else { None }
+    }
+
     /// In one word or code, for the record.
     pub fn reason(&self) -> String {
         match self {
@@ -280,8 +288,14 @@ impl Error {
 
 /// The token that a request needs, where it is one of the job's.
 pub fn token_key(request: &Request) -> Option<Key> {
-    let (token, audience) = request.ask.kind().token()?;
-    Some(Key { from: token.from.clone(), shape: token.shape(&audience) })
+    key_of(request.ask.kind())
+}
+
+/// The same for whatever is asked for.
+pub(crate) fn key_of(kind: &dyn Kind) -> Option<Key> {
+    let (token, audience) = kind.token()?;
+    let shape = Shape { aws_session_tags: kind.session_tags().to_vec(), ..token.shape(&audience) };
+    Some(Key { from: token.from.clone(), shape })
 }
 
 /// What this exchange will be called in the provider's own log.
@@ -305,7 +319,7 @@ pub fn session(request: &Request, job_id: &str) -> String {
 /// Exchanges the job's token, or another credential, for what the request asks.
 pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
     match &request.ask {
-        Ask::Aws(aws) => aws::Role(aws).exchange(session, context).await,
+        Ask::Aws(aws) => aws::Role { aws, name: request.callback() }.exchange(session, context).await,
         Ask::Gcp(gcp) => {
             gcp::Federation { gcp, name: request.name.as_deref() }.exchange(session, context).await
         }

@@ -168,6 +168,10 @@ part! {
         issued_at: DateTime<Utc>,
         /// When it ends by itself.
         expires_at: DateTime<Utc>,
+        /// What else is known of it: `deadline` and `session-ends`, `packed-policy-percent`,
+        /// `session-token-percent`, `through`.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        facts: BTreeMap<String, String>,
     }
 }
 

@@ -9,7 +9,7 @@ use url::Url;
 use super::Error;
 use super::sandbox::sts::Role;
 use super::sandbox::{AUDIENCE, KNOWN_AS, Sandbox, trust};
-use crate::config::credential::{Ask, Kind, What};
+use crate::config::credential::{Ask, What};
 use crate::config::host::HostConfig;
 use crate::config::load::BESIDE_AGENT;
 use crate::config::step::Step;
@@ -160,17 +160,24 @@ fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
 
 /// Every role that is asked for, with the trust policy that the author wrote for it.
 fn roles(asked: &[Ask], trust: &Path) -> Result<BTreeMap<String, Role>, Error> {
-    let of_aws = asked.iter().map(Ask::kind).filter(|kind| kind.provider() == "aws");
-    let arns: BTreeSet<String> = of_aws.map(Kind::target).collect();
-    arns.into_iter().map(|arn| Ok((arn.clone(), role(&arn, trust)?))).collect()
+    // Each with the role that it is assumed by, where that is not the token's bearer.
+    let mut arns: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for ask in asked {
+        let Ask::Aws(aws) = ask else { continue };
+        let mut before: Option<String> = None;
+        for role in std::iter::once(&aws.role).chain(aws.chain.iter().map(|hop| &hop.role)) {
+            arns.entry(role.to_string()).or_default().extend(before.replace(role.to_string()));
+        }
+    }
+    arns.into_iter().map(|(arn, by)| Ok((arn.clone(), role(&arn, &by, trust)?))).collect()
 }
 
-fn role(arn: &str, folder: &Path) -> Result<Role, Error> {
+fn role(arn: &str, by: &BTreeSet<String>, folder: &Path) -> Result<Role, Error> {
     let name = arn.rsplit('/').next().unwrap_or_default();
     let path = folder.join(format!("{name}.json"));
     let text = match files::read(&path) {
         Err(files::Untrusted::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            usual_trust(arn).to_string()
+            usual_trust(arn, by).to_string()
         }
         other => String::from_utf8(other.map_err(Error::Read)?).map_err(|_| Error::NotText(path.clone()))?,
     };
@@ -178,13 +185,21 @@ fn role(arn: &str, folder: &Path) -> Result<Role, Error> {
     Ok(Role { trust: policy, max_duration: 43200 })
 }
 
-/// Where the author wrote none: any job of the issuer, for the usual audience.
-fn usual_trust(arn: &str) -> Value {
-    let account = arn.split(':').nth(4).unwrap_or_default();
-    json!({ "Version": "2012-10-17", "Statement": [{
+/// Where the author wrote none: any job of the issuer, for the usual audience, or the roles before it.
+fn usual_trust(arn: &str, by: &BTreeSet<String>) -> Value {
+    let parts: Vec<&str> = arn.split(':').collect();
+    let part = |at: usize| parts.get(at).copied().unwrap_or_default();
+    let (partition, account) = (part(1), part(4));
+    let audience = if partition == "aws-cn" { format!("{AUDIENCE}.cn") } else { AUDIENCE.to_owned() };
+    let mut statements = vec![json!({
         "Effect": "Allow",
-        "Principal": { "Federated": format!("arn:aws:iam::{account}:oidc-provider/{KNOWN_AS}") },
+        "Principal": { "Federated": format!("arn:{partition}:iam::{account}:oidc-provider/{KNOWN_AS}") },
         "Action": ["sts:AssumeRoleWithWebIdentity", "sts:TagSession"],
-        "Condition": { "StringEquals": { format!("{KNOWN_AS}:aud"): AUDIENCE } },
-    }]})
+        "Condition": { "StringEquals": { format!("{KNOWN_AS}:aud"): audience } },
+    })];
+    if !by.is_empty() {
+        let actions = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"];
+        statements.push(json!({"Effect": "Allow", "Principal": {"AWS": by}, "Action": actions}));
+    }
+    json!({ "Version": "2012-10-17", "Statement": statements })
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use buildkite_dataflow::host::Clock;
 use buildkite_dataflow::rehearse::sandbox::Sandbox;
 use buildkite_dataflow::rehearse::sandbox::issuer::Issuer;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::agent::{Agent, Ended, Scene, asks_for, until};
 use crate::support::components::{self, not_run};
@@ -174,8 +174,9 @@ impl Drop for Ceph {
 
 const ISSUER: &str = "http://issuer.internal";
 
-#[test]
-fn a_step_lists_its_bucket_on_a_real_gateway_with_the_lent_role() {
+/// Tells a story with a gateway that has the role `extract` for this job alone, the role `publish` that its
+/// sessions may assume and `foreign` that they may not, and a bucket.
+fn with_gateway(story: impl FnOnce(&mut Scene, &Path, &str)) {
     let (Some(tools), Some(agent)) = (tools(), Agent::all().pop()) else { return };
     let signer = Signer::new();
     let mut scene = Scene::against(&agent, |runtime| {
@@ -184,32 +185,97 @@ fn a_step_lists_its_bucket_on_a_real_gateway_with_the_lent_role() {
     });
     let elsewhere = tempfile::tempdir().unwrap();
     let Some(ceph) = Ceph::start(elsewhere.path().join("ceph"), &scene.sandbox.url()) else { return };
-    let made = setup(&tools, &ceph, &signer);
-    scene.config["aws"]["sts-endpoint"] = json!(ceph.get("CEPH_ENDPOINT"));
-    scene.config["network"] = json!({"proxy": scene.sandbox.url()});
-    scene.plugins = vec![(scene.our_plugin(), asks_for(made["role"].as_str().unwrap()))];
-    let command = "echo x >raw.csv; aws s3 cp --quiet raw.csv s3://lake/raw.csv; aws s3 ls s3://lake; rm raw.csv; \
-                   AWS_SECRET_ACCESS_KEY=forged aws s3 ls s3://lake || echo forged";
-    let step = step(&mut scene, &tools, ceph.get("CEPH_ENDPOINT"), command);
-    for seen in [" raw.csv\r", "\nforged\r"] {
-        assert!(step.log.contains(seen), "{seen}: {}", step.log);
-    }
-    let [(start, _)] = scene.accounts().try_into().unwrap();
-    let principal = &start.leases[0].principal;
-    assert!(
-        principal.starts_with("arn:aws:sts::123456789012:assumed-role/extract/buildkite-job-"),
-        "{principal}"
-    );
+    setup(&tools, &ceph, &signer);
+    let network = json!({"proxy": scene.sandbox.url()});
+    let aws = json!({"sts-endpoint": ceph.get("CEPH_ENDPOINT")});
+    let more = [("aws".to_owned(), aws), ("network".to_owned(), network)];
+    scene.config.as_object_mut().unwrap().extend(more);
+    story(&mut scene, &tools, ceph.get("CEPH_ENDPOINT"));
 }
 
-/// The provider, a role for this job's subject alone, and a bucket.
-fn setup(tools: &Path, ceph: &Ceph, signer: &Signer) -> Value {
+const EXTRACT: &str = "arn:aws:iam::123456789012:role/extract";
+
+#[test]
+fn a_step_lists_its_bucket_on_a_real_gateway_with_the_lent_role() {
+    with_gateway(|scene, tools, endpoint| {
+        scene.plugins = vec![(scene.our_plugin(), asks_for(EXTRACT))];
+        let command = "echo x >raw.csv; aws s3 cp --quiet raw.csv s3://lake/raw.csv; aws s3 ls s3://lake; rm raw.csv; \
+                   AWS_SECRET_ACCESS_KEY=forged aws s3 ls s3://lake || echo forged";
+        let step = step(scene, tools, endpoint, command);
+        for seen in [" raw.csv\r", "\nforged\r"] {
+            assert!(step.log.contains(seen), "{seen}: {}", step.log);
+        }
+        let [(start, _)] = scene.accounts().try_into().unwrap();
+        let principal = &start.leases[0].principal;
+        assert!(
+            principal.starts_with("arn:aws:sts::123456789012:assumed-role/extract/buildkite-job-"),
+            "{principal}"
+        );
+    });
+}
+
+#[test]
+fn a_real_gateway_keeps_to_a_deadline_a_session_policy_and_a_chain() {
+    with_gateway(|scene, tools, endpoint| {
+        let read = json!({"Version": "2012-10-17", "Statement":
+            [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::lake/*"}]});
+        let publish = json!([{"role": "arn:aws:iam::123456789012:role/publish"}]);
+        let bounded = json!({"aws": {"role": EXTRACT, "region": "us-east-1", "deadline": "30s"}});
+        let reader = json!({"aws": {"role": EXTRACT, "profile": "reader", "session-policy": read, "session-tags": ["pipeline_slug"]}});
+        let chained = json!({"aws": {"role": EXTRACT, "profile": "publish", "chain": publish}});
+        // Two blocks: the gateway answers 409 to one of two requests that would both make it know this job first.
+        let blocks = [json!({ "credentials": [bounded] }), json!({"credentials": [reader, chained]})];
+        let plugin = scene.our_plugin();
+        scene.plugins = blocks.map(|block| (plugin.clone(), block)).into();
+        let step = step(scene, tools, endpoint, BOUNDED);
+        for seen in ["before", "x", "narrowed", "chained", "after", "others go on"] {
+            assert!(step.log.contains(&format!("\n{seen}\r")), "{seen}: {}", step.log);
+        }
+        let [(_, first), (start, end)] = scene.accounts().try_into().unwrap();
+        let last = &start.leases[1];
+        assert!(last.principal.contains(":assumed-role/publish/"), "{last:?}");
+        assert!(last.facts["through"].contains(":assumed-role/extract/"), "{last:?}");
+        let settled = first.settlements.iter().chain(&end.settlements);
+        let words: Vec<_> = settled.map(|one| one.settlement.word()).collect();
+        assert_eq!(words, ["bounded", "expires", "expires"]);
+    });
+}
+
+const BOUNDED: &str = "echo x >raw.csv; aws s3 cp --quiet raw.csv s3://lake/raw.csv && echo before; \
+    aws s3 cp --profile reader s3://lake/raw.csv -; \
+    aws s3 cp --quiet --profile reader raw.csv s3://lake/b || echo narrowed; rm raw.csv; \
+    aws s3 ls s3://lake --profile publish && echo chained; \
+    for second in $(seq 90); do aws s3 ls s3://lake >/dev/null 2>&1 || break; sleep 1; done; \
+    aws s3 ls s3://lake || echo after; aws s3 ls s3://lake --profile publish && echo others go on";
+
+#[test]
+fn a_real_gateway_refuses_a_chain_to_a_role_that_trusts_another() {
+    with_gateway(|scene, _, _| {
+        let chain = json!([{"role": "arn:aws:iam::123456789012:role/foreign"}]);
+        let asked = json!({"role": EXTRACT, "region": "us-east-1", "chain": chain});
+        scene.plugins = vec![(scene.our_plugin(), json!({"credentials": [{"aws": asked}]}))];
+        let step = scene.run("echo never");
+        assert!(step.status == Some(105) && !step.log.contains("\nnever"), "{}", step.log);
+        // It says so in S3's words, which are none of STS's: what became of the request is not believed.
+        let said = "answered 403 and nothing that STS would say";
+        assert!(
+            step.log.contains("`chain[0]` was not assumed by") && step.log.contains(said),
+            "{}",
+            step.log
+        );
+        let [(_, end)] = scene.accounts().try_into().unwrap();
+        assert_eq!(end.settlements[0].settlement.word(), "unknown");
+    });
+}
+
+/// The provider, a role for this job's subject alone, two to be assumed by others, and a bucket.
+fn setup(tools: &Path, ceph: &Ceph, signer: &Signer) {
     let mut setup = Command::new(tools.join("python"));
     setup.arg(real("rgw_setup.py")).args(["--issuer", ISSUER, "--role", "extract", "--bucket", "lake"]);
     setup.args(["--thumbprint", &signer.thumbprint]).args(["--condition", SUBJECT]);
+    setup.args(["--chained", "publish=extract", "--chained", "foreign=publish"]);
     let made = setup.env_clear().envs(ceph.env.iter().cloned()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    serde_json::from_slice(&made.stdout).unwrap()
 }
 
 const SUBJECT: &str = "sub=organization:acme:pipeline:web:ref:refs/heads/main:commit:4f1c:step:deploy";

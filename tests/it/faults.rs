@@ -135,7 +135,8 @@ fn each_code_of_sts_is_told_with_what_to_do() {
     assert_eq!(check(400, "InvalidIdentityToken", "No provider", 105, "token-rejected", "OIDC provider"), 1);
     assert_eq!(check(400, "IDPRejectedClaim", "no", 105, "token-rejected", "the issuer refused"), 1);
     assert_eq!(check(400, "MalformedPolicyDocument", "no", 105, "provider-refused", "as STS wants"), 1);
-    assert_eq!(check(400, "PackedPolicyTooLarge", "no", 105, "provider-refused", "as STS wants"), 1);
+    assert_eq!(check(400, "PackedPolicyTooLarge", "no", 105, "provider-refused", "shorten the policy"), 1);
+    assert_eq!(check(400, "ExpiredTokenException", "no", 106, "provider-busy", "`token.lifetime`"), 5);
     assert_eq!(check(403, "RegionDisabledException", "no", 105, "provider-refused", "another `region`"), 1);
     assert_eq!(
         check(400, "ValidationError", "duration", 105, "provider-refused", "maximum session duration"),
@@ -144,6 +145,36 @@ fn each_code_of_sts_is_told_with_what_to_do() {
     assert_eq!(check(400, "IDPCommunicationError", "no", 106, "provider-busy", "no"), 5);
     assert_eq!(check(400, "Throttling", "Rate exceeded", 106, "provider-busy", "Rate exceeded"), 5);
     assert_eq!(check(500, "InternalFailure", "no", 106, "provider-busy", "no"), 5);
+}
+
+#[test]
+fn a_busy_answer_that_is_not_in_the_words_of_aws_says_nothing_of_what_was_made() {
+    let check = |answer: Response| {
+        let status = answer.status;
+        let mut stage = Stage::new();
+        stage.fault("/", 9, answer);
+        let text = stage.refuses(106, "provider-busy");
+        assert!(text.contains(&format!("answered {status} and no code of AWS")), "{text}");
+        assert_eq!(stage.sandbox.faults().asked("/"), 5);
+        let end = stage.records()[1].end.clone().unwrap();
+        assert!(matches!(end.settlements[0].settlement, Settlement::Unknown { .. }), "{end:?}");
+    };
+    for status in [429, 500, 502, 503, 504] {
+        check(html(status));
+    }
+}
+
+#[test]
+fn half_a_secret_is_not_told_where_a_servers_words_are_cut() {
+    let mut stage = Stage::new();
+    let secret = stage.variable("BUILDKITE_AGENT_ACCESS_TOKEN").unwrap();
+    // The 300 characters that are told end within it.
+    let said = format!("{}{secret}", "x".repeat(300 - secret.len() / 2));
+    stage.fault("/", 9, sts_error(400, "ValidationError", &said));
+    let text = stage.refuses(105, "provider-refused");
+    assert!(text.contains("xxx[REDACTED]") && !text.contains(&secret[..8]), "{text}");
+    let told = stage.records()[0].start.clone().unwrap().failure.unwrap();
+    assert!(!told.what.contains(&secret[..8]), "{}", told.what);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 mod agent;
 mod aws;
+mod aws_roles;
 mod azure;
 mod bitbucket;
 mod buildkite;

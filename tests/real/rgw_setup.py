@@ -77,6 +77,7 @@ def main():
     parser.add_argument("--no-tags", action="store_true", help="the role does not allow sts:TagSession")
     parser.add_argument("--policy", help="JSON; default: everything in S3")
     parser.add_argument("--bucket")
+    parser.add_argument("--chained", action="append", default=[], metavar="ROLE=BY", help="a role that sessions of another may assume")
     asked = parser.parse_args()
 
     iam = client("iam")
@@ -88,6 +89,12 @@ def main():
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::*"}]}
     policy = json.loads(asked.policy) if asked.policy else everything
     iam.put_role_policy(RoleName=asked.role, PolicyName="grant", PolicyDocument=compact(policy))
+    for chained in asked.chained:
+        name, by = chained.split("=", 1)
+        principal = {"AWS": [f"arn:aws:iam::{os.environ['CEPH_ACCOUNT']}:role/{by}"]}
+        statement = {"Effect": "Allow", "Principal": principal, "Action": ["sts:AssumeRole"]}
+        iam.create_role(Path="/", RoleName=name, AssumeRolePolicyDocument=compact({"Version": "2012-10-17", "Statement": [statement]}))
+        iam.put_role_policy(RoleName=name, PolicyName="grant", PolicyDocument=compact(everything))
     if asked.bucket:
         client("s3").create_bucket(Bucket=asked.bucket)
     print(json.dumps({"provider": provider_arn, "role": role["Arn"], "role_id": role["RoleId"], "bucket": asked.bucket}))

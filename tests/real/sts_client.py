@@ -38,6 +38,8 @@ def lend(asked):
     return {
         "caller": caller,
         "user": lent["AssumedRoleUser"],
+        "packed": lent.get("PackedPolicySize"),
+        "identity": lent.get("SourceIdentity"),
         "expires": int(lent["Credentials"]["Expiration"].timestamp()),
         "subject": lent.get("SubjectFromWebIdentityToken"),
     }

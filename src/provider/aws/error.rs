@@ -1,16 +1,21 @@
 //! What STS says when it says no, by what to do about it.
 //!
-//! Codes: STS API reference, `AssumeRoleWithWebIdentity`, "Errors" and "Common Errors".
+//! Codes: STS API reference, `AssumeRoleWithWebIdentity` and `AssumeRole`, "Errors" and "Common Errors".
 
-use aws_sdk_sts::error::{ProvideErrorMetadata as _, SdkError};
+use std::path::PathBuf;
+
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId as _;
-use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use chrono::{DateTime, Utc};
 
-use crate::failure::{Class, Failure};
+use crate::config::aws::Unfit;
 use crate::host::http;
 use crate::host::retry::Verdict;
-use crate::policy::Request;
+use crate::secret::Mask;
+
+/// The most of AWS's words that is told, in characters.
+const MAX_MESSAGE: usize = 300;
 
 /// Why STS gave no credentials.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +34,14 @@ pub enum Error {
         /// To find the request in AWS's own logs.
         request_id: Option<String>,
     },
+    /// It answered that it could not, and not in AWS's words: what stands before it may have lost the answer.
+    #[error("{host} answered {status} and no code of AWS")]
+    Busy {
+        /// Who answered.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+    },
     /// It answered something that is no answer of STS.
     #[error("{host} {problem}")]
     Malformed {
@@ -37,6 +50,33 @@ pub enum Error {
         /// What was wrong.
         problem: String,
     },
+    /// A further role of a chain was not assumed.
+    #[error("`chain[{at}]` was not assumed by `{by}`")]
+    Hop {
+        /// Which of the chain.
+        at: usize,
+        /// The role.
+        role: String,
+        /// The session that asked.
+        by: String,
+        /// Until when the sessions before it live.
+        ends: DateTime<Utc>,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The file of a session policy is of no use.
+    #[error("the session policy in `{}` cannot be used", .path.display())]
+    Policy {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The session policy is not one that STS takes.
+    #[error("the session policy cannot be used")]
+    Unfit(#[source] Unfit),
     /// It could not be asked, or its answer was lost.
     #[error("{host} gave no answer")]
     Unreachable {
@@ -63,11 +103,13 @@ fn request(id: Option<&str>) -> String {
     id.map(|id| format!(" (request {id})")).unwrap_or_default()
 }
 
-type Answer = SdkError<AssumeRoleWithWebIdentityError, HttpResponse>;
-
 impl Error {
-    /// Reads what the SDK made of an answer, or of none.
-    pub(super) fn of(error: &Answer, host: &str) -> Self {
+    /// Reads what the SDK made of an answer, or of none. AWS's words may repeat what was sent: a signature
+    /// that does not match is told with every signed header.
+    pub(super) fn of<E>(error: &SdkError<E, HttpResponse>, host: &str, mask: &Mask) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
         let host = host.to_owned();
         let Some(answer) = error.raw_response() else {
             return Self::unreachable(error, host);
@@ -78,23 +120,18 @@ impl Error {
                 host,
                 status,
                 code: code.to_owned(),
-                message: error.message().unwrap_or_default().chars().take(300).collect(),
+                // Masked before it is cut: half a secret would not be known for one.
+                message: mask.apply(error.message().unwrap_or_default()).chars().take(MAX_MESSAGE).collect(),
                 request_id: error.request_id().map(str::to_owned),
             },
-            None if status >= 500 || status == 429 => Self::Refused {
-                host,
-                status,
-                code: "ServiceUnavailable".into(),
-                message: String::new(),
-                request_id: None,
-            },
+            None if status >= 500 || status == 429 => Self::Busy { host, status },
             None => {
                 Self::Malformed { host, problem: format!("answered {status} and nothing that STS would say") }
             }
         }
     }
 
-    fn unreachable(error: &Answer, host: String) -> Self {
+    fn unreachable(error: &(dyn std::error::Error + 'static), host: String) -> Self {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         let mut words = Vec::new();
         let mut sent = true;
@@ -129,8 +166,9 @@ impl Error {
     /// Whether to try again.
     pub(super) fn verdict(&self) -> Verdict {
         let again = match self {
-            Self::Unreachable { .. } => true,
-            Self::Malformed { .. } => false,
+            Self::Unreachable { .. } | Self::Busy { .. } => true,
+            Self::Malformed { .. } | Self::Policy { .. } | Self::Unfit(_) => false,
+            Self::Hop { source, .. } => return source.verdict(),
             Self::Refused { code, status, .. } => {
                 self.wants_fresh_token()
                     || *status >= 500
@@ -146,9 +184,18 @@ impl Error {
     /// Whether it is certain that no session was made.
     pub fn nothing_issued(&self) -> bool {
         match self {
-            Self::Refused { .. } => true,
-            Self::Malformed { .. } => false,
+            Self::Refused { .. } | Self::Policy { .. } | Self::Unfit(_) => true,
+            // The sessions before it were made.
+            Self::Malformed { .. } | Self::Busy { .. } | Self::Hop { .. } => false,
             Self::Unreachable { sent, .. } => !sent,
+        }
+    }
+
+    /// Until when sessions live that were made on the way, where it is certain that no other was.
+    pub fn left_until(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Hop { ends, source, .. } if source.nothing_issued() => Some(*ends),
+            _ => None,
         }
     }
 
@@ -156,71 +203,60 @@ impl Error {
     pub fn reason(&self) -> String {
         match self {
             Self::Refused { code, .. } => code.clone(),
+            Self::Busy { status, .. } => format!("http-{status}"),
             Self::Malformed { .. } => "malformed-answer".into(),
             Self::Unreachable { .. } => "unreachable".into(),
+            Self::Hop { source, .. } => source.reason(),
+            Self::Policy { .. } | Self::Unfit(_) => "no-request".into(),
         }
-    }
-
-    /// The failure as a person is told it.
-    pub fn failure(&self, request: &Request) -> Failure {
-        let target = request.ask.kind().target();
-        let transient = self.verdict() == Verdict::Again;
-        let (ident, class, what) = match self {
-            Self::Refused { .. } if transient => {
-                ("provider-busy", Class::Unreachable, format!("AWS could not lend `{target}` now"))
-            }
-            Self::Refused { code, .. } if about_token(code) => (
-                "token-rejected",
-                Class::Refused,
-                format!("AWS did not accept this job's token for `{target}`"),
-            ),
-            Self::Refused { .. } => {
-                ("provider-refused", Class::Refused, format!("AWS refused to lend `{target}`"))
-            }
-            Self::Malformed { .. } => {
-                ("provider-malformed", Class::Refused, format!("no answer of AWS came for `{target}`"))
-            }
-            Self::Unreachable { .. } => {
-                ("provider-unreachable", Class::Unreachable, format!("AWS could not be asked for `{target}`"))
-            }
-        };
-        let mut failure = Failure::of(ident, class, self);
-        failure.causes.insert(0, std::mem::replace(&mut failure.what, what));
-        failure.hint = self.hint().map(str::to_owned);
-        failure
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        let Self::Refused { code, message, .. } = self else {
-            return matches!(self, Self::Unreachable { .. }).then_some(
-                "the host must reach STS: see `network` and `aws.sts-endpoint` in the host config",
-            );
-        };
-        Some(match code.as_str() {
-            "AccessDenied" if message.contains("TagSession") => {
-                "the role's trust policy must allow `sts:TagSession`"
-            }
-            "AccessDenied" => {
-                "the role's trust policy must allow this `iss`, `aud` and `sub`, and `sts:TagSession` if session tags are asked for"
-            }
-            "InvalidIdentityToken" => {
-                "the account needs an OIDC provider for this `iss` with this `aud` as client id"
-            }
-            "IDPRejectedClaim" => "the issuer refused the token, or it had ended before AWS looked at it",
-            "MalformedPolicyDocument" | "PackedPolicyTooLarge" => {
-                "the role, its session policy or its tags are not as STS wants them"
-            }
-            "RegionDisabledException" => {
-                "STS is not enabled in this region: enable it in the account, or name another `region`"
-            }
-            "ValidationError" if message.to_lowercase().contains("duration") => {
-                "`duration` is more than the role's maximum session duration"
-            }
-            _ => return None,
-        })
     }
 }
 
-fn about_token(code: &str) -> bool {
-    matches!(code, "AccessDenied" | "InvalidIdentityToken" | "ExpiredTokenException" | "IDPRejectedClaim")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, code: &str) -> Error {
+        Error::Refused {
+            host: "h".into(),
+            status,
+            code: code.into(),
+            message: String::new(),
+            request_id: None,
+        }
+    }
+
+    fn hop(source: Error) -> Error {
+        let (role, by) = ("next".into(), "first".into());
+        Error::Hop { at: 0, role, by, ends: DateTime::UNIX_EPOCH, source: Box::new(source) }
+    }
+
+    #[test]
+    fn only_what_aws_says_in_its_own_words_is_known_to_have_made_nothing() {
+        assert!(refused(403, "AccessDenied").nothing_issued());
+        assert!(!Error::Busy { host: "h".into(), status: 503 }.nothing_issued());
+        assert!(!hop(refused(403, "AccessDenied")).nothing_issued());
+    }
+
+    #[test]
+    fn a_refused_hop_leaves_what_was_made_before_it_and_a_lost_one_nobody_knows_what() {
+        assert_eq!(hop(refused(403, "AccessDenied")).left_until(), Some(DateTime::UNIX_EPOCH));
+        assert_eq!(hop(Error::Busy { host: "h".into(), status: 503 }).left_until(), None);
+        assert_eq!(refused(403, "AccessDenied").left_until(), None);
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        for (error, again) in [
+            (refused(400, "Throttling"), true),
+            (refused(400, "IDPCommunicationError"), true),
+            (refused(500, "InternalFailure"), true),
+            (Error::Busy { host: "h".into(), status: 429 }, true),
+            (hop(refused(400, "Throttling")), true),
+            (refused(403, "AccessDenied"), false),
+            (hop(refused(403, "AccessDenied")), false),
+        ] {
+            assert_eq!(error.verdict() == Verdict::Again, again, "{error:?}");
+        }
+    }
 }

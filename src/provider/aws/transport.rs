@@ -19,8 +19,12 @@ use aws_types::os_shim_internal::Env;
 use url::Url;
 
 use crate::host::http::{Error, Http, Method, Request};
+use crate::secret::Secret;
 
 const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Headers that our client sets itself, to what the SDK signed.
+const OURS: [&str; 3] = ["host", "content-type", "content-length"];
 
 /// Says who is calling without asking the environment: the SDK would read `AWS_EXECUTION_ENV`, which is
 /// the job's to set, and fail on a value that is no header.
@@ -72,12 +76,27 @@ impl HttpConnector for Transport {
 }
 
 impl Transport {
-    /// Only the form goes out: the SDK's own headers tell about the host and serve nobody here.
+    /// Only the form goes out, and what was signed with it: the SDK's other headers tell about the host
+    /// and serve nobody here.
     fn request(&self, request: &HttpRequest) -> Result<Request, Box<dyn std::error::Error + Send + Sync>> {
         let url = Url::parse(request.uri())?;
         let body = request.body().bytes().ok_or("a streamed body")?.to_vec();
-        Ok(Request::new(Method::POST, url, self.timeout).header("accept", "text/xml")?.body(FORM, body))
+        let mut ours = Request::new(Method::POST, url, self.timeout).header("accept", "text/xml")?;
+        if let Some(signature) = request.headers().get("authorization") {
+            ours = ours.secret_header("authorization", "", &Secret::new(signature))?;
+            for name in signed(signature).filter(|name| !OURS.contains(name)) {
+                let value = request.headers().get(name).unwrap_or_default();
+                ours = ours.secret_header(name, "", &Secret::new(value))?;
+            }
+        }
+        Ok(ours.body(FORM, body))
     }
+}
+
+/// The names of the headers that a signature covers.
+fn signed(signature: &str) -> impl Iterator<Item = &str> {
+    let names = signature.split_once("SignedHeaders=").map_or("", |(_, rest)| rest);
+    names.split(',').next().unwrap_or_default().split(';').filter(|name| !name.is_empty())
 }
 
 fn response(answer: &crate::host::http::Response) -> Result<HttpResponse, ConnectorError> {
@@ -90,4 +109,23 @@ fn response(answer: &crate::host::http::Response) -> Result<HttpResponse, Connec
         }
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_signature_covers_is_sent_with_it() {
+        let check = |signature: &str, expected: &[&str]| {
+            assert_eq!(signed(signature).collect::<Vec<_>>(), expected, "{signature}");
+        };
+        check(
+            "AWS4-HMAC-SHA256 Credential=A/b, SignedHeaders=host;x-amz-date, Signature=0",
+            &["host", "x-amz-date"],
+        );
+        check("AWS4-HMAC-SHA256 SignedHeaders=x-amz-security-token", &["x-amz-security-token"]);
+        check("Bearer x", &[]);
+        check("SignedHeaders=;, x", &[]);
+    }
 }

@@ -164,7 +164,7 @@ fn plain(azure: &Azure, context: &Context<'_>) -> Result<Vec<(&'static str, Stri
     let path = |name: &str| context.folder.join(name).display().to_string();
     let authority = Url::parse(azure.cloud.authority()).map_err(|_| no_url())?;
     let (client, tenant) = (azure.client_id.clone(), azure.tenant_id.clone());
-    let authority = context.http.way(authority).to_string();
+    let authority = context.http.route(authority).to_string();
     let mut plain: Vec<_> = IDENTITY_VARIABLES
         .into_iter()
         .zip([client.clone(), tenant.clone(), authority, path(TOKEN_FILE)])

@@ -41,7 +41,7 @@ pub(super) fn credentials(gcp: &Gcp, source: &Value, context: &Context<'_>) -> R
         "type": "external_account",
         "audience": gcp.audience(),
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-        "token_url": context.http.way(sts).as_str(),
+        "token_url": context.http.route(sts).as_str(),
         "universe_domain": gcp.universe(),
         "credential_source": source,
     });
@@ -50,7 +50,7 @@ pub(super) fn credentials(gcp: &Gcp, source: &Value, context: &Context<'_>) -> R
         let url =
             gcp.credentials().and_then(|host| host.join(&path)).map_err(|_| no_url("iamcredentials"))?;
         let seconds = policy::duration(gcp, context.host).as_secs();
-        file.insert("service_account_impersonation_url".into(), json!(context.http.way(url).as_str()));
+        file.insert("service_account_impersonation_url".into(), json!(context.http.route(url).as_str()));
         file.insert("service_account_impersonation".into(), json!({ "token_lifetime_seconds": seconds }));
     }
     Ok(PrivateFile { name: CREDENTIALS.into(), content: Secret::new(file.to_string()), secret: false })

@@ -146,6 +146,34 @@ fn session_tags_are_given_where_the_trust_policy_allows_them() {
 }
 
 #[test]
+fn boto3_reads_how_full_the_room_for_policies_is_and_who_a_session_comes_from() {
+    with_boto3(async |python, sandbox| {
+        let plain = asking(sandbox, &web(sandbox), &json!({}), &json!({}));
+        let policy =
+            json!({"Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]}).to_string();
+        let chain = json!({"RoleArn": CHAINED, "RoleSessionName": "next", "ExternalId": "shared"});
+        let narrowed = asking(sandbox, &web(sandbox), &json!({ "Policy": policy }), &json!({}));
+        let mut named = super::map(&chain);
+        named.insert("SourceIdentity".into(), "build-7".into());
+        let answers = boto3(
+            python,
+            &[plain, narrowed, asking(sandbox, &web(sandbox), &json!({}), &json!({ "chain": chain }))],
+        )
+        .await;
+        assert!(answers[0]["packed"].as_i64() < answers[1]["packed"].as_i64(), "{answers:?}");
+        let issued = sandbox.sts().issued();
+        assert_eq!(answers[1]["packed"], json!(issued[1].packed), "{answers:?}");
+        let cases = vec![(
+            asking(sandbox, &web(sandbox), &json!({}), &json!({ "chain": named })),
+            "AccessDenied",
+            403,
+            "sts:SetSourceIdentity",
+        )];
+        refused(python, cases).await;
+    });
+}
+
+#[test]
 fn keys_are_worth_nothing_with_another_secret() {
     with_boto3(async |python, sandbox| {
         let asked = asking(sandbox, &web(sandbox), &json!({}), &json!({"secret": "another"}));

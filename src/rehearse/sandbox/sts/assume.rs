@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use super::parameters::Parameters;
+use super::parameters::{Parameters, members};
+use super::session_policy;
 use super::{Issued, Refusal, Role, Sts, lock, refuse, xml};
 use crate::claims::{Claims, SubjectToken};
 use crate::host::serve::Request;
@@ -13,6 +14,7 @@ use crate::secret::{Fingerprint, Secret};
 
 const WEB_IDENTITY: &str = "sts:AssumeRoleWithWebIdentity";
 const CHAINED: &str = "sts:AssumeRole";
+const IDENTITY: &str = "sts:SetSourceIdentity";
 const TAG: &str = "sts:TagSession";
 
 /// How far ahead of the service an issuer's clock may be, in seconds.
@@ -24,13 +26,15 @@ const MAX_CHAINED: i64 = 3600;
 impl Sts {
     pub(super) fn with_web_identity(&self, form: &BTreeMap<String, String>) -> Result<String, Refusal> {
         let asked = Parameters::of(form)?;
-        let claims = self.token(form.get("WebIdentityToken").map(String::as_str).unwrap_or_default())?;
+        let token = form.get("WebIdentityToken").map(String::as_str).unwrap_or_default();
+        let audience = self.audience_of(asked.role);
+        let claims = self.token(token, &audience)?;
         let role = self.role(asked.role).ok_or_else(|| not_authorized(WEB_IDENTITY, &[]))?;
         let who = Asker::bearer(&self.known_as, account(asked.role), &claims).named(asked.session);
         check_trust(&role, WEB_IDENTITY, &who)?;
-        let issued = self.give(&asked, &role, who.tags())?;
-        let of_token = xml::OfToken { claims: &claims, audience: &self.audience };
-        Ok(xml::assumed("AssumeRoleWithWebIdentity", &issued, asked.packed(), Some(&of_token)))
+        let issued = self.give(&asked, &role, who.tags().clone(), (Vec::new(), None))?;
+        let of_token = xml::OfToken { claims: &claims, audience: &audience };
+        Ok(xml::assumed("AssumeRoleWithWebIdentity", &issued, Some(&of_token)))
     }
 
     /// Policies of the caller's own role are not simulated: they are taken to allow it.
@@ -52,22 +56,43 @@ impl Sts {
             );
             refuse(403, "AccessDenied", text + &because(reasons))
         };
+        if let Some(policy) = &caller.policy {
+            let allowed = session_policy::allows(policy, CHAINED, self.clock.now());
+            if !allowed.map_err(|what| not_understood(&what))? {
+                return Err(denied(CHAINED, &["the session policy does not allow it".to_owned()]));
+            }
+        }
         let role = self.role(asked.role).ok_or_else(|| denied(CHAINED, &[]))?;
         let external_id = form.get("ExternalId").map(String::as_str);
         let who = Asker::role(&caller.role, external_id, tags(form)).named(asked.session);
-        check_trust(&role, CHAINED, &who).map_err(|refusal| match refusal {
-            Untrusted::Refused(action, reasons) => denied(action, &reasons),
-            Untrusted::NotUnderstood(what) => not_understood(&what),
-        })?;
-        let issued = self.give(&asked, &role, who.tags())?;
-        Ok(xml::assumed("AssumeRole", &issued, asked.packed(), None))
+        let identity = form.get("SourceIdentity").or(caller.source_identity.as_ref());
+        let actions = std::iter::once(CHAINED).chain(identity.map(|_| IDENTITY));
+        for action in actions {
+            check_trust(&role, action, &who).map_err(|refusal| match refusal {
+                Untrusted::Refused(action, reasons) => denied(action, &reasons),
+                Untrusted::NotUnderstood(what) => not_understood(&what),
+            })?;
+        }
+        let mut tags = caller.tags.clone();
+        tags.retain(|name, _| caller.transitive.contains(name));
+        tags.extend(who.tags().clone());
+        let mut transitive = members(form, "TransitiveTagKeys", "");
+        transitive.extend(caller.transitive.clone());
+        let issued = self.give(&asked, &role, tags, (transitive, identity.cloned()))?;
+        Ok(xml::assumed("AssumeRole", &issued, None))
     }
 
     fn role(&self, arn: &str) -> Option<Role> {
         lock(&self.roles).get(arn).cloned()
     }
 
-    fn token(&self, token: &str) -> Result<Claims, Refusal> {
+    /// China's STS expects an audience of its own.
+    fn audience_of(&self, role: &str) -> String {
+        let china = role.starts_with("arn:aws-cn:");
+        format!("{}{}", self.audience, if china { ".cn" } else { "" })
+    }
+
+    fn token(&self, token: &str, audience: &String) -> Result<Claims, Refusal> {
         let invalid = |message: &str| refuse(400, "InvalidIdentityToken", message);
         let unverified = SubjectToken::new(Secret::new(token)).unverified_claims().map_err(|_| {
             invalid(
@@ -81,7 +106,7 @@ impl Sts {
         let claims = self.issuer.verify(token);
         let claims =
             claims.ok_or_else(|| invalid("The web identity token that was passed could not be validated"))?;
-        if !claims.audiences().contains(&self.audience) {
+        if !claims.audiences().contains(audience) {
             return Err(invalid("Incorrect token audience"));
         }
         let now = self.clock.now().timestamp();
@@ -102,8 +127,10 @@ impl Sts {
         &self,
         asked: &Parameters<'_>,
         role: &Role,
-        tags: &BTreeMap<String, String>,
+        tags: BTreeMap<String, String>,
+        (transitive, source_identity): (Vec<String>, Option<String>),
     ) -> Result<Issued, Refusal> {
+        let packed = asked.packed(&tags)?;
         if asked.seconds > role.max_duration {
             let text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
             return Err(refuse(400, "ValidationError", text));
@@ -126,7 +153,11 @@ impl Sts {
             user_id: format!("{}:{}", role_id(asked.role), asked.session),
             expires_at: self.clock.now() + TimeDelta::seconds(asked.seconds),
             policy: asked.policy.map(str::to_owned),
-            tags: tags.clone(),
+            managed: asked.managed.clone(),
+            tags,
+            transitive,
+            source_identity,
+            packed,
         };
         lock(&self.issued).push(issued.clone());
         Ok(issued)

@@ -15,6 +15,7 @@ use crate::secret::Secret;
 mod assume;
 mod caller;
 mod parameters;
+mod session_policy;
 mod sigv4;
 mod xml;
 
@@ -46,8 +47,16 @@ pub struct Issued {
     pub expires_at: DateTime<Utc>,
     /// The session policy that bounds it.
     pub policy: Option<String>,
+    /// The managed policies that bound it.
+    pub managed: Vec<String>,
     /// Its session tags.
     pub tags: BTreeMap<String, String>,
+    /// Names of those that go on to sessions made with it.
+    pub transitive: Vec<String>,
+    /// Its source identity.
+    pub source_identity: Option<String>,
+    /// How full its policies and tags are, in percent.
+    pub packed: usize,
 }
 
 /// The service.

@@ -11,6 +11,7 @@ pub(super) struct Parameters<'a> {
     pub(super) session: &'a str,
     pub(super) seconds: i64,
     pub(super) policy: Option<&'a str>,
+    pub(super) managed: Vec<String>,
 }
 
 impl<'a> Parameters<'a> {
@@ -26,12 +27,23 @@ impl<'a> Parameters<'a> {
         let seconds = field("DurationSeconds").unwrap_or("3600");
         let policy = field("Policy");
         check_policy(policy, form)?;
-        Ok(Self { role, session, seconds: duration(seconds)?, policy })
+        let managed = members(form, "PolicyArns", ".arn");
+        Ok(Self { role, session, seconds: duration(seconds)?, policy, managed })
     }
 
-    /// How full the session policy is, in percent, by plain text: AWS's own packing is not published.
-    pub(super) fn packed(&self) -> usize {
-        self.policy.map_or(0, |policy| (policy.len() * 100).div_ceil(POLICY_LENGTH))
+    /// How full policies and tags are, in percent, by plain text: AWS's own packing is not published.
+    pub(super) fn packed(&self, tags: &BTreeMap<String, String>) -> Result<usize, Refusal> {
+        let policies = self.policy.map_or(0, str::len) + self.managed.iter().map(String::len).sum::<usize>();
+        let tags: usize = tags.iter().map(|(name, value)| name.len() + value.len()).sum();
+        match ((policies + tags) * 100).div_ceil(POLICY_LENGTH) {
+            percent @ 0..=100 => Ok(percent),
+            percent => {
+                let text = format!(
+                    "Packed policy consumes {percent}% of allotted space, please use smaller policy."
+                );
+                Err(refuse(400, "PackedPolicyTooLarge", text))
+            }
+        }
     }
 }
 
@@ -42,6 +54,13 @@ pub(super) fn invalid(value: &str, name: &str, constraint: &str) -> Refusal {
         "1 validation error detected: Value '{value}' at '{name}' failed to satisfy constraint: {constraint}"
     );
     refuse(400, "ValidationError", text)
+}
+
+/// The values of `NAME.member.N` and what follows.
+pub(super) fn members(form: &BTreeMap<String, String>, name: &str, rest: &str) -> Vec<String> {
+    let prefix = format!("{name}.member.");
+    let one = |key: &str| key.strip_prefix(&prefix)?.strip_suffix(rest)?.parse::<usize>().ok();
+    form.iter().filter(|(key, _)| one(key).is_some()).map(|(_, value)| value.clone()).collect()
 }
 
 fn check_name(session: &str) -> Result<(), Refusal> {

@@ -11,7 +11,7 @@ pub(super) struct OfToken<'a> {
     pub(super) audience: &'a str,
 }
 
-pub(super) fn assumed(action: &str, issued: &Issued, packed: usize, token: Option<&OfToken<'_>>) -> String {
+pub(super) fn assumed(action: &str, issued: &Issued, token: Option<&OfToken<'_>>) -> String {
     let of_token = token.map(|token| {
         format!(
             "<SubjectFromWebIdentityToken>{}</SubjectFromWebIdentityToken><Audience>{}</Audience><Provider>{}</Provider>",
@@ -24,13 +24,14 @@ pub(super) fn assumed(action: &str, issued: &Issued, packed: usize, token: Optio
         "<Credentials><AccessKeyId>{}</AccessKeyId><SecretAccessKey>{}</SecretAccessKey>\
          <SessionToken>{}</SessionToken><Expiration>{}</Expiration></Credentials>\
          <AssumedRoleUser><AssumedRoleId>{}</AssumedRoleId><Arn>{}</Arn></AssumedRoleUser>\
-         <PackedPolicySize>{packed}</PackedPolicySize>{}",
+         <PackedPolicySize>{}</PackedPolicySize>{}",
         issued.access_key_id,
         escape(issued.secret_access_key.expose()),
         escape(issued.session_token.expose()),
         issued.expires_at.to_rfc3339_opts(SecondsFormat::Secs, true),
         escape(&issued.user_id),
         escape(&issued.arn),
+        issued.packed,
         of_token.unwrap_or_default(),
     );
     response(action, &result)

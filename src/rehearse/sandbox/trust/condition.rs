@@ -59,7 +59,7 @@ fn equal_ignoring_case(expected: &str, seen: &str) -> bool {
 }
 
 /// Whether the whole of `text` is as `pattern` says: `*` is any text, `?` any one character.
-pub(super) fn like(pattern: &str, text: &str) -> bool {
+pub(in crate::rehearse::sandbox) fn like(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut text) = (pattern.chars(), text.chars());
     // Where to go on when the latest star has to take one character more.
     let mut retry = None;

@@ -11,6 +11,7 @@ mod condition;
 mod document;
 mod principal;
 
+pub(super) use condition::like;
 pub use document::parse;
 pub use principal::Principal;
 

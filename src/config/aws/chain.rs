@@ -1,0 +1,82 @@
+//! Further roles, each assumed with the session of the one before (`AssumeRole`).
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::session::SessionPolicy;
+use super::words::{PolicyArn, RoleArn, SessionName};
+use crate::span::Span;
+
+/// The longest that STS lets a session live which was had from another session.
+pub const MAX_CHAINED: Span = Span::seconds(3600);
+
+/// One further role.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Hop {
+    /// The role's ARN.
+    #[cfg_attr(
+        test,
+        schemars(with = "String", regex(pattern = r"^arn:(aws|aws-cn|aws-us-gov):iam::[0-9]{12}:role/.+$"))
+    )]
+    pub role: RoleArn,
+    /// What the role's trust policy expects as `sts:ExternalId`.
+    #[cfg_attr(test, schemars(regex(pattern = r"^[A-Za-z0-9_+=,.@:/-]{2,1224}$")))]
+    pub external_id: Option<String>,
+    /// The session's name; the first session's when absent.
+    #[cfg_attr(test, schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z0-9_+=,.@-]{2,64}$")))]
+    pub session_name: Option<SessionName>,
+    /// How long the credentials live: `15m` to `1h`; only for the last role, whose session is lent.
+    pub duration: Option<Span>,
+    /// A policy that narrows the session; only for the last role.
+    pub session_policy: Option<SessionPolicy>,
+    /// Managed policies that narrow the session, ten at most; only for the last role.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    pub policy_arns: Vec<PolicyArn>,
+    /// Session tags, as names and values; the role's trust policy must allow `sts:TagSession`.
+    #[serde(default)]
+    pub session_tags: BTreeMap<String, String>,
+    /// Names of session tags that go on to the roles that follow.
+    #[serde(default)]
+    pub transitive_tag_keys: Vec<String>,
+    /// The source identity, which every later session keeps; the role must allow `sts:SetSourceIdentity`.
+    #[cfg_attr(test, schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z0-9_+=,.@-]{2,64}$")))]
+    pub source_identity: Option<SessionName>,
+}
+
+impl Hop {
+    /// What is wrong with it alone, with the key that is wrong.
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        let plain = |id: &str| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b));
+        if let Some(id) = self.external_id.as_ref().filter(|id| !(2..=1224).contains(&id.len()) || !plain(id))
+        {
+            let problem = format!("expected 2 to 1224 of `[A-Za-z0-9_+=,.@:/-]`, saw `{id}`");
+            return Err(("external-id", problem));
+        }
+        if self.session_tags.len() > 50 {
+            return Err(("session-tags", format!("expected at most 50, saw {}", self.session_tags.len())));
+        }
+        let length = |text: &String| text.chars().count();
+        let unfit =
+            |(key, value): &(&String, &String)| !(1..=128).contains(&length(key)) || length(value) > 256;
+        if let Some((key, _)) = self.session_tags.iter().find(unfit) {
+            let problem =
+                format!("expected a name of 1 to 128 characters and a value of at most 256 at `{key}`");
+            return Err(("session-tags", problem));
+        }
+        Ok(())
+    }
+
+    /// The first key that only the last role may have.
+    pub(super) fn of_the_last(&self) -> Option<&'static str> {
+        let said = [
+            ("duration", self.duration.is_some()),
+            ("session-policy", self.session_policy.is_some()),
+            ("policy-arns", !self.policy_arns.is_empty()),
+        ];
+        said.into_iter().find_map(|(key, there)| there.then_some(key))
+    }
+}
