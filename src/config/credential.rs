@@ -8,6 +8,7 @@ use url::Url;
 use super::aws::Aws;
 use super::place::{Error, nearest};
 use super::token::Token;
+use crate::condition::Condition;
 use crate::span::Span;
 
 /// One credential of a block.
@@ -22,6 +23,8 @@ pub struct Credential {
     pub refresh: bool,
     /// The remotes for which git is given it.
     pub git: Vec<Url>,
+    /// When it is asked for at all.
+    pub condition: Option<Condition>,
     /// What is asked for.
     pub what: What,
 }
@@ -113,6 +116,10 @@ struct Wire {
     /// Remotes for which git is given it, renewed as needed: `https://github.com/acme`; needs a `name`.
     #[serde(default)]
     git: Vec<Url>,
+    /// When it is asked for: a condition as those of steps, such as `build.branch == "main"`.
+    #[serde(rename = "if")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    condition: Option<Condition>,
     /// A role of AWS.
     aws: Option<Box<Aws>>,
     /// A grant that the host config names.
@@ -143,11 +150,11 @@ impl TryFrom<Wire> for Credential {
     type Error = NotOne;
 
     fn try_from(wire: Wire) -> Result<Self, NotOne> {
-        let Wire { name, export, refresh, git, aws, grant } = wire;
+        let Wire { name, export, refresh, git, condition, aws, grant } = wire;
         let asked = [aws.map(|aws| What::Ask(Ask::Aws(aws))), grant.map(What::Grant)];
         let mut asked: Vec<What> = asked.into_iter().flatten().collect();
         match (asked.pop(), asked.len()) {
-            (Some(what), 0) => Ok(Self { name, export, refresh, git, what }),
+            (Some(what), 0) => Ok(Self { name, export, refresh, git, condition, what }),
             (None, _) => Err(NotOne("none".to_owned())),
             (_, others) => Err(NotOne((others + 1).to_string())),
         }
@@ -175,6 +182,9 @@ impl Credential {
                 format!("expected an https URL, saw `{seen}`: a token would travel in clear"),
             ));
         }
+        if let Some(Err(problem)) = self.condition.as_ref().map(Condition::in_a_job) {
+            return Err(("if", problem));
+        }
         match self.what {
             What::Grant(_) if self.name.is_some() => {
                 Err(("name", "a grant's credentials have names of their own".into()))
@@ -193,14 +203,17 @@ pub struct Entry<'a> {
     pub name: Option<&'a str>,
     /// Whether the step sees it.
     pub export: bool,
+    /// Whether it may turn out not to be asked for.
+    pub conditional: bool,
     /// What it asks for.
     pub ask: &'a Ask,
 }
 
-/// Checks entries against each other: no name twice, no variable twice, every source there, and no cycle.
+/// Checks entries against each other: no name twice, no variable twice, every source there, and no cycle. Where
+/// conditions are open, of two that exclude each other either may be there: such entries are checked when it is known.
 pub fn check_together(file: &str, entries: &[Entry<'_>]) -> Result<(), Error> {
     let (mut names, mut variables) = (BTreeMap::new(), BTreeMap::new());
-    for entry in entries {
+    for entry in entries.iter().filter(|entry| !entry.conditional) {
         if let Some(other) = entry.name.and_then(|name| names.insert(name, entry.place)) {
             let problem = format!("`{}` is the name of `{other}` already", entry.name.unwrap_or_default());
             return Err(Error::at(file, entry.place, problem));
@@ -216,6 +229,7 @@ pub fn check_together(file: &str, entries: &[Entry<'_>]) -> Result<(), Error> {
             }
         }
     }
+    names.extend(entries.iter().filter_map(|entry| Some((entry.name?, entry.place))));
     for entry in entries {
         for (key, source) in entry.ask.kind().sources() {
             if !names.contains_key(source) {
@@ -232,7 +246,7 @@ pub fn check_together(file: &str, entries: &[Entry<'_>]) -> Result<(), Error> {
             }
         }
     }
-    no_cycle(file, entries)
+    if entries.iter().any(|entry| entry.conditional) { Ok(()) } else { no_cycle(file, entries) }
 }
 
 /// Takes away whatever has no source left, again and again: what stays goes round in a circle.

@@ -8,6 +8,7 @@ pub mod network;
 pub mod place;
 pub mod retention;
 pub mod step;
+pub mod template;
 pub mod token;
 
 pub use place::Error;

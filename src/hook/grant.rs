@@ -17,7 +17,7 @@ use crate::lease::Lease;
 use crate::lease::export::Export;
 use crate::lease::journal::{Entry, Journal, Opened, VERSION};
 use crate::lease::state::Unusable;
-use crate::policy::{self, request};
+use crate::policy;
 use crate::provider;
 use crate::record::end::SealedBy;
 use crate::record::parts::{Outcome, Start};
@@ -36,12 +36,13 @@ pub(super) async fn grant(context: &Context<'_>, mut block: Block) -> Result<Rep
     // Without a Job API nothing could be handed over: said before anybody is asked for anything.
     let job = JobApi::of(&context.host.env).map_err(|error| error.failure())?;
     let exchange = Exchange::new(context)?;
-    let identity = exchange.identify(&block.requests).await?;
-    block.requests = request::without_unmatched(block.requests, &identity.claims, &context.loaded.config);
-    if block.requests.is_empty() && block.step.asks_for_nothing() {
+    let (identity, wanted) = exchange.settle(block.requests).await?;
+    block.requests = wanted.requests;
+    if block.requests.is_empty() && wanted.left_out.is_empty() && block.step.asks_for_nothing() {
         return Ok(report);
     }
     let mut lending = Lending::open(context, &block, &identity)?;
+    lending.start.findings.extend(wanted.left_out.iter().map(account::left_out));
     match lending.lend(&exchange, &job, &block, &identity).await {
         Ok(()) => lending.tell(&mut report),
         Err((outcome, failure)) => report.failure = Some(lending.refuse(outcome, failure).await),
@@ -115,6 +116,10 @@ impl<'a> Lending<'a> {
         }
         self.start.tokens.dedup();
         let failed = |failure| (Outcome::Failed, failure);
+        if self.leases.is_empty() {
+            self.seal_start(Vec::new()).map_err(failed)?;
+            return self.deliver().map_err(failed);
+        }
         let folder = self.files();
         let place = Place {
             program: &self.context.host.program,
@@ -137,9 +142,6 @@ impl<'a> Lending<'a> {
         let exporting = Entry::Exporting { variables: export.previous().to_vec() };
         self.seal_start(vec![exporting]).map_err(failed)?;
         self.deliver().map_err(failed)?;
-        if self.leases.is_empty() {
-            return Ok(());
-        }
         export.apply(job).await.map_err(|error| failed(error.failure()))?;
         if keeper::is_needed(decided.iter().map(|one| &one.request)) {
             self.start_keeper(&folder);
@@ -258,7 +260,10 @@ impl<'a> Lending<'a> {
             let until = lease.expires_at.format("%H:%M:%SZ");
             report.lines.push(format!("lent `{}` until {until}", lease.principal));
         }
-        report.warnings.extend(self.start.findings.iter().map(|finding| finding.what.clone()));
+        for finding in &self.start.findings {
+            let told = if account::is_news(finding) { &mut report.lines } else { &mut report.warnings };
+            told.push(finding.what.clone());
+        }
     }
 }
 

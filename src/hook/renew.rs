@@ -83,7 +83,9 @@ impl<'a> Callback<'a> {
         let exchange = Exchange::new(&context)?;
         let subset = needed(wanted, &requests);
         let asked: Vec<Request> = subset.iter().map(|(_, request)| (*request).clone()).collect();
-        let identity = exchange.identify(&asked).await?;
+        let places: Vec<usize> = subset.iter().map(|(place, _)| *place).collect();
+        let (identity, asked) = exchange.settle(asked).await?;
+        let subset: Vec<(usize, &Request)> = places.into_iter().zip(&asked.requests).collect();
         let mut journal = self.journal(&file.journal).await?;
         if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
             return Err(failure("the block belongs to another job"));
@@ -140,7 +142,8 @@ impl<'a> Callback<'a> {
         request: &Request,
     ) -> Result<SubjectToken, Failure> {
         let exchange = Exchange::new(context)?;
-        let identity = exchange.identify(std::slice::from_ref(request)).await?;
+        let (identity, asked) = exchange.settle(vec![request.clone()]).await?;
+        let [request] = asked.requests.as_slice() else { return Err(bug("a request went missing")) };
         decide(context, &self.journal(&file.journal).await?, &[(0, request)], &identity)?;
         let token = exchange.token(request).await;
         let (_, token) = token.ok_or_else(|| failure("it is not made with a token of the job"))?;
@@ -172,7 +175,8 @@ impl<'a> Callback<'a> {
             .map_err(|error| failure(format!("`{}` is not what a hook wrote: {error}", path.display())))?;
         let step = Step::read(serde_json::json!({ "credentials": file.credentials }));
         let requests = step.and_then(|step| request::of_step(&step, &context.loaded.config));
-        Ok((file, requests.map_err(|error| error.failure())?))
+        let requests = file.asked_for(requests.map_err(|error| error.failure())?);
+        Ok((file, requests))
     }
 
     fn find<'r>(&self, requests: &'r [Request]) -> Result<&'r Request, Failure> {

@@ -10,6 +10,7 @@
 mod agent;
 mod aws;
 mod callbacks;
+mod conditions;
 mod docs;
 mod faults;
 mod floors;
