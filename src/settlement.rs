@@ -87,6 +87,11 @@ impl Settlement {
         }
     }
 
+    /// Whether it is the last word: what failed can be tried again.
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Failed { .. })
+    }
+
     /// Whether somebody should look: the lease is not in the state that was promised.
     pub fn needs_attention(&self) -> bool {
         matches!(self, Self::Unknown { .. } | Self::Failed { .. })

@@ -78,18 +78,18 @@ pub(super) struct GitCredential {
     operation: String,
 }
 
-/// Keep a block's token files fresh until its job is over; the hook starts it.
+/// Stay with a block until its job is over; the hook starts it.
 #[derive(Debug, Args)]
 #[command(hide = true)]
 pub(super) struct Keeper {
-    /// The block's private folder
+    /// The folder of the block's journal
     #[arg(long, value_name = "DIR")]
-    block: PathBuf,
+    journal: PathBuf,
 }
 
 /// Stays until the job is over.
 pub(super) async fn keep(host: &Host, arguments: &Keeper) -> Result<(), Failure> {
-    keeper::keep(host, arguments.block.clone()).await
+    keeper::keep(host, arguments.journal.clone()).await
 }
 
 fn not_handed(what: impl Into<String>, hint: &str) -> Failure {

@@ -217,6 +217,7 @@ fn below(key: String, item: &Value, path: &mut Vec<String>, fill: &mut Fill<'_>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn claims() -> Claims {
@@ -281,6 +282,20 @@ mod tests {
         assert_eq!(place(json!({"aws": {"token": {"audience": "${claims.sub}"}}})), "p.aws.token.audience");
         assert_eq!(place(json!({"name": "${claims.sub}"})), "p.name");
         assert_eq!(place(json!({"if": "${claims.sub}"})), "p.if");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_escaped_is_read_as_it_was(text in "([$a]|\\$\\{claims\\.|\\}){0,12}") {
+            let value = json!({"a": [text]});
+            prop_assert_eq!(fill(&escaped(&value)), Ok(value));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "([$a.]|\\$\\{claims\\.|\\}|é|pipeline_slug){0,12}") {
+            let value = json!({"a": text});
+            drop((fill(&value), with_stand_ins("f", "p", &value)));
+        }
     }
 
     #[test]

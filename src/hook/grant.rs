@@ -1,12 +1,12 @@
 //! Lending: intent before exchange, journal before export, redact before export, all or nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::account::{self, Decided};
 use super::block::Block;
 use super::callbacks::{self, Place};
 use super::exchange::Exchange;
-use super::{Context, Report, keeper, lend, release, sweep};
+use super::{Context, Report, closing, keeper, lend};
 use crate::agent::job_api::JobApi;
 use crate::config::host::Mode;
 use crate::config::step::Release;
@@ -17,59 +17,17 @@ use crate::lease::Lease;
 use crate::lease::export::Export;
 use crate::lease::journal::{Entry, Journal, Opened, VERSION};
 use crate::lease::state::Unusable;
-use crate::policy;
+use crate::policy::{self, wanted::LeftOut};
 use crate::provider;
 use crate::record::end::SealedBy;
 use crate::record::parts::{Outcome, Start};
 use crate::record::{Part, seal};
 use crate::sink;
 
-/// Lends what a block asks for.
-pub(super) async fn grant(context: &Context<'_>, mut block: Block) -> Result<Report, Failure> {
-    let mut report = Report::default();
-    sweep::dead(context, &mut report).await;
-    sweep::tidy_daily(context, &mut report);
-    if let Some(served) = served_already(context, &block) {
-        report.lines.push(served);
-        return Ok(report);
-    }
-    // Without a Job API nothing could be handed over: said before anybody is asked for anything.
-    let job = JobApi::of(&context.host.env).map_err(|error| error.failure())?;
-    let exchange = Exchange::new(context)?;
-    let (identity, wanted) = exchange.settle(block.requests).await?;
-    block.requests = wanted.requests;
-    if block.requests.is_empty() && wanted.left_out.is_empty() && block.step.asks_for_nothing() {
-        return Ok(report);
-    }
-    let mut lending = Lending::open(context, &block, &identity)?;
-    lending.start.findings.extend(wanted.left_out.iter().map(account::left_out));
-    match lending.lend(&exchange, &job, &block, &identity).await {
-        Ok(()) => lending.tell(&mut report),
-        Err((outcome, failure)) => report.failure = Some(lending.refuse(outcome, failure).await),
-    }
-    Ok(report)
-}
-
-/// Another hook of the same job may have served this block: the agent's own, or the same block listed twice.
-fn served_already(context: &Context<'_>, block: &Block) -> Option<String> {
-    let journals = context.state.blocks();
-    let mine = journals.iter().filter_map(|folder| Journal::peek(folder));
-    let mut mine = mine.filter(|opened| opened.bootstrap == context.bootstrap);
-    let agents = super::block::agent_instance(block.step.hook);
-    mine.find(|opened| opened.instance == block.instance || opened.instance == agents).map(|opened| {
-        let by = if opened.instance == block.instance {
-            "an equal block of this step"
-        } else {
-            "the agent's own hook"
-        };
-        format!("nothing to do: {by} has lent this already")
-    })
-}
-
-type Refused = (Outcome, Failure);
+pub(super) type Refused = (Outcome, Failure);
 
 /// One block while it is being lent.
-struct Lending<'a> {
+pub(super) struct Lending<'a> {
     context: &'a Context<'a>,
     journal: Journal,
     start: Start,
@@ -78,7 +36,11 @@ struct Lending<'a> {
 }
 
 impl<'a> Lending<'a> {
-    fn open(context: &'a Context<'a>, block: &Block, identity: &Identity) -> Result<Self, Failure> {
+    pub(super) fn open(
+        context: &'a Context<'a>,
+        block: &Block,
+        identity: &Identity,
+    ) -> Result<Self, Failure> {
         let job = identity.claims.text("job_id").unwrap_or_default();
         let opened = Opened {
             version: VERSION,
@@ -100,7 +62,7 @@ impl<'a> Lending<'a> {
         Ok(Self { context, journal, start, sealed: false, leases: Vec::new() })
     }
 
-    async fn lend(
+    pub(super) async fn lend(
         &mut self,
         exchange: &Exchange<'_>,
         job: &JobApi,
@@ -143,18 +105,20 @@ impl<'a> Lending<'a> {
         self.seal_start(vec![exporting]).map_err(failed)?;
         self.deliver().map_err(failed)?;
         export.apply(job).await.map_err(|error| failed(error.failure()))?;
-        if keeper::is_needed(decided.iter().map(|one| &one.request)) {
-            self.start_keeper(&folder);
+        if keeper::is_needed(decided.iter().map(|one| &one.request), &self.leases) {
+            self.start_keeper();
         }
         Ok(())
     }
 
     /// The step has what it was lent, and for some minutes it works: a missing keeper is told, in the log only,
     /// for the START link is sealed.
-    fn start_keeper(&mut self, folder: &Path) {
-        if let Err(error) = keeper::start(self.context, folder) {
-            let what =
-                format!("token files will not be kept fresh: the keeper could not be started: {error}");
+    fn start_keeper(&mut self) {
+        if let Err(error) = keeper::start(self.context, self.journal.folder()) {
+            let what = format!(
+                "the keeper could not be started ({error}): token files will not be kept fresh, and after a kill \
+                 leases wait for the next sweep"
+            );
             self.start.findings.push(account::told("keeper-not-started", what));
         }
     }
@@ -234,7 +198,7 @@ impl<'a> Lending<'a> {
     }
 
     /// Gives back what was lent so far, closes the record, and says what state is left.
-    async fn refuse(mut self, outcome: Outcome, failure: Failure) -> Failure {
+    pub(super) async fn refuse(mut self, outcome: Outcome, failure: Failure) -> Failure {
         let told = account::failure(&failure, self.context);
         // A START that is sealed says that all went well: then the END tells why it did not.
         let known = if self.sealed { vec![told.clone()] } else { Vec::new() };
@@ -248,14 +212,19 @@ impl<'a> Lending<'a> {
                 tracing::error!(what = error.what, "the START link could not be written");
             }
         }
-        let ended = release::account(self.context, self.journal, SealedBy::PreCommand, known).await;
+        let ended = closing::account(self.context, self.journal, SealedBy::PreCommand, known).await;
         failure.leaving(match ended.settled.as_slice() {
             [] => "nothing was exported".to_owned(),
             settled => format!("nothing was exported; {}", settled.join("; ")),
         })
     }
 
-    fn tell(&self, report: &mut Report) {
+    /// Notes what is not asked for.
+    pub(super) fn leave_out(&mut self, left_out: &[LeftOut]) {
+        self.start.findings.extend(left_out.iter().map(account::left_out));
+    }
+
+    pub(super) fn tell(&self, report: &mut Report) {
         for lease in &self.leases {
             let until = lease.expires_at.format("%H:%M:%SZ");
             report.lines.push(format!("lent `{}` until {until}", lease.principal));

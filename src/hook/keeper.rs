@@ -1,24 +1,30 @@
-//! The keeper: the small companion process of a job that keeps its token files fresh.
+//! The keeper: the small companion process of a job.
 //!
-//! SDKs of Azure and Google read the job's token from a file, again and again, and the token lives for
-//! minutes. The keeper is started only where there is such a file, and ends with the bootstrap, or as
-//! soon as the block's private folder is gone.
+//! It is started only where there is something to keep or to give back. SDKs of Azure and Google read the
+//! job's token from a file, again and again, and the token lives for minutes: the keeper rewrites it. And
+//! where the bootstrap dies before the hooks after the command have run, the keeper does what they would
+//! have done. It ends with the bootstrap.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::{Either, select};
 
 use super::renew::Callback;
-use super::{Context, bug};
+use super::{Context, Form, bug, closing, release};
 use crate::claims::SubjectToken;
+use crate::config::load;
 use crate::failure::Failure;
 use crate::host::process::{self, Command};
 use crate::host::watch::Watched;
 use crate::host::{Host, files};
 use crate::lease::journal::Journal;
+use crate::lease::{Lease, Need};
 use crate::policy::Request;
+use crate::record::end::SealedBy;
 use crate::secret::Secret;
 
 /// The word by which the program starts as keeper.
@@ -28,49 +34,94 @@ pub const WORD: &str = "keeper";
 const AFTER_FAILURE: Duration = Duration::from_secs(15);
 /// The shortest wait, so that a wrong clock makes no storm.
 const AT_LEAST: Duration = Duration::from_millis(500);
+/// The wait while there is nothing to refresh.
+const LONG: Duration = Duration::from_hours(24);
+/// How long a hook that outlives its bootstrap may take before it is at the journal.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// Starts the keeper of a block; it must outlive this process.
-pub(super) fn start(context: &Context<'_>, folder: &Path) -> std::io::Result<()> {
+pub(super) fn start(context: &Context<'_>, journal: &Path) -> std::io::Result<()> {
     Command {
         program: context.host.program.clone(),
-        arguments: vec![WORD.into(), "--block".into(), folder.into()],
+        arguments: vec![WORD.into(), "--journal".into(), journal.into()],
         environment: context.host.env.of_companion(),
         folder: PathBuf::from("/"),
     }
     .detach()
 }
 
-/// Whether a keeper has something to do for one of these.
-pub(super) fn is_needed<'r>(mut requests: impl Iterator<Item = &'r Request>) -> bool {
+/// Whether a keeper has something to do: a file to keep fresh, or a lease that does not end by itself.
+pub(super) fn is_needed<'r>(mut requests: impl Iterator<Item = &'r Request>, leases: &[Lease]) -> bool {
     requests.any(|request| request.token_file().is_some())
+        || leases.iter().any(|lease| !matches!(lease.settle_with, Need::Nothing))
 }
 
-/// Keeps the token files in `folder` fresh until the job is over.
-pub async fn keep(host: &Host, folder: PathBuf) -> Result<(), Failure> {
+/// Stays with a job until it is over, and does then what its own hooks could not.
+pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
     process::stand_alone();
+    let Some(opened) = Journal::peek(&journal) else { return Ok(()) };
+    let loaded = load::load(&host.env).map_err(|error| error.failure())?;
+    let mut context = Context::new(host, Form::AgentHook, loaded)?;
+    context.bootstrap = opened.bootstrap;
+    match Watched::of(&context.bootstrap) {
+        Ok(job) => watch(&context, &job, &journal).await?,
+        // It died while this process started.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(bug(&format!("the job cannot be watched: {error}"))),
+    }
+    give_back(&context, &journal).await;
+    Ok(())
+}
+
+/// Keeps token files fresh until the job is over or this process is told to end.
+async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(), Failure> {
+    let host = context.host;
+    let folder = context.state.files(journal);
     let callback = Callback::of(host, folder.clone(), String::new());
-    let (journal, requests) = callback.kept_files()?;
-    let opened = Journal::peek(&journal).ok_or_else(|| bug("the keeper's block has no journal"))?;
-    let job = Watched::of(&opened.bootstrap)
-        .map_err(|error| bug(&format!("the job cannot be watched: {error}")))?;
+    let requests = callback.kept_files().unwrap_or_else(|failure| {
+        tracing::debug!(what = failure.what, "no token file is kept");
+        Vec::new()
+    });
     let mut due: BTreeMap<String, DateTime<Utc>> = BTreeMap::new();
     for file in requests.iter().filter_map(Request::token_file) {
         due.insert(file.clone(), next(host, token_in(&folder.join(&file)).as_ref()));
     }
-    while let Some(first) = due.values().min().copied() {
-        let wait = (first - host.clock.now()).to_std().unwrap_or_default().max(AT_LEAST);
-        // It waits with its whole thread: between two refreshes a keeper does nothing else.
-        if job.gone_within(wait) || !files::is_folder(&folder) {
-            return Ok(());
+    let unwatched = |error| bug(&format!("the job cannot be watched: {error}"));
+    let told = process::told_to_end().map_err(unwatched)?;
+    let (gone, told) = (pin!(job.gone()), pin!(told));
+    let mut over = select(gone, told);
+    loop {
+        let first = due.values().min();
+        let wait = first.map_or(LONG, |first| (*first - host.clock.now()).to_std().unwrap_or_default());
+        let sleep = pin!(host.clock.sleep(wait.max(AT_LEAST)));
+        match select(&mut over, sleep).await {
+            Either::Left((Either::Left((gone, _)), _)) => return gone.map_err(unwatched),
+            Either::Left((Either::Right(_), _)) => return Ok(()),
+            Either::Right(_) => {}
         }
         for request in &requests {
             let Some(file) = request.token_file() else { continue };
-            if due.get(&file).is_some_and(|at| *at <= host.clock.now()) {
+            if due.get(&file).is_some_and(|at| *at <= host.clock.now()) && files::is_folder(&folder) {
                 due.insert(file.clone(), refresh(host, &callback, &folder.join(&file), request).await);
             }
         }
+        if !files::is_folder(&folder) {
+            due.clear();
+        }
     }
-    Ok(())
+}
+
+/// Does what the hooks after the command have not done: a journal that is still there says so.
+async fn give_back(context: &Context<'_>, folder: &Path) {
+    context.host.clock.sleep(MOMENT).await;
+    let until = context.host.clock.now() + context.loaded.config.deadlines.release.0;
+    // A hook may still be at it, and die in the middle.
+    while files::is_folder(folder) && context.host.clock.now() < until {
+        if let Some(journal) = release::open_soon(context, folder).await {
+            closing::account(context, journal, SealedBy::Keeper, Vec::new()).await;
+            return;
+        }
+    }
 }
 
 /// Writes a fresh token, and says when the next one is due.

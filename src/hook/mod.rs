@@ -15,6 +15,7 @@ mod account;
 mod asked;
 pub mod block;
 mod callbacks;
+mod closing;
 mod exchange;
 pub mod grant;
 pub mod keeper;
@@ -22,6 +23,8 @@ mod lend;
 pub mod phase;
 pub mod release;
 pub mod renew;
+mod restore;
+mod serve;
 mod settle;
 pub mod sweep;
 
@@ -43,6 +46,14 @@ impl Report {
     /// would replace the command's own and stop the hooks that follow.
     pub fn exit_code(&self) -> u8 {
         self.failure.as_ref().map_or(0, |failure| failure.class.exit_code())
+    }
+
+    /// This, and what another has to say; the later failure counts, if there is one.
+    fn and(mut self, other: Self) -> Self {
+        self.lines.extend(other.lines);
+        self.warnings.extend(other.warnings);
+        self.failure = other.failure.or(self.failure);
+        self
     }
 
     fn failed(failure: Failure) -> Self {
@@ -109,7 +120,7 @@ async fn attempt(
             let Some(block) = block::of(&host.env, form, hook, &loaded.config)? else {
                 return Ok(Report::default());
             };
-            grant::grant(&Context::new(host, form, loaded)?, block).await
+            Ok(serve::serve(&Context::new(host, form, loaded)?, block).await)
         }
         Phase::PostCommand | Phase::PreExit => {
             crate::host::process::outlive_signals();

@@ -121,11 +121,10 @@ impl<'a> Callback<'a> {
         self.token_of(&context, &file, wanted).await
     }
 
-    /// The block's journal, and the requests whose token files are kept fresh.
-    pub(super) fn kept_files(&self) -> Result<(PathBuf, Vec<Request>), Failure> {
-        let (file, requests) = self.asked(&self.context()?)?;
-        let kept = requests.into_iter().filter(|request| request.token_file().is_some());
-        Ok((file.journal, kept.collect()))
+    /// The requests whose token files are kept fresh.
+    pub(super) fn kept_files(&self) -> Result<Vec<Request>, Failure> {
+        let (_, requests) = self.asked(&self.context()?)?;
+        Ok(requests.into_iter().filter(|request| request.token_file().is_some()).collect())
     }
 
     /// A fresh token of the job, as `request` takes it.
@@ -239,7 +238,8 @@ async fn give_back(context: &Context<'_>, leases: &[crate::lease::Lease]) {
         provider::Settling { host: &context.loaded.config, http: &context.http, clock: &context.host.clock };
     for lease in leases {
         let time = context.loaded.config.deadlines.release.0;
-        let settlement = context.host.clock.within(time, provider::settle(&lease.terms(), &settling)).await;
+        let settlement =
+            context.host.clock.within(time, provider::settle(&lease.terms(false), &settling)).await;
         tracing::warn!(
             principal = lease.principal,
             ?settlement,

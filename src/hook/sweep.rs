@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 
-use super::{Context, Form, Report, release};
+use super::{Context, Form, Report, closing};
 use crate::config::host::Sink;
 use crate::config::load;
 use crate::failure::Failure;
@@ -15,8 +15,12 @@ use crate::sink::retention::Pass;
 
 const DAY: TimeDelta = TimeDelta::days(1);
 
+/// How long a lease that could not be given back is left alone before a sweep tries again.
+const PAUSE: TimeDelta = TimeDelta::minutes(1);
+
 /// Settles what dead jobs left, and says so.
-pub(super) async fn dead(context: &Context<'_>, report: &mut Report) {
+pub(super) async fn dead(context: &Context<'_>) -> Report {
+    let mut report = Report::default();
     for folder in context.state.blocks() {
         let Some(opened) = Journal::peek(&folder) else { continue };
         let alive = alive(context, &opened);
@@ -27,17 +31,21 @@ pub(super) async fn dead(context: &Context<'_>, report: &mut Report) {
         if alive == Alive::Unknown && journal.latest_end().is_some_and(|end| context.started < end + DAY) {
             continue;
         }
+        if context.started < journal.last_attempt().unwrap_or_default() + PAUSE {
+            continue;
+        }
         // Lent under a host config, and none is here: its network and its sinks are not known.
         if opened.host_config.is_some() && context.loaded.digest.is_none() {
             report.warnings.push(format!("job {} waits for a sweep that finds the host config", opened.job));
             continue;
         }
-        let ended = release::account(context, journal, SealedBy::Sweep, Vec::new()).await;
+        let ended = closing::account(context, journal, SealedBy::Sweep, Vec::new()).await;
         report
             .lines
             .extend(ended.settled.into_iter().map(|line| format!("swept job {}: {line}", opened.job)));
         report.warnings.extend(ended.warnings);
     }
+    report
 }
 
 /// Certainly over is a job whose bootstrap is gone, or on whose socket nobody listens any more.
@@ -99,8 +107,7 @@ fn tidy(context: &Context<'_>, report: &mut Report, most: usize) -> bool {
 pub async fn sweep(host: &Host) -> Result<Report, Failure> {
     let loaded = load::load(&host.env).map_err(|error| error.failure())?;
     let context = Context::new(host, Form::AgentHook, loaded)?;
-    let mut report = Report::default();
-    dead(&context, &mut report).await;
+    let mut report = dead(&context).await;
     tidy(&context, &mut report, usize::MAX);
     Ok(report)
 }

@@ -81,6 +81,15 @@ pub fn outlive_signals() {
     }
 }
 
+/// Comes back when this process is told to end; until then it lives on. Must be called inside a runtime.
+pub fn told_to_end() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        terminate.recv().await;
+    })
+}
+
 /// Makes this process a companion: out of the job's process group, so that what is sent to that does
 /// not reach it, and closed to debuggers of its own user where the system can.
 pub fn stand_alone() {

@@ -8,11 +8,11 @@ use super::process::ProcessId;
 #[derive(Debug)]
 pub struct Watched {
     #[cfg(target_os = "linux")]
-    descriptor: std::os::fd::OwnedFd,
+    descriptor: tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>,
 }
 
 impl Watched {
-    /// Watches `process`; an error when it is gone already.
+    /// Watches `process`, within a runtime; an error when it is gone already.
     #[cfg(target_os = "linux")]
     pub fn of(process: &ProcessId) -> io::Result<Self> {
         use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -22,6 +22,9 @@ impl Watched {
         if process.alive() != super::process::Alive::Yes {
             return Err(gone());
         }
+        // What the unsafe successor asks for, an `OwnedFd` keeps: its descriptor is open while it lives.
+        #[expect(deprecated, reason = "the successor is unsafe, and this program has no unsafe code")]
+        let descriptor = tokio::io::unix::AsyncFd::with_interest(descriptor, tokio::io::Interest::READABLE)?;
         Ok(Self { descriptor })
     }
 
@@ -31,25 +34,17 @@ impl Watched {
         Err(io::Error::new(io::ErrorKind::Unsupported, "only Linux has descriptors of processes"))
     }
 
-    /// Waits until it is gone, or for `time`; whether it is gone. Nothing else of this thread goes on meanwhile.
+    /// Waits until it is gone.
     #[cfg(target_os = "linux")]
-    pub fn gone_within(&self, time: std::time::Duration) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut watched = [PollFd::new(&self.descriptor, PollFlags::IN)];
-        let time = Timespec::try_from(time).ok();
-        match poll(&mut watched, time.as_ref()) {
-            Ok(ready) => ready > 0,
-            Err(error) => {
-                tracing::warn!(%error, "the job can no longer be watched");
-                error != rustix::io::Errno::INTR
-            }
-        }
+    pub async fn gone(&self) -> io::Result<()> {
+        // The descriptor of a process can be read when the process has ended (pidfd_open(2)).
+        self.descriptor.readable().await.map(drop)
     }
 
-    /// Waits until it is gone, or for `time`; whether it is gone.
+    /// Waits until it is gone.
     #[cfg(not(target_os = "linux"))]
-    pub fn gone_within(&self, _: std::time::Duration) -> bool {
-        true
+    pub async fn gone(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -60,8 +55,12 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_process_that_is_there_is_watched_and_one_of_another_time_is_not() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _inside = runtime.enter();
         let parent = ProcessId::parent();
-        assert!(!Watched::of(&parent).unwrap().gone_within(std::time::Duration::ZERO));
+        let watched = Watched::of(&parent).unwrap();
+        let soon = tokio::time::timeout(std::time::Duration::from_millis(1), watched.gone());
+        assert!(runtime.block_on(soon).is_err());
         let earlier = ProcessId { started: parent.started.map(|ticks| ticks - 1), ..parent };
         assert_eq!(Watched::of(&earlier).unwrap_err().kind(), io::ErrorKind::NotFound);
     }

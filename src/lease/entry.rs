@@ -41,7 +41,14 @@ pub enum Entry {
     },
     /// A link of the record was sealed; the journal is its outbox.
     Sealed(Sealed),
-    /// A lease came to its end.
+    /// Somebody is about to give a lease back: an answer that does not come may mean that it worked.
+    Attempted {
+        /// The lease's id.
+        id: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// A lease came to its end, or giving it back failed: then a later entry may tell of a better end.
     Settled {
         /// The lease's or intent's id.
         id: String,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 pub use super::entry::{Entry, Exported, Intent, Opened, Sealed};
 
+use super::rest::{self, Key};
 use crate::host::files::{self, Untrusted};
 use crate::secret::Fingerprint;
 
@@ -86,7 +87,7 @@ impl Journal {
         }
         let bytes = files::read_open(&file, &path, &[nix::unistd::geteuid().as_raw()])?;
         let (whole, length) = parse(&bytes);
-        let mut entries = whole.into_iter();
+        let mut entries = unsealed(whole, folder).into_iter();
         let Some(Entry::Opened(opened)) = entries.next() else { return Err(Error::Headless { path }) };
         if length < bytes.len() {
             // What is written next must begin a line, and not end a torn one.
@@ -146,7 +147,8 @@ impl Journal {
 
     fn write(&mut self, entries: &[Entry]) -> Result<(), Error> {
         let not_durable = |source| Error::NotDurable { path: self.folder.join(NAME), source };
-        let lines = entries.iter().map(line).collect::<Result<String, _>>().map_err(not_durable)?;
+        let sealed = self.sealed(entries);
+        let lines = sealed.iter().map(line).collect::<Result<String, _>>().map_err(not_durable)?;
         let lines = zeroize::Zeroizing::new(lines);
         let before = self.file.metadata().map_err(not_durable)?.len();
         self.file.write_all(lines.as_bytes()).map_err(|source| {
@@ -156,9 +158,27 @@ impl Journal {
         })
     }
 
+    // Where nothing is memory-backed the journal, which only this user can read, holds them as they are.
+    fn sealed(&self, entries: &[Entry]) -> Vec<Entry> {
+        let mut entries = entries.to_vec();
+        let mut secrets: Vec<_> = entries.iter_mut().flat_map(rest::secrets).collect();
+        if !secrets.is_empty()
+            && let Some(key) = Key::made_for(&self.folder)
+        {
+            for kept in &mut secrets {
+                kept.0 = key.seal(&kept.0).unwrap_or_else(|| kept.0.clone());
+            }
+        }
+        entries
+    }
+
     /// Removes the journal and everything beside it: the job's account is closed.
-    pub fn close(self) -> io::Result<()> {
-        files::remove(&self.folder)
+    pub fn close(mut self) -> io::Result<()> {
+        let removed = files::remove(&self.folder);
+        if self.entries.iter_mut().any(|entry| !rest::secrets(entry).is_empty()) {
+            Key::forget(&self.folder);
+        }
+        removed
     }
 
     /// Its folder.
@@ -175,6 +195,20 @@ impl Journal {
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
+}
+
+/// Entries with their secrets, as far as the key is still there; the others stay encrypted.
+fn unsealed(mut entries: Vec<Entry>, folder: &Path) -> Vec<Entry> {
+    let mut sealed: Vec<_> =
+        entries.iter_mut().flat_map(rest::secrets).filter(|kept| rest::is_sealed(kept)).collect();
+    if !sealed.is_empty()
+        && let Some(key) = Key::of(folder)
+    {
+        for kept in &mut sealed {
+            kept.0 = key.open(&kept.0).unwrap_or_else(|| kept.0.clone());
+        }
+    }
+    entries
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), Error> {
@@ -355,5 +389,38 @@ mod tests {
             Entry::Rebased { name: "X".into(), previous: None },
         ]);
         assert!(Journal::open(&folder).unwrap().exported()[0].previous.is_none());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn no_secret_is_on_the_disk_and_without_its_key_none_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("block");
+        let mut journal = Journal::create(&folder, opened()).unwrap();
+        let previous = Some(Kept(Secret::new("old-secret-value")));
+        let exported = Exported { name: "TOKEN".into(), fingerprint: Fingerprint::of(b""), previous };
+        journal.append(vec![Entry::Exporting { variables: vec![exported] }]).unwrap();
+        drop(journal);
+        let bytes = std::fs::read(folder.join(NAME)).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("old-secret-value"));
+        let before = |journal: &Journal| {
+            journal.exported()[0].previous.as_ref().map(|previous| previous.0.expose().to_owned())
+        };
+        assert_eq!(before(&Journal::open(&folder).unwrap()).as_deref(), Some("old-secret-value"));
+        Key::forget(&folder);
+        assert_eq!(before(&Journal::open(&folder).unwrap()), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_key_goes_with_the_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("block");
+        let mut journal = Journal::create(&folder, opened()).unwrap();
+        let previous = Some(Kept(Secret::new("old-secret-value")));
+        journal.append(vec![Entry::Rebased { name: "TOKEN".into(), previous }]).unwrap();
+        assert!(Key::of(&folder).is_some());
+        journal.close().unwrap();
+        assert!(Key::of(&folder).is_none());
     }
 }

@@ -14,6 +14,7 @@ pub mod export;
 pub mod forms;
 pub mod journal;
 pub mod kept;
+pub mod rest;
 pub mod state;
 mod told;
 
@@ -109,17 +110,24 @@ impl Lease {
         }
     }
 
+    /// Whether its handle is encrypted and the key is gone: nobody can give it back.
+    pub fn is_locked(&self) -> bool {
+        matches!(&self.settle_with, Need::Handle { secret, .. } if rest::is_sealed(secret))
+    }
+
     /// Whether it was lent while the step ran.
     pub fn is_renewal(&self) -> bool {
         self.id.contains(RENEWAL)
     }
 
-    /// What a provider needs to know to settle it.
-    pub fn terms(&self) -> Terms {
+    /// What a provider needs to know to settle it; `tried` when an earlier process may have done so.
+    pub fn terms(&self, tried: bool) -> Terms {
         let (handle, detail) = match &self.settle_with {
-            Need::Handle { secret, detail } => (Some(secret.0.clone()), detail.clone()),
+            Need::Handle { secret, detail } => {
+                (Some(secret.0.clone()).filter(|_| !rest::is_sealed(secret)), detail.clone())
+            }
             Need::Nothing | Need::JobToken(_) => (None, BTreeMap::new()),
         };
-        Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail }
+        Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail, tried }
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::entry::{Entry, Exported, Intent, Sealed};
 use super::journal::Journal;
-use super::{Lease, RENEWAL};
+use super::{Lease, RENEWAL, rest};
 use crate::secret::Fingerprint;
 use crate::settlement::Settlement;
 
@@ -17,9 +17,28 @@ impl Journal {
         })
     }
 
-    /// Leases without an end yet.
-    pub fn open_leases(&self) -> Vec<&Lease> {
-        self.leases().filter(|lease| self.settlement(&lease.id).is_none()).collect()
+    /// Leases that could still be given back at `now`: without an end, or with a failure that time has not
+    /// overtaken.
+    pub fn open_leases(&self, now: DateTime<Utc>) -> Vec<&Lease> {
+        let open = |lease: &&Lease| match self.settlement(&lease.id) {
+            None => true,
+            Some(Settlement::Failed { until, .. }) => *until > now,
+            Some(_) => false,
+        };
+        self.leases().filter(open).collect()
+    }
+
+    /// Whether somebody tried to give this lease back.
+    pub fn attempted(&self, id: &str) -> bool {
+        self.entries().iter().any(|entry| matches!(entry, Entry::Attempted { id: other, .. } if other == id))
+    }
+
+    /// When somebody last tried to give a lease back.
+    pub fn last_attempt(&self) -> Option<DateTime<Utc>> {
+        self.entries().iter().rev().find_map(|entry| match entry {
+            Entry::Attempted { at, .. } => Some(*at),
+            _ => None,
+        })
     }
 
     /// Intents of which neither a lease, nor a refusal, nor an end is known: their answer was lost.
@@ -48,24 +67,29 @@ impl Journal {
         ends.max()
     }
 
-    /// What became of a lease.
+    /// What became of a lease, as far as is known.
     pub fn settlement(&self, id: &str) -> Option<&Settlement> {
-        self.entries().iter().find_map(|entry| match entry {
+        self.entries().iter().rev().find_map(|entry| match entry {
             Entry::Settled { id: other, settlement } if other == id => Some(settlement),
             _ => None,
         })
     }
 
-    /// Every settlement so far.
+    /// Every settlement so far: the last word on each lease.
     pub fn settlements(&self) -> Vec<(String, Settlement)> {
-        let settled = self.entries().iter().filter_map(|entry| match entry {
-            Entry::Settled { id, settlement } => Some((id.clone(), settlement.clone())),
-            Entry::NotIssued { id, reason } => {
-                Some((id.clone(), Settlement::NotIssued { reason: reason.clone() }))
+        let mut settled: Vec<(String, Settlement)> = Vec::new();
+        for entry in self.entries() {
+            let (id, settlement) = match entry {
+                Entry::Settled { id, settlement } => (id, settlement.clone()),
+                Entry::NotIssued { id, reason } => (id, Settlement::NotIssued { reason: reason.clone() }),
+                _ => continue,
+            };
+            match settled.iter_mut().find(|(known, _)| known == id) {
+                Some((_, earlier)) => *earlier = settlement,
+                None => settled.push((id.clone(), settlement)),
             }
-            _ => None,
-        });
-        settled.collect()
+        }
+        settled
     }
 
     /// The variables that were set, with what each was before.
@@ -81,6 +105,10 @@ impl Journal {
                 }
                 _ => {}
             }
+        }
+        for variable in &mut variables {
+            // Never an encrypted text in place of a value: without the key it is as if nothing had been there.
+            variable.previous = variable.previous.take().filter(|previous| !rest::is_sealed(previous));
         }
         variables
     }
@@ -108,7 +136,8 @@ impl Journal {
 
     /// Whether giving back has begun: nothing more is lent.
     pub fn is_closing(&self) -> bool {
-        self.ended() || self.entries().iter().any(|entry| matches!(entry, Entry::Settled { .. }))
+        let begun = |entry: &Entry| matches!(entry, Entry::Settled { .. } | Entry::Attempted { .. });
+        self.ended() || self.entries().iter().any(begun)
     }
 
     /// A name that no intent has for the next renewal of the request `id`.
@@ -124,5 +153,83 @@ impl Journal {
     /// Whether the record has its END.
     pub fn ended(&self) -> bool {
         self.links().iter().any(|link| link.kind == "end")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::process::ProcessId;
+    use crate::lease::Need;
+    use crate::lease::journal::{Opened, VERSION};
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn journal(folder: &std::path::Path) -> Journal {
+        let opened = Opened {
+            version: VERSION,
+            job: "job-1".into(),
+            instance: "abc".into(),
+            container: None,
+            bootstrap: ProcessId { boot: None, namespace: None, pid: 1, started: None },
+            socket: None,
+            release_at_pre_exit: false,
+            install: "plugin".into(),
+            mode: "enforce".into(),
+            host_config: None,
+            records: "v=1".into(),
+            at: at(0),
+        };
+        let mut journal = Journal::create(&folder.join("block"), opened).unwrap();
+        let lease = Lease {
+            id: "1".into(),
+            provider: "vault".into(),
+            principal: "p".into(),
+            handle: "h".into(),
+            session: "s".into(),
+            fingerprint: Fingerprint::of(b""),
+            issued_at: at(0),
+            expires_at: at(100),
+            children: Vec::new(),
+            settle_with: Need::Nothing,
+        };
+        journal.append(vec![Entry::Leased(lease)]).unwrap();
+        journal
+    }
+
+    fn settled(settlement: Settlement) -> Entry {
+        Entry::Settled { id: "1".into(), settlement }
+    }
+
+    #[test]
+    fn what_could_not_be_given_back_is_open_until_it_ends_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = journal(folder.path());
+        let failed = Settlement::Failed { reason: "503".into(), until: at(100) };
+        journal.append(vec![settled(failed)]).unwrap();
+        assert_eq!((journal.open_leases(at(99)).len(), journal.open_leases(at(100)).len()), (1, 0));
+    }
+
+    #[test]
+    fn the_last_word_on_a_lease_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = journal(folder.path());
+        let failed = Settlement::Failed { reason: "503".into(), until: at(100) };
+        let revoked = Settlement::Revoked { at: at(50) };
+        journal.append(vec![settled(failed), settled(revoked.clone())]).unwrap();
+        assert_eq!(journal.settlements(), [("1".to_owned(), revoked)]);
+        assert!(journal.open_leases(at(60)).is_empty());
+    }
+
+    #[test]
+    fn a_block_that_somebody_began_to_give_back_lends_nothing_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = journal(folder.path());
+        assert!(!journal.is_closing());
+        journal.append(vec![Entry::Attempted { id: "1".into(), at: at(50) }]).unwrap();
+        assert!(journal.is_closing() && journal.attempted("1") && !journal.attempted("2"));
+        assert_eq!(journal.last_attempt(), Some(at(50)));
     }
 }

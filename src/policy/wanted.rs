@@ -48,7 +48,8 @@ pub fn settle(requests: Vec<Request>, claims: &Claims, scope: &dyn Scope) -> Res
             _ => wanted.requests.push(filled(request, claims)?),
         }
     }
-    if open {
+    // What a callback asks for alone was checked with the others when it was lent.
+    if open && wanted.requests.len() + wanted.left_out.len() > 1 {
         sources_are_asked_for(&wanted)?;
         request::check(&wanted.requests)?;
     }
@@ -86,21 +87,29 @@ fn filled(mut request: Request, claims: &Claims) -> Result<Request, Error> {
 }
 
 fn sources_are_asked_for(wanted: &Wanted) -> Result<(), Error> {
+    let there: Vec<&str> = wanted.requests.iter().filter_map(|request| request.name.as_deref()).collect();
     for request in &wanted.requests {
         for (key, source) in request.ask.kind().sources() {
-            let there = wanted.requests.iter().any(|other| other.name.as_deref() == Some(source));
-            let gone = wanted.left_out.iter().find(|other| other.name.as_deref() == Some(source));
-            if let Some(gone) = gone.filter(|_| !there) {
-                let at = format!("{}.{}.{key}", request.place, request.ask.kind().provider());
-                let problem = format!(
-                    "it is made with `{source}` (`{}`), which is not asked for: `{}` is false",
-                    gone.place, gone.condition
-                );
-                return Err(Error::at(FILE, at, problem).hinted("give both the same `if`"));
-            }
+            let place = format!("{}.{}.{key}", request.place, request.ask.kind().provider());
+            source_is_asked_for(place, source, &there, &wanted.left_out)?;
         }
     }
     Ok(())
+}
+
+fn source_is_asked_for(
+    place: String,
+    source: &str,
+    there: &[&str],
+    left_out: &[LeftOut],
+) -> Result<(), Error> {
+    let gone = left_out.iter().find(|other| other.name.as_deref() == Some(source));
+    let Some(gone) = gone.filter(|_| !there.contains(&source)) else { return Ok(()) };
+    let problem = format!(
+        "it is made with `{source}` (`{}`), which is not asked for: `{}` is false",
+        gone.place, gone.condition
+    );
+    Err(Error::at(FILE, place, problem).hinted("give both the same `if`"))
 }
 
 #[cfg(test)]
@@ -184,6 +193,25 @@ mod tests {
         let wanted = settled(&block, "main").unwrap();
         let written = json!({"credentials": [wanted.requests[0].written]});
         assert_eq!(settled(&written, "main").unwrap().requests[0].git, wanted.requests[0].git);
+    }
+
+    #[test]
+    fn what_is_made_with_something_that_is_not_asked_for_names_both() {
+        let left_out = [LeftOut {
+            place: "credentials[0]".into(),
+            name: Some("base".into()),
+            provider: "aws",
+            condition: "build.branch == 'main'".into(),
+        }];
+        let check = |there: &[&str]| {
+            source_is_asked_for("credentials[1].aws.source".into(), "base", there, &left_out)
+        };
+        assert_eq!(
+            check(&["other"]).unwrap_err().to_string(),
+            "step config: `credentials[1].aws.source`: it is made with `base` (`credentials[0]`), which is not asked for: \
+             `build.branch == 'main'` is false"
+        );
+        assert_eq!(check(&["base"]), Ok(()), "another of the same name is asked for");
     }
 
     #[test]

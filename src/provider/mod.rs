@@ -86,6 +86,9 @@ pub struct Terms {
     pub handle: Option<Secret>,
     /// What else the provider needs to find it again: its address, a namespace.
     pub detail: BTreeMap<String, String>,
+    /// Whether an earlier process tried to give it back and did not hear, or died before it heard: a
+    /// credential that is gone was taken back by that try.
+    pub tried: bool,
 }
 
 /// Why there is no credential.

@@ -1,0 +1,175 @@
+//! Closing an account: every lease, every variable, then the END; never stopping early.
+
+use super::Context;
+use super::account;
+use super::restore::restore;
+use super::settle::settle;
+use crate::failure::{Class, Failure};
+use crate::host::{env, files};
+use crate::lease::export::Restore;
+use crate::lease::journal::{Entry, Exported, Journal};
+use crate::record::end::{End, JobOutcome, JobResult, Late, ResultTrust, SealedBy, SettledLease};
+use crate::record::parts::Told;
+use crate::record::{Part, seal};
+use crate::sink;
+
+/// How an account ended.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// A line for each lease.
+    pub(super) settled: Vec<String>,
+    /// What looks wrong.
+    pub(super) warnings: Vec<String>,
+    /// What the host config wants the job to fail for.
+    pub(super) failure: Option<Failure>,
+}
+
+/// Settles every lease of a journal, puts variables back, seals the END, delivers and closes. `known` is
+/// what the END tells beside what is found here.
+pub(super) async fn account(
+    context: &Context<'_>,
+    mut journal: Journal,
+    sealed_by: SealedBy,
+    known: Vec<Told>,
+) -> Ended {
+    let mut ended = Ended::default();
+    if journal.ended() {
+        late(context, &mut journal, &mut ended).await;
+    } else {
+        remove_files(context, &journal, &mut ended);
+        settle(context, &mut journal, &mut ended).await;
+        let (variables, mut findings) = match sealed_by {
+            SealedBy::PostCommand | SealedBy::PreExit => restore(context, &journal).await,
+            // The job is gone, or nothing was exported: there is nothing to put back.
+            _ => (Vec::new(), Vec::new()),
+        };
+        ended.warnings.extend(findings.iter().map(|finding| finding.what.clone()));
+        findings.extend(known);
+        findings.extend(unsettled(&journal));
+        let end = end(context, &journal, sealed_by, variables, findings);
+        write_end(context, &mut journal, end, &mut ended);
+    }
+    close(context, journal, &mut ended);
+    ended
+}
+
+/// What could not be given back in time is tried again; the record gets a LATE link for what that brought.
+async fn late(context: &Context<'_>, journal: &mut Journal, ended: &mut Ended) {
+    let better = settle(context, journal, ended).await;
+    if better.is_empty() {
+        return;
+    }
+    let late = Late { settlements: better, outputs: Vec::new(), findings: Vec::new() };
+    if let Err(error) = write(context, journal, Part::Late(late)) {
+        ended.warnings.push(format!("the LATE link could not be written: {error}"));
+    }
+}
+
+fn unsettled(journal: &Journal) -> Vec<Told> {
+    let attention = journal.settlements().into_iter().filter(|(_, settlement)| settlement.needs_attention());
+    attention
+        .map(|(id, settlement)| account::told("unsettled", format!("lease {id}: {settlement}")))
+        .collect()
+}
+
+fn end(
+    context: &Context<'_>,
+    journal: &Journal,
+    sealed_by: SealedBy,
+    variables: Vec<(Exported, Restore, bool)>,
+    mut findings: Vec<Told>,
+) -> End {
+    let start = journal.links().first().and_then(|link| crate::record::read(link.document.as_bytes()).ok());
+    let start = start.and_then(|link| link.start);
+    if start.is_none() {
+        findings.push(account::told("no-start", "the job died before its START was sealed"));
+    }
+    let (inputs, outputs) = start.map(|start| (start.inputs, start.outputs)).unwrap_or_default();
+    let settlements = journal.settlements().into_iter();
+    let variables = variables
+        .into_iter()
+        .flat_map(|(variable, restore, reached)| account::restored(&[(variable, restore)], reached));
+    let renewals = journal.leases().filter(|lease| lease.is_renewal()).map(account::lent);
+    End {
+        result: result(context, sealed_by),
+        renewals: renewals.collect(),
+        settlements: settlements.map(|(request, settlement)| SettledLease { request, settlement }).collect(),
+        variables: variables.collect(),
+        inputs,
+        outputs,
+        sealed_by,
+        findings,
+    }
+}
+
+fn result(context: &Context<'_>, sealed_by: SealedBy) -> JobResult {
+    let observed = |outcome| JobResult { outcome, exit_status: None, trust: ResultTrust::Observed };
+    match sealed_by {
+        SealedBy::PreCommand => return observed(JobOutcome::Refused),
+        SealedBy::Keeper | SealedBy::Sweep => return observed(JobOutcome::Abort),
+        SealedBy::PostCommand | SealedBy::PreExit => {}
+    }
+    let env = &context.host.env;
+    let exit_status = env.get(&env::COMMAND_EXIT_STATUS).map(str::to_owned);
+    let outcome = match exit_status.as_deref() {
+        _ if env.get(&env::JOB_TIMED_OUT) == Some("true") => JobOutcome::TimedOut,
+        _ if env.get(&env::JOB_CANCELLED) == Some("true") => JobOutcome::Cancelled,
+        None => JobOutcome::NotRun,
+        Some("0") => JobOutcome::Passed,
+        Some(_) => JobOutcome::Failed,
+    };
+    JobResult { outcome, exit_status, trust: ResultTrust::Reported }
+}
+
+fn write_end(context: &Context<'_>, journal: &mut Journal, end: End, ended: &mut Ended) {
+    let unsettled = end.settlements.iter().any(|one| one.settlement.needs_attention());
+    if let Err(error) = write(context, journal, Part::End(end)) {
+        ended.warnings.push(format!("the END link could not be written: {error}"));
+    }
+    if unsettled && context.loaded.config.required.settlement {
+        ended.failure = Some(Failure {
+            ident: "lease-unsettled",
+            class: Class::Unsettled,
+            what: "a lease could not be settled, and the host config requires it".into(),
+            causes: ended.settled.clone(),
+            presented: None,
+            hint: None,
+            left: None,
+        });
+    }
+}
+
+fn write(context: &Context<'_>, journal: &mut Journal, part: Part) -> Result<(), String> {
+    let link = seal(part, journal.opened(), &journal.links(), context.host.clock.now());
+    let link = link.map_err(|error| error.to_string())?;
+    journal.append(vec![Entry::Sealed(link)]).map_err(|error| error.to_string())
+}
+
+/// Removes the files of the block's credentials.
+fn remove_files(context: &Context<'_>, journal: &Journal, ended: &mut Ended) {
+    if let Err(error) = files::remove(&context.state.files(journal.folder())) {
+        ended.warnings.push(format!("the files of the credentials could not be removed: {error}"));
+    }
+}
+
+/// Delivers the outbox; a journal whose END reached every sink, and with which nothing more can be given
+/// back, is removed, and every secret in it.
+fn close(context: &Context<'_>, mut journal: Journal, ended: &mut Ended) {
+    let config = &context.loaded.config;
+    let left = journal.open_leases(context.host.clock.now()).len();
+    match sink::deliver(&mut journal, &sink::folders(config, &context.state)) {
+        Ok(()) if journal.ended() && left == 0 => {
+            if let Err(error) = journal.close() {
+                ended.warnings.push(format!("the journal could not be removed: {error}"));
+            }
+        }
+        Ok(()) => {}
+        Err(error) => {
+            ended.warnings.push(format!("{error}: {}; it waits in the outbox", error.source));
+            if config.required.record {
+                let failure = Failure::of("record-not-stored", Class::Unrecorded, &error);
+                ended.failure = ended.failure.take().or(Some(failure));
+            }
+        }
+    }
+}

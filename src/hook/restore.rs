@@ -1,0 +1,71 @@
+//! Putting variables back as they were.
+
+use super::{Context, account};
+use crate::agent::job_api::JobApi;
+use crate::host::env;
+use crate::lease::export::{self, Restore};
+use crate::lease::journal::{Entry, Exported, Journal};
+use crate::record::parts::Told;
+
+/// Puts back what is still ours; each variable with what is right for it and whether that was done.
+pub(super) async fn restore(
+    context: &Context<'_>,
+    journal: &Journal,
+) -> (Vec<(Exported, Restore, bool)>, Vec<Told>) {
+    let variables = export::restoring(&journal.exported(), &context.host.env);
+    rebase_later_blocks(context, &variables);
+    if variables.iter().all(|(_, restore)| *restore == Restore::LeaveChanged) {
+        let kept = variables.into_iter().map(|(variable, restore)| (variable, restore, true));
+        return (kept.collect(), Vec::new());
+    }
+    // The socket of the grant, not the one that a step may have put into the environment since.
+    let job = match (&journal.opened().socket, context.host.env.secret(&env::JOB_API_TOKEN)) {
+        (Some(socket), Some(token)) => Ok(JobApi::at(socket.clone(), token)),
+        _ => JobApi::of(&context.host.env),
+    };
+    let result = match job {
+        Ok(job) => export::restore(&job, &variables).await,
+        Err(error) => Err(error),
+    };
+    let reached = result.is_ok();
+    let findings = result.err().map(|error| {
+        let what =
+            format!("variables could not be put back: {}", account::failure(&error.failure(), context).what);
+        account::told("not-restored", what)
+    });
+    let variables = variables.into_iter().map(|(variable, restore)| (variable, restore, reached));
+    (variables.collect(), findings.into_iter().collect())
+}
+
+/// Where a later block covered a variable of this one and is still open (agent v3 ends blocks in the
+/// order they began), it must go back to what was before both, and not to a credential of ours.
+fn rebase_later_blocks(context: &Context<'_>, variables: &[(Exported, Restore)]) {
+    let changed: Vec<&Exported> = variables
+        .iter()
+        .filter(|(_, restore)| *restore == Restore::LeaveChanged)
+        .map(|(variable, _)| variable)
+        .collect();
+    if changed.is_empty() {
+        return;
+    }
+    for folder in context.state.blocks() {
+        let same_job = Journal::peek(&folder).is_some_and(|opened| opened.bootstrap == context.bootstrap);
+        let Some(mut later) = same_job.then(|| context.state.open(&folder)).flatten() else { continue };
+        let covers = |ours: &&&Exported| {
+            later.exported().iter().any(|theirs| {
+                let before = theirs.previous.as_ref().map(|previous| previous.0.fingerprint());
+                theirs.name == ours.name && before.as_ref() == Some(&ours.fingerprint)
+            })
+        };
+        let rebased: Vec<Entry> = changed
+            .iter()
+            .filter(covers)
+            .map(|ours| Entry::Rebased { name: ours.name.clone(), previous: ours.previous.clone() })
+            .collect();
+        if !rebased.is_empty()
+            && let Err(error) = later.append(rebased)
+        {
+            tracing::warn!(%error, "a later block may restore a value of this one");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! A hook before the command: a block's credentials, and beside them what dead jobs left.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use super::block::Block;
+use super::exchange::Exchange;
+use super::grant::Lending;
+use super::{Context, Report, block, sweep};
+use crate::agent::job_api::JobApi;
+use crate::failure::Failure;
+use crate::lease::journal::Journal;
+
+/// How much longer than its own work a hook goes on to settle what dead jobs left.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Lends what a block asks for, and settles what dead jobs left meanwhile.
+pub(super) async fn serve(context: &Context<'_>, block: Block) -> Report {
+    let (sweeping, lending) = (pin!(sweep::dead(context)), pin!(grant(context, block)));
+    let mut report = Report::default();
+    sweep::tidy_daily(context, &mut report);
+    let (swept, lent) = match select(sweeping, lending).await {
+        Either::Left((swept, lending)) => (swept, lending.await),
+        // The step does not wait for long for what others left; the next one goes on.
+        Either::Right((lent, sweeping)) => {
+            (context.host.clock.within(SWEEP, sweeping).await.unwrap_or_default(), lent)
+        }
+    };
+    let lent = lent.unwrap_or_else(|failure| Report::failed(failure.leaving("nothing was exported")));
+    report.and(swept).and(lent)
+}
+
+async fn grant(context: &Context<'_>, mut block: Block) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    if let Some(served) = served_already(context, &block) {
+        report.lines.push(served);
+        return Ok(report);
+    }
+    // Without a Job API nothing could be handed over: said before anybody is asked for anything.
+    let job = JobApi::of(&context.host.env).map_err(|error| error.failure())?;
+    let exchange = Exchange::new(context)?;
+    let (identity, wanted) = exchange.settle(block.requests).await?;
+    block.requests = wanted.requests;
+    if block.requests.is_empty() && wanted.left_out.is_empty() && block.step.asks_for_nothing() {
+        return Ok(report);
+    }
+    let mut lending = Lending::open(context, &block, &identity)?;
+    lending.leave_out(&wanted.left_out);
+    match lending.lend(&exchange, &job, &block, &identity).await {
+        Ok(()) => lending.tell(&mut report),
+        Err((outcome, failure)) => report.failure = Some(lending.refuse(outcome, failure).await),
+    }
+    Ok(report)
+}
+
+/// Another hook of the same job may have served this block: the agent's own, or the same block listed twice.
+fn served_already(context: &Context<'_>, block: &Block) -> Option<String> {
+    let journals = context.state.blocks();
+    let mine = journals.iter().filter_map(|folder| Journal::peek(folder));
+    let mut mine = mine.filter(|opened| opened.bootstrap == context.bootstrap);
+    let agents = block::agent_instance(block.step.hook);
+    mine.find(|opened| opened.instance == block.instance || opened.instance == agents).map(|opened| {
+        let by = if opened.instance == block.instance {
+            "an equal block of this step"
+        } else {
+            "the agent's own hook"
+        };
+        format!("nothing to do: {by} has lent this already")
+    })
+}
