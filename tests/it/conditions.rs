@@ -238,11 +238,11 @@ struct Build<'a>(&'a Value);
 
 impl Scope for Build<'_> {
     fn variable(&self, name: &str) -> condition::Value {
-        value(&self.0["variables"][name])
+        self.0.pointer(&format!("/variables/{name}")).map_or(condition::Value::Null, value)
     }
 
     fn env(&self, name: &str) -> Option<String> {
-        self.0["env"][name].as_str().map(str::to_owned)
+        Some(self.0.pointer(&format!("/env/{name}"))?.as_str()?.to_owned())
     }
 }
 
