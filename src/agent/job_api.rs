@@ -45,6 +45,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the same request may succeed if it is sent again.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Http { source, .. } if source.is_transient())
+    }
+
     /// The failure as a person is told it.
     pub fn failure(&self) -> Failure {
         let failure = Failure::of("job-api", Class::Agent, self);

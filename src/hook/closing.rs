@@ -84,12 +84,14 @@ fn end(
     if start.is_none() {
         findings.push(account::told("no-start", "the job died before its START was sealed"));
     }
+    // What the START does not tell: all of it, where there is none.
+    let untold = start.is_none();
     let (inputs, outputs) = start.map(|start| (start.inputs, start.outputs)).unwrap_or_default();
     let settlements = journal.settlements().into_iter();
     let variables = variables
         .into_iter()
         .flat_map(|(variable, restore, reached)| account::restored(&[(variable, restore)], reached));
-    let renewals = journal.leases().filter(|lease| lease.is_renewal()).map(account::lent);
+    let renewals = journal.leases().filter(|lease| untold || lease.is_renewal()).map(account::lent);
     End {
         result: result(context, sealed_by),
         renewals: renewals.collect(),

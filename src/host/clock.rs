@@ -55,7 +55,10 @@ impl Clock {
 fn system_now() -> DateTime<Utc> {
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     let now = SystemTime::now();
-    DateTime::<Utc>::from(now).trunc_subsecs(3)
+    let now = DateTime::<Utc>::from(now).trunc_subsecs(3);
+    #[cfg(feature = "faults")]
+    let now = now + chrono::TimeDelta::seconds(super::fault::offset());
+    now
 }
 
 #[cfg(test)]

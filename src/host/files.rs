@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 
+use super::fault;
+
 /// No file that this program reads is longer, in bytes.
 const MAX_LENGTH: u64 = 16 << 20;
 
@@ -63,6 +65,7 @@ pub fn read_trusted(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
 
 /// The same of a file that is open already, from where it stands; `path` is for errors.
 pub fn read_open(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
+    fault::look("read");
     let io = |source| Untrusted::Io { path: path.to_owned(), source };
     let meta = file.metadata().map_err(io)?;
     if !meta.is_file() || meta.nlink() != 1 {
@@ -93,6 +96,7 @@ fn check_owner(path: &Path, meta: &fs::Metadata, owners: &[u32]) -> Result<(), U
 
 /// Reads a file that somebody else wrote, whose content is checked by whoever asked: links are followed.
 pub fn read(path: &Path) -> Result<Vec<u8>, Untrusted> {
+    fault::look("read");
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     let file = File::open(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
     read_all(&file, path)
@@ -116,6 +120,7 @@ fn open_no_follow(path: &Path) -> io::Result<File> {
 
 /// Makes a folder that only this user can enter, parents included, and checks that it is ours.
 pub fn private_folder(path: &Path) -> Result<(), Untrusted> {
+    fault::act("private folder").map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -146,10 +151,23 @@ pub fn memory_folder() -> Option<PathBuf> {
 
 /// Opens a file of this user for reading and appending, 0600; `new` makes it if it is not there.
 pub fn open_append(path: &Path, new: bool) -> io::Result<File> {
+    fault::act("open")?;
     let mut options = OpenOptions::new();
     options.create(new).read(true).append(true).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     options.open(path)
+}
+
+/// Writes at the end of an open file.
+pub fn append(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    fault::act("append")?;
+    file.write_all(bytes)
+}
+
+/// Makes what was written to an open file durable.
+pub fn sync(file: &File) -> io::Result<()> {
+    fault::act("sync")?;
+    file.sync_data()
 }
 
 /// Whether somebody removed an open file since.
@@ -159,6 +177,7 @@ pub fn is_gone(file: &File) -> io::Result<bool> {
 
 /// Writes a file whole or not at all, 0600, durable when this returns.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fault::act("replace")?;
     let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder)?;
     file.write_all(bytes)?;
@@ -169,6 +188,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Writes a file whole or not at all, 0600; a power cut may lose it, as is fine for what can be fetched again.
 pub fn replace_lossy(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fault::act("replace, lossy")?;
     let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder)?;
     file.write_all(bytes)?;
@@ -178,6 +198,7 @@ pub fn replace_lossy(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Writes a file that must not be there yet, durable when this returns; `AlreadyExists` otherwise.
 pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fault::act("create")?;
     let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder)?;
     file.write_all(bytes)?;
@@ -202,12 +223,14 @@ pub fn lock(path: &Path) -> io::Result<Option<Locked>> {
 
 /// Makes the names in a folder durable.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
+    fault::act("sync folder")?;
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     File::open(path)?.sync_all()
 }
 
 /// The names in a folder, sorted; none when there is no such folder.
 pub fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
+    fault::look("list");
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -267,6 +290,7 @@ pub fn write_program(path: &Path, text: &str) -> io::Result<()> {
 
 /// Removes a file or a whole folder; one that is not there is fine.
 pub fn remove(path: &Path) -> io::Result<()> {
+    fault::act("remove")?;
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     let result = if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
         fs::remove_dir_all(path)
@@ -281,6 +305,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
 
 /// Removes a folder that holds nothing; whether it did.
 pub fn remove_empty(path: &Path) -> bool {
+    fault::look("remove empty");
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     fs::remove_dir(path).is_ok()
 }

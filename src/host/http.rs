@@ -112,6 +112,7 @@ impl Error {
 
 /// One request.
 #[derive(Debug)]
+#[cfg_attr(feature = "faults", derive(Clone))]
 pub struct Request {
     method: Method,
     url: Url,
@@ -204,7 +205,35 @@ impl Http {
     }
 
     /// Sends one request and reads the whole answer.
+    #[cfg(feature = "faults")]
     pub async fn send(&self, request: Request) -> Result<Response, Error> {
+        use super::fault::{self, Request as Fate};
+        let lost = Error::Timeout {
+            host: request.url.host_str().unwrap_or_default().to_owned(),
+            after: request.timeout,
+        };
+        match fault::request() {
+            Fate::Sent => {
+                let answer = self.exchange(request).await;
+                fault::look("answer");
+                answer
+            }
+            Fate::Unsent => Err(lost),
+            Fate::Unheard => self.exchange(request).await.and(Err(lost)),
+            Fate::Twice => {
+                drop(self.exchange(request.clone()).await);
+                self.exchange(request).await
+            }
+        }
+    }
+
+    /// Sends one request and reads the whole answer.
+    #[cfg(not(feature = "faults"))]
+    pub async fn send(&self, request: Request) -> Result<Response, Error> {
+        self.exchange(request).await
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Response, Error> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
         let after = request.timeout;
         let client = self.client.get_or_try_init(|| async { build(&self.network) }).await?;

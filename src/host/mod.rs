@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 pub mod clock;
 pub mod env;
+mod fault;
 pub mod files;
 pub mod http;
 pub mod process;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncBufReadExt as _;
 
+use super::fault;
+
 /// A process, told apart from a later one with the same number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -155,6 +157,7 @@ impl Command {
 
     /// Starts the program, which outlives this process and hears and says nothing.
     pub fn detach(&self) -> io::Result<()> {
+        fault::act("start")?;
         #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
         let mut command = std::process::Command::new(&self.program);
         command.args(&self.arguments).env_clear().current_dir(&self.folder);
@@ -164,6 +167,7 @@ impl Command {
 
     /// Runs the program to its end, or kills it when `time` is over.
     pub async fn output(&self, time: Duration) -> io::Result<Ended> {
+        fault::look("run");
         let child =
             self.build().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let output = tokio::time::timeout(time, child.wait_with_output())

@@ -248,9 +248,17 @@ pub async fn restore(job: &JobApi, variables: &[(Exported, Restore)]) -> Result<
             _ => {}
         }
     }
-    let set = if values.is_empty() { Ok(()) } else { job.set(&values).await };
-    let unset = if names.is_empty() { Ok(()) } else { job.unset(&names).await };
-    set.and(unset)
+    // Both can be asked for twice, and nobody comes after this to try again.
+    let set = async || if values.is_empty() { Ok(()) } else { job.set(&values).await };
+    let unset = async || if names.is_empty() { Ok(()) } else { job.unset(&names).await };
+    once_more(set).await.and(once_more(unset).await)
+}
+
+async fn once_more(request: impl AsyncFn() -> Result<(), job_api::Error>) -> Result<(), job_api::Error> {
+    match request().await {
+        Err(error) if error.is_transient() => request().await,
+        answer => answer,
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! tail (a crash in mid-write) is recognised and left out; whatever follows it is too.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub use super::entry::{Entry, Exported, Intent, Opened, Sealed};
@@ -117,7 +117,7 @@ impl Journal {
     /// In memory they count all the same, so that this process can still give back what was lent.
     pub fn append(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
         let durable = self.write(&entries).and_then(|()| {
-            let durable = self.file.sync_data().and_then(|()| self.sync_names());
+            let durable = files::sync(&self.file).and_then(|()| self.sync_names());
             durable.map_err(|source| Error::NotDurable { path: self.folder.join(NAME), source })
         });
         self.entries.extend(entries);
@@ -151,7 +151,7 @@ impl Journal {
         let lines = sealed.iter().map(line).collect::<Result<String, _>>().map_err(not_durable)?;
         let lines = zeroize::Zeroizing::new(lines);
         let before = self.file.metadata().map_err(not_durable)?.len();
-        self.file.write_all(lines.as_bytes()).map_err(|source| {
+        files::append(&self.file, lines.as_bytes()).map_err(|source| {
             // Half a line would hide every later one; where even this fails, the check sums tell.
             drop(self.file.set_len(before));
             not_durable(source)

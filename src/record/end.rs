@@ -19,7 +19,7 @@ part! {
     pub struct End {
         /// How the command ended, as the agent reported it.
         result: JobResult,
-        /// What was lent while the command ran, to callbacks.
+        /// What was lent and no START tells of: to callbacks while the command ran, or by a hook that died.
         renewals: Vec<Lent>,
         /// Every lease and every lost exchange, and what became of it.
         settlements: Vec<SettledLease>,

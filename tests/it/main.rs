@@ -14,6 +14,8 @@ mod conditions;
 mod docs;
 mod faults;
 mod floors;
+#[cfg(feature = "faults")]
+mod harness;
 mod hooks;
 mod hostile;
 mod pipeline;

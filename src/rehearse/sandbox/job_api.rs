@@ -44,6 +44,11 @@ impl JobApi {
         self.lock().env.insert(name.to_owned(), Secret::new(value));
     }
 
+    /// Begins another job, with the environment `env` and nothing hidden yet.
+    pub fn begin(&self, env: BTreeMap<String, Secret>) {
+        *self.lock() = State { env, ..State::default() };
+    }
+
     /// `text` as the log would show it.
     pub fn redacted(&self, text: &str) -> String {
         let state = self.lock();

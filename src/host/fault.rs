@@ -1,0 +1,116 @@
+//! Faults, for the harness in tests/it/harness.rs: whatever reaches outside passes a point here, and points
+//! are numbered as they are passed. Without the feature `faults`, with which nothing is shipped, they are
+//! nothing at all.
+//!
+//! `DATAFLOW_FAULT` says what happens: `kill:N` ends the process at point N, `full:N` lets every write from N
+//! on find the disk full, `unsent:N` and `unheard:N` lose a request before and after it was sent, `twice:N`
+//! sends it twice, `jump:N:SECONDS` moves the clock. `DATAFLOW_POINTS` names a file that is told each point.
+
+#[cfg(not(feature = "faults"))]
+mod none {
+    use std::io;
+
+    /// Something outside is about to be changed.
+    #[inline]
+    #[expect(clippy::unnecessary_wraps, reason = "with faults it can fail")]
+    pub(crate) fn act(_: &'static str) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Something outside is about to be looked at.
+    #[inline]
+    pub(crate) fn look(_: &'static str) {}
+}
+
+#[cfg(not(feature = "faults"))]
+pub(crate) use none::{act, look};
+
+#[cfg(feature = "faults")]
+pub(crate) use planned::{Request, act, look, offset, request};
+
+#[cfg(feature = "faults")]
+mod planned {
+    use std::io::{self, Write as _};
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// What becomes of a request.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Request {
+        /// It goes its way.
+        Sent,
+        /// It is lost before it arrives.
+        Unsent,
+        /// Its answer is lost.
+        Unheard,
+        /// It arrives twice.
+        Twice,
+    }
+
+    struct Plan {
+        kind: String,
+        at: u64,
+        seconds: i64,
+        points: Option<std::fs::File>,
+    }
+
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    #[expect(clippy::disallowed_methods, reason = "the harness speaks through the environment")]
+    fn plan() -> &'static Plan {
+        static PLAN: OnceLock<Plan> = OnceLock::new();
+        PLAN.get_or_init(|| {
+            let text = std::env::var("DATAFLOW_FAULT").unwrap_or_default();
+            let mut parts = text.split(':');
+            let kind = parts.next().unwrap_or_default().to_owned();
+            let at = parts.next().and_then(|at| at.parse().ok()).unwrap_or(u64::MAX);
+            let seconds = parts.next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
+            let points = std::env::var_os("DATAFLOW_POINTS");
+            let open = |path| std::fs::OpenOptions::new().create(true).append(true).open(path).ok();
+            Plan { kind, at, seconds, points: points.and_then(open) }
+        })
+    }
+
+    fn pass(what: &'static str) -> u64 {
+        let (plan, number) = (plan(), PASSED.fetch_add(1, Ordering::Relaxed));
+        if let Some(mut points) = plan.points.as_ref() {
+            drop(writeln!(points, "{number} {what}"));
+        }
+        if plan.kind == "kill" && number == plan.at {
+            let _dead = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+        }
+        number
+    }
+
+    /// Something outside is about to be changed.
+    pub(crate) fn act(what: &'static str) -> io::Result<()> {
+        let number = pass(what);
+        if plan().kind == "full" && number >= plan().at {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        Ok(())
+    }
+
+    /// Something outside is about to be looked at.
+    pub(crate) fn look(what: &'static str) {
+        pass(what);
+    }
+
+    /// A request is about to be sent.
+    pub(crate) fn request() -> Request {
+        let number = pass("request");
+        match plan().kind.as_str() {
+            _ if number != plan().at => Request::Sent,
+            "unsent" => Request::Unsent,
+            "unheard" => Request::Unheard,
+            "twice" => Request::Twice,
+            _ => Request::Sent,
+        }
+    }
+
+    /// How far the clock is off, in seconds.
+    pub(crate) fn offset() -> i64 {
+        let jumped = plan().kind == "jump" && PASSED.load(Ordering::Relaxed) > plan().at;
+        if jumped { plan().seconds } else { 0 }
+    }
+}
