@@ -16,6 +16,7 @@ use super::place::{Error, nearest};
 use super::secrets::Secrets;
 use super::token::Token;
 use super::vault::Vault;
+use crate::condition::Condition;
 use crate::span::Span;
 
 /// One credential of a block.
@@ -30,6 +31,8 @@ pub struct Credential {
     pub refresh: bool,
     /// The remotes for which git is given it.
     pub git: Vec<Url>,
+    /// When it is asked for at all.
+    pub condition: Option<Condition>,
     /// What is asked for.
     pub what: What,
 }
@@ -205,6 +208,10 @@ struct Wire {
     /// Remotes for which git is given it, renewed as needed: `https://github.com/acme`; needs a `name`.
     #[serde(default)]
     git: Vec<Url>,
+    /// When it is asked for: a condition as those of steps, such as `build.branch == "main"`.
+    #[serde(rename = "if")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    condition: Option<Condition>,
     /// A role of AWS.
     aws: Option<Box<Aws>>,
     /// An identity of Google Cloud.
@@ -256,6 +263,7 @@ impl TryFrom<Wire> for Credential {
             export,
             refresh,
             git,
+            condition,
             aws,
             gcp,
             azure,
@@ -281,7 +289,7 @@ impl TryFrom<Wire> for Credential {
         ];
         let mut asked: Vec<What> = asked.into_iter().flatten().collect();
         match (asked.pop(), asked.len()) {
-            (Some(what), 0) => Ok(Self { name, export, refresh, git, what }),
+            (Some(what), 0) => Ok(Self { name, export, refresh, git, condition, what }),
             (None, _) => Err(NotOne("none".to_owned())),
             (_, others) => Err(NotOne((others + 1).to_string())),
         }
@@ -309,6 +317,9 @@ impl Credential {
                 format!("expected an https URL, saw `{seen}`: a token would travel in clear"),
             ));
         }
+        if let Some(Err(problem)) = self.condition.as_ref().map(Condition::in_a_job) {
+            return Err(("if", problem));
+        }
         match self.what {
             What::Ask(ref ask) if ask.kind().calls_back() && !self.refresh => {
                 Err(("refresh", "what SDKs are handed calls back: write a `name` and `refresh: true`".into()))
@@ -330,14 +341,17 @@ pub struct Entry<'a> {
     pub name: Option<&'a str>,
     /// Whether the step sees it.
     pub export: bool,
+    /// Whether it may turn out not to be asked for.
+    pub conditional: bool,
     /// What it asks for.
     pub ask: &'a Ask,
 }
 
-/// Checks entries against each other: no name, variable or file twice, every source there, and no cycle.
+/// Checks entries against each other: no name, variable or file twice, every source there, and no cycle. Where
+/// conditions are open, of two that exclude each other either may be there: such entries are checked when it is known.
 pub fn check_together(file: &str, entries: &[Entry<'_>]) -> Result<(), Error> {
     let (mut names, mut files) = (BTreeMap::new(), BTreeMap::new());
-    for entry in entries {
+    for entry in entries.iter().filter(|entry| !entry.conditional) {
         if let Some(other) = entry.name.and_then(|name| names.insert(name, entry.place)) {
             let problem = format!("`{}` is the name of `{other}` already", entry.name.unwrap_or_default());
             return Err(Error::at(file, entry.place, problem));
@@ -353,9 +367,10 @@ pub fn check_together(file: &str, entries: &[Entry<'_>]) -> Result<(), Error> {
             }
         }
     }
+    names.extend(entries.iter().filter_map(|entry| Some((entry.name?, entry.place))));
     let names: Vec<&str> = names.keys().copied().collect();
     every_source_is_there(file, entries, &names)?;
-    no_cycle(file, entries)
+    if entries.iter().any(|entry| entry.conditional) { Ok(()) } else { no_cycle(file, entries) }
 }
 
 fn every_source_is_there(file: &str, entries: &[Entry<'_>], names: &[&str]) -> Result<(), Error> {
@@ -381,7 +396,8 @@ fn every_source_is_there(file: &str, entries: &[Entry<'_>], names: &[&str]) -> R
 fn check_exports(file: &str, entry: &Entry<'_>, entries: &[Entry<'_>]) -> Result<(), Error> {
     let kind = entry.ask.kind();
     let (exports, shared, exclusive) = (kind.exports(), kind.shared(), kind.exclusive());
-    for other in entries.iter().take_while(|other| other.place != entry.place).filter(|other| other.export) {
+    let earlier = entries.iter().take_while(|other| other.place != entry.place);
+    for other in earlier.filter(|other| other.export && !other.conditional) {
         let (theirs, theirs_shared) = (other.ask.kind().exports(), other.ask.kind().shared());
         let both_share = |name: &&String| shared.contains(name) && theirs_shared.contains(name);
         let twice = exports.iter().find(|name| theirs.contains(name) && !both_share(name));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use super::aws::Account;
@@ -12,6 +13,7 @@ use super::network::NetworkConfig;
 use super::place::{self, Error};
 use super::retention::Retention;
 use super::step;
+use super::template;
 use crate::span::Span;
 
 /// The host config; every key has a default, so that no file at all works too.
@@ -125,6 +127,9 @@ pub struct Grant {
     /// Lend it to every matching job through the agent's own hooks, unasked.
     #[serde(default)]
     pub automatic: bool,
+    /// The credentials as they were written, where claims stand in them.
+    #[serde(skip)]
+    pub written: Vec<Value>,
 }
 
 /// Where records go.
@@ -227,7 +232,7 @@ pub fn parse(file: &str, text: &str) -> Result<HostConfig, Error> {
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(HostConfig::default());
     }
-    let config: HostConfig = place::from_yaml(file, text)?;
+    let config = with_claims(file, text)?.map_or_else(|| place::from_yaml(file, text), Ok)?;
     check_places(file, &config)?;
     config.retention.check(file)?;
     let mut names = BTreeMap::new();
@@ -248,6 +253,15 @@ pub fn parse(file: &str, text: &str) -> Result<HostConfig, Error> {
         }
     }
     Ok(config)
+}
+
+/// The host config whose grants use claims: their entries are kept as they are written, and read with stand-ins.
+fn with_claims(file: &str, text: &str) -> Result<Option<HostConfig>, Error> {
+    let Ok(mut whole) = serde_yaml::from_str::<Value>(text) else { return Ok(None) };
+    let Some(written) = template::of_grants(file, &mut whole)? else { return Ok(None) };
+    let mut config: HostConfig = place::from_json(file, whole)?;
+    config.grants.iter_mut().zip(written).for_each(|(grant, written)| grant.written = written);
+    Ok(Some(config))
 }
 
 /// A relative path would lead into whatever folder a hook happens to start in: the checkout.

@@ -16,6 +16,7 @@ pub mod place;
 pub mod retention;
 pub mod secrets;
 pub mod step;
+pub mod template;
 pub mod token;
 pub mod value;
 pub mod vault;

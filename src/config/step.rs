@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::credential::{self, Credential, Entry, What};
 use super::place::{self, Error};
+use super::template;
 use crate::dataset::Dataset;
 
 /// How messages name this configuration.
@@ -66,7 +67,7 @@ impl Step {
     }
 
     /// Reads one block.
-    pub fn read(value: Value) -> Result<Self, Error> {
+    pub fn read(mut value: Value) -> Result<Self, Error> {
         if value.is_null() {
             return Ok(Self::default());
         }
@@ -76,6 +77,12 @@ impl Step {
             ));
         }
         let written = value.get("credentials").and_then(Value::as_array).cloned().unwrap_or_default();
+        for (index, entry) in written.iter().enumerate().filter(|(_, entry)| template::is_in(entry)) {
+            let stand_in = template::with_stand_ins(FILE, &format!("credentials[{index}]"), entry)?;
+            if let Some(place) = value.get_mut("credentials").and_then(|entries| entries.get_mut(index)) {
+                *place = stand_in;
+            }
+        }
         let step = Self { written, ..place::from_json(FILE, value)? };
         check(FILE, "credentials", &step.credentials)?;
         Ok(step)
@@ -109,6 +116,7 @@ pub fn check(file: &str, place: &str, credentials: &[Credential]) -> Result<(), 
             place,
             name: credential.name.as_deref(),
             export: credential.export,
+            conditional: credential.condition.is_some(),
             ask,
         })
         .collect();

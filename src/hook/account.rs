@@ -13,6 +13,7 @@ use crate::job::identity::{Identity, LEEWAY};
 use crate::lease::Lease;
 use crate::lease::export::{NAMES, Restore};
 use crate::lease::journal::{Entry, Exported};
+use crate::policy::wanted::LeftOut;
 use crate::policy::{self, Decision, Origin, Request};
 use crate::provider::token::Key;
 use crate::provider::{self, aws};
@@ -32,6 +33,16 @@ pub(super) struct Decided {
 /// Something a reader should look at.
 pub(super) fn told(ident: &str, what: impl Into<String>) -> Told {
     Told { ident: ident.to_owned(), what: what.into() }
+}
+
+/// Whether a finding is as it should be: no more than news.
+pub(super) fn is_news(finding: &Told) -> bool {
+    finding.ident == "not-asked-for"
+}
+
+pub(super) fn left_out(one: &LeftOut) -> Told {
+    let LeftOut { place, provider, condition, .. } = one;
+    told("not-asked-for", format!("`{place}` ({provider}) is not asked for: `{condition}` is false"))
 }
 
 pub(super) fn requested(decided: &Decided, context: &Context<'_>) -> Requested {

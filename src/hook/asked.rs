@@ -1,5 +1,6 @@
 //! What was asked, written down for callbacks and decided again when they come.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use crate::config::host::Mode;
 use crate::failure::Failure;
 use crate::job::identity::Identity;
 use crate::lease::journal::Journal;
-use crate::policy::{self, Request};
+use crate::policy::{self, Origin, Request};
 use crate::provider;
 use crate::secret::Secret;
 
@@ -25,6 +26,26 @@ pub(super) struct BlockFile {
     pub(super) journal: PathBuf,
     /// The credentials as they were written.
     pub(super) credentials: Vec<serde_json::Value>,
+    /// Which credentials of each grant were asked for.
+    #[serde(default)]
+    pub(super) parts: BTreeMap<String, Vec<usize>>,
+}
+
+impl BlockFile {
+    /// The requests that were asked for, among all that the block could have. Their conditions were answered then.
+    pub(super) fn asked_for(&self, requests: Vec<Request>) -> Vec<Request> {
+        let was = |request: &Request| match &request.origin {
+            Origin::Step => true,
+            Origin::Grant(name) => {
+                self.parts.get(name).is_none_or(|parts| parts.contains(&request.pending.part))
+            }
+        };
+        let mut asked: Vec<Request> = requests.into_iter().filter(was).collect();
+        for request in &mut asked {
+            request.pending.condition = None;
+        }
+        asked
+    }
 }
 
 /// What the hook writes down for callbacks, where a request may be renewed.
@@ -33,13 +54,17 @@ pub(super) fn block_file(journal: &Path, requests: &[&Request]) -> Result<Option
         return Ok(None);
     }
     let mut credentials: Vec<serde_json::Value> = Vec::new();
+    let mut parts: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for request in requests {
+        if let Origin::Grant(name) = &request.origin {
+            parts.entry(name.clone()).or_default().push(request.pending.part);
+        }
         // A grant is one entry, however many credentials it names.
         if credentials.last() != Some(&request.written) {
             credentials.push(request.written.clone());
         }
     }
-    let file = BlockFile { journal: journal.to_owned(), credentials };
+    let file = BlockFile { journal: journal.to_owned(), credentials, parts };
     serde_json::to_string(&file).map(|text| Some(Secret::new(text)))
 }
 

@@ -16,7 +16,9 @@ use crate::failure::Failure;
 use crate::host::retry::Backoff;
 use crate::job::identity::{Identity, Verifier};
 use crate::job::keys::KeyStore;
-use crate::policy::{self, Request};
+use crate::job::situation::Situation;
+use crate::policy::wanted::{self, Wanted};
+use crate::policy::{self, Request, request};
 use crate::provider::source::Sources;
 use crate::provider::token::{Key, Tokens};
 use crate::provider::{self, Error};
@@ -72,6 +74,22 @@ impl<'a> Exchange<'a> {
             }
         }
         identity.ok_or_else(|| super::bug("no token of the agent among the minted ones"))
+    }
+
+    /// Who runs, and what is asked for now that this is known. What waits for it is minted afterwards, and for what is
+    /// not asked for nothing is.
+    pub(super) async fn settle(&self, requests: Vec<Request>) -> Result<(Identity, Wanted), Failure> {
+        let (open, certain): (Vec<Request>, Vec<Request>) =
+            requests.iter().cloned().partition(|request| request.pending.is_open());
+        let identity = self.identify(&certain).await?;
+        let requests = request::without_unmatched(requests, &identity.claims, &self.context.loaded.config);
+        let situation = Situation::of(&identity.claims, &self.context.host.env);
+        let wanted = wanted::settle(requests, &identity.claims, &situation);
+        let wanted = wanted.map_err(|error| error.failure().presenting(&identity.claims))?;
+        if !open.is_empty() && !wanted.requests.is_empty() {
+            self.identify(&wanted.requests).await?;
+        }
+        Ok((identity, wanted))
     }
 
     async fn verify(&self, key: &Key, token: &SubjectToken) -> Result<Identity, Failure> {

@@ -16,7 +16,7 @@ use crate::job::identity::Identity;
 use crate::lease::Lease;
 use crate::lease::journal::{Entry, Journal, Opened, VERSION};
 use crate::lease::state::Unusable;
-use crate::policy;
+use crate::policy::{self, wanted::LeftOut};
 use crate::provider;
 use crate::record::end::SealedBy;
 use crate::record::parts::{Outcome, Start};
@@ -77,6 +77,10 @@ impl<'a> Lending<'a> {
         }
         self.start.tokens.dedup();
         let failed = |failure| (Outcome::Failed, failure);
+        if self.leases.is_empty() {
+            self.seal_start(Vec::new()).map_err(failed)?;
+            return self.deliver().map_err(failed);
+        }
         let folder = self.files();
         let place = Place {
             program: &self.context.host.program,
@@ -96,9 +100,6 @@ impl<'a> Lending<'a> {
         let exporting = Entry::Exporting { variables: export.previous().to_vec() };
         self.seal_start(vec![exporting]).map_err(failed)?;
         self.deliver().map_err(failed)?;
-        if self.leases.is_empty() {
-            return Ok(());
-        }
         export.apply(job).await.map_err(|error| failed(error.failure()))?;
         if keeper::is_needed(decided.iter().map(|one| &one.request), &self.leases) {
             self.start_keeper();
@@ -213,13 +214,21 @@ impl<'a> Lending<'a> {
         })
     }
 
+    /// Notes what is not asked for.
+    pub(super) fn leave_out(&mut self, left_out: &[LeftOut]) {
+        self.start.findings.extend(left_out.iter().map(account::left_out));
+    }
+
     pub(super) fn tell(&self, report: &mut Report) {
         for lease in &self.leases {
             let ends = lease.expires_at.timestamp() < NEVER;
             let until = ends.then(|| format!(" until {}", lease.expires_at.format("%H:%M:%SZ")));
             report.lines.push(format!("lent `{}`{}", lease.principal, until.unwrap_or_default()));
         }
-        report.warnings.extend(self.start.findings.iter().map(|finding| finding.what.clone()));
+        for finding in &self.start.findings {
+            let told = if account::is_news(finding) { &mut report.lines } else { &mut report.warnings };
+            told.push(finding.what.clone());
+        }
     }
 }
 

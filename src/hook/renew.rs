@@ -85,7 +85,9 @@ impl<'a> Callback<'a> {
         let exchange = Exchange::new(&context)?;
         let subset = needed(wanted, &requests);
         let asked: Vec<Request> = subset.iter().map(|(_, request)| (*request).clone()).collect();
-        let identity = exchange.identify(&asked).await?;
+        let places: Vec<usize> = subset.iter().map(|(place, _)| *place).collect();
+        let (identity, asked) = exchange.settle(asked).await?;
+        let subset: Vec<(usize, &Request)> = places.into_iter().zip(&asked.requests).collect();
         let mut journal = self.journal(&file.journal).await?;
         if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
             return Err(failure("the block belongs to another job"));
@@ -137,7 +139,8 @@ impl<'a> Callback<'a> {
             .map_err(|error| failure(format!("`{}` is not what a hook wrote: {error}", path.display())))?;
         let step = Step::read(serde_json::json!({ "credentials": file.credentials }));
         let requests = step.and_then(|step| request::of_step(&step, &context.loaded.config));
-        Ok((file, requests.map_err(|error| error.failure())?))
+        let requests = file.asked_for(requests.map_err(|error| error.failure())?);
+        Ok((file, requests))
     }
 
     pub(super) fn find<'r>(&self, requests: &'r [Request]) -> Result<&'r Request, Failure> {

@@ -12,7 +12,6 @@ use super::{Context, Report, block, sweep};
 use crate::agent::job_api::JobApi;
 use crate::failure::Failure;
 use crate::lease::journal::Journal;
-use crate::policy::request;
 
 /// How much longer than its own work a hook goes on to settle what dead jobs left.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -42,12 +41,13 @@ async fn grant(context: &Context<'_>, mut block: Block) -> Result<Report, Failur
     // Without a Job API nothing could be handed over: said before anybody is asked for anything.
     let job = JobApi::of(&context.host.env).map_err(|error| error.failure())?;
     let exchange = Exchange::new(context)?;
-    let identity = exchange.identify(&block.requests).await?;
-    block.requests = request::without_unmatched(block.requests, &identity.claims, &context.loaded.config);
-    if block.requests.is_empty() && block.step.asks_for_nothing() {
+    let (identity, wanted) = exchange.settle(block.requests).await?;
+    block.requests = wanted.requests;
+    if block.requests.is_empty() && wanted.left_out.is_empty() && block.step.asks_for_nothing() {
         return Ok(report);
     }
     let mut lending = Lending::open(context, &block, &identity)?;
+    lending.leave_out(&wanted.left_out);
     match lending.lend(&exchange, &job, &block, &identity).await {
         Ok(()) => lending.tell(&mut report),
         Err((outcome, failure)) => report.failure = Some(lending.refuse(outcome, failure).await),

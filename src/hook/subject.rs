@@ -47,7 +47,8 @@ impl Callback<'_> {
         let index = all.iter().position(|one| one == request);
         let index = index.ok_or_else(|| failure("the block no longer asks for it"))?;
         let exchange = Exchange::new(context)?;
-        let identity = exchange.identify(std::slice::from_ref(request)).await?;
+        let (identity, asked) = exchange.settle(vec![request.clone()]).await?;
+        let [request] = asked.requests.as_slice() else { return Err(bug("a request went missing")) };
         let (_, token) =
             exchange.token(request).await.ok_or_else(|| failure("it is not made with a token of the job"))?;
         // Nobody has the token before the journal does.

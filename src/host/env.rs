@@ -110,6 +110,11 @@ impl Env {
         self.0.get(name.as_str())
     }
 
+    /// A variable that a condition names, empty or not. It is not of the table: it narrows what is asked for.
+    pub fn told(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(Secret::expose)
+    }
+
     /// What a rehearsed step's shell gets from the person who rehearses: the search path and the like.
     pub fn of_person(&self) -> BTreeMap<String, Secret> {
         let wanted = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TERM", "TMPDIR"];

@@ -6,6 +6,7 @@ use crate::host::env::{self, Env, Variable};
 
 pub mod identity;
 pub mod keys;
+pub mod situation;
 
 /// What the environment says about the job. Earlier hooks can rewrite it: it is recorded as reported,
 /// and decides nothing.

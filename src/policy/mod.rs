@@ -10,6 +10,7 @@ use url::Url;
 
 pub mod pattern;
 pub mod request;
+pub mod wanted;
 
 pub use request::{Origin, Request};
 
@@ -159,6 +160,7 @@ mod tests {
             refresh: false,
             git: Vec::new(),
             written: serde_json::Value::Null,
+            pending: request::Pending::default(),
             export: true,
             ask: Ask::Aws(serde_yaml::from_str(&yaml).unwrap()),
         }

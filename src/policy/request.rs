@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::claims::Claims;
+use crate::condition::Condition;
 use crate::config::credential::{self, Ask, Credential, Entry, What};
 use crate::config::host::HostConfig;
 use crate::config::place::{Error, nearest};
 use crate::config::step::{self, Step};
+use crate::config::template;
 use crate::job::Reported;
 
 /// One credential that is asked for.
@@ -29,12 +31,40 @@ pub struct Request {
     pub ask: Ask,
     /// The entry as it was written, for a callback that asks again.
     pub written: Value,
+    /// What is settled only when the job is known.
+    pub pending: Pending,
+}
+
+/// What of a request is settled only when the job is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// When it is asked for at all.
+    pub condition: Option<Condition>,
+    /// The entry with claims in it.
+    pub template: Option<Value>,
+    /// Its index in a grant.
+    pub part: usize,
+}
+
+impl Pending {
+    /// Whether the job must be known first.
+    pub fn is_open(&self) -> bool {
+        self.condition.is_some() || self.template.is_some()
+    }
 }
 
 impl Request {
     /// The file in the block's private folder that a keeper keeps fresh.
     pub fn token_file(&self) -> Option<String> {
         self.ask.kind().token_file().filter(|_| self.export)
+    }
+
+    /// Asks for it only where `condition` holds too.
+    fn narrow(&mut self, condition: Option<&Condition>) {
+        if let Some(condition) = condition {
+            let own = self.pending.condition.take();
+            self.pending.condition = Some(own.map_or_else(|| condition.clone(), |own| condition.and(&own)));
+        }
     }
 
     /// Whether a callback may ask for it again.
@@ -47,11 +77,20 @@ impl Request {
         self.name.as_deref().filter(|_| self.refresh)
     }
 
-    fn of(credential: &Credential, origin: Origin, place: String, written: Value) -> Option<Self> {
+    /// The request of an entry, where it is one; `entry` is what was written, `written` what a callback reads.
+    fn of(
+        credential: &Credential,
+        origin: Origin,
+        place: String,
+        entry: Option<&Value>,
+        written: Value,
+    ) -> Option<Self> {
         let What::Ask(ask) = &credential.what else { return None };
         let (name, export) = (credential.name.clone(), credential.export);
         let (refresh, git) = (credential.refresh, credential.git.clone());
-        Some(Self { origin, place, name, export, refresh, git, ask: ask.clone(), written })
+        let template = entry.filter(|entry| template::is_in(entry)).cloned();
+        let pending = Pending { condition: credential.condition.clone(), template, part: 0 };
+        Some(Self { origin, place, name, export, refresh, git, ask: ask.clone(), written, pending })
     }
 }
 
@@ -71,10 +110,17 @@ pub fn of_step(block: &Step, host: &HostConfig) -> Result<Vec<Request>, Error> {
         let place = format!("credentials[{index}]");
         match &credential.what {
             What::Ask(_) => {
-                let written = block.written.get(index).cloned().unwrap_or_default();
-                requests.extend(Request::of(credential, Origin::Step, place, written));
+                let entry = block.written.get(index);
+                let written = entry.cloned().unwrap_or_default();
+                requests.extend(Request::of(credential, Origin::Step, place, entry, written));
             }
-            What::Grant(name) => requests.extend(of_grant(name, &place, host)?),
+            What::Grant(name) => {
+                let mut granted = of_grant(name, &place, host)?;
+                for request in &mut granted {
+                    request.narrow(credential.condition.as_ref());
+                }
+                requests.extend(granted);
+            }
         }
     }
     check(&requests)?;
@@ -123,7 +169,10 @@ fn of_grant(name: &str, place: &str, host: &HostConfig) -> Result<Vec<Request>, 
     let credentials = grant.credentials.iter().enumerate();
     let requests = credentials.filter_map(|(index, credential)| {
         let written = json!({ "grant": name });
-        Request::of(credential, Origin::Grant(name.to_owned()), format!("{place}[{index}]"), written)
+        let (origin, place) = (Origin::Grant(name.to_owned()), format!("{place}[{index}]"));
+        let mut request = Request::of(credential, origin, place, grant.written.get(index), written)?;
+        request.pending.part = index;
+        Some(request)
     });
     Ok(requests.collect())
 }
@@ -136,6 +185,7 @@ pub fn check(requests: &[Request]) -> Result<(), Error> {
             place: &request.place,
             name: request.name.as_deref(),
             export: request.export,
+            conditional: request.pending.is_open(),
             ask: &request.ask,
         })
         .collect();

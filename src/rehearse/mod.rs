@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::host::files::Untrusted;
 use crate::pipeline::{self, Graph, Kind, Outcome, Pipeline, PluginUse, Step, StepId};
 
+mod condition;
 pub mod fixture;
 pub mod job;
 pub mod perform;
@@ -66,6 +67,8 @@ pub struct Row {
     pub name: String,
     /// How it went; `None` when it did not run.
     pub performed: Option<Performed>,
+    /// Whether its `if` is false.
+    pub skipped: bool,
 }
 
 /// Why a rehearsal could not take place.
@@ -220,6 +223,10 @@ impl Run<'_> {
     async fn step(&mut self, pipeline: &Pipeline, id: StepId, step: &Step, free: bool) -> Result<(), Error> {
         let outcome = match &step.kind {
             _ if !free => Outcome::NotRun,
+            _ if self.is_skipped(pipeline, step) => {
+                self.total -= jobs(step);
+                Outcome::Passed
+            }
             Kind::Command(_) if step.skip.is_some() => Outcome::Passed,
             Kind::Command(command) => {
                 let mut outcome = Outcome::Passed;
@@ -240,7 +247,7 @@ impl Run<'_> {
             Kind::Wait { .. } | Kind::Group(_) => Outcome::Passed,
         };
         if let (Outcome::NotRun, Kind::Command(_)) = (outcome, &step.kind) {
-            self.rows.push(Row { name: name(step, None), performed: None });
+            self.rows.push(Row { name: name(step, None), performed: None, skipped: false });
         }
         self.outcomes.insert(id, outcome);
         Ok(())
@@ -265,7 +272,7 @@ impl Run<'_> {
         let performed = perform(self.host, &self.stage, build, self.number, &rehearsed, self.on).await?;
         (self.on)(Event::Ended(&performed));
         let passed = performed.passed();
-        self.rows.push(Row { name, performed: Some(performed) });
+        self.rows.push(Row { name, performed: Some(performed), skipped: false });
         Ok(passed)
     }
 
@@ -273,10 +280,8 @@ impl Run<'_> {
         for plugin in job.plugins.iter().filter(|plugin| !plugin.is_ours()) {
             (self.on)(Event::Note(format!("plugin `{}` is not run in a rehearsal", plugin.source)));
         }
-        for (what, text) in [("if", &step.condition), ("branches", &step.branches)] {
-            if let Some(text) = text {
-                (self.on)(Event::Note(format!("`{what}: {text}` is not evaluated in a rehearsal")));
-            }
+        if let Some(text) = &step.branches {
+            (self.on)(Event::Note(format!("`branches: {text}` is not evaluated in a rehearsal")));
         }
     }
 }

@@ -15,6 +15,7 @@ mod azure;
 mod bitbucket;
 mod buildkite;
 mod callbacks;
+mod conditions;
 mod docs;
 mod faults;
 mod floors;

@@ -174,3 +174,19 @@ fn a_host_config_is_met_with_its_grants() {
         other.out
     );
 }
+
+#[test]
+fn a_step_whose_if_is_false_is_skipped_and_what_waits_for_it_runs() {
+    let text = "steps:\n  - key: release\n    command: 'false'\n    if: build.branch =~ /^release/\n  - key: odd\n    \
+                command: 'true'\n    if: build.state == 'passed'\n  - key: after\n    depends_on: release\n    \
+                command: 'true'\n    if: build.branch == 'main' && build.env('STAGE') == 'test'\nenv: {STAGE: test}\n";
+    let (_folder, path) = pipeline(text);
+    let run = rehearse(&[&path]);
+    assert_eq!(run.status, 0, "{}{}", run.out, run.err);
+    let row = |key: &str| run.out.lines().rfind(|line| line.starts_with(key)).unwrap().to_owned();
+    assert!(row("release").contains("skipped") && row("after").contains("passed"), "{}", run.out);
+    assert!(run.out.contains("`if: build.branch =~ /^release/` is false"), "{}", run.out);
+    assert!(run.out.contains("is not evaluated: `build.state` is known to Buildkite"), "{}", run.out);
+    let run = rehearse(&[&path, "--branch", "release-1"]);
+    assert_ne!(run.status, 0, "{}", run.out);
+}
