@@ -129,26 +129,6 @@ pub fn private_folder(path: &Path) -> Result<(), Untrusted> {
     check_folder(path, &[nix::unistd::geteuid().as_raw()])
 }
 
-/// A folder of this user in storage that does not outlive the system: `None` where there is none.
-pub fn memory_folder() -> Option<PathBuf> {
-    #[cfg(target_os = "linux")]
-    {
-        use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-        let shared = Path::new("/dev/shm");
-        statfs(shared).ok().filter(|system| system.filesystem_type() == TMPFS_MAGIC)?;
-        let folder = shared.join(format!("buildkite-dataflow-{}", nix::unistd::geteuid()));
-        match private_folder(&folder) {
-            Ok(()) => Some(folder),
-            Err(error) => {
-                tracing::warn!(%error, "memory-backed storage is not used");
-                None
-            }
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    None
-}
-
 /// Opens a file of this user for reading and appending, 0600; `new` makes it if it is not there.
 pub fn open_append(path: &Path, new: bool) -> io::Result<File> {
     fault::act("open")?;

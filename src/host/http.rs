@@ -7,26 +7,15 @@ use std::time::Duration;
 
 pub use ::http::{HeaderMap, Method, StatusCode};
 use ::http::{HeaderName, HeaderValue};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::OnceCell;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::files;
+use super::{files, tls};
 use crate::secret::Secret;
 
 /// No answer that this program reads is longer, in bytes.
 pub const MAX_BODY: usize = 1 << 20;
-
-/// Where distributions keep the certificates that the host trusts; the first that exists is used.
-const SYSTEM_CERTIFICATES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// What the host config says about the network.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +49,7 @@ pub enum Error {
     #[error("cannot read certificates")]
     Certificates(#[source] files::Untrusted),
     /// No certificate of the host was found.
-    #[error("found no CA certificates (looked at {})", SYSTEM_CERTIFICATES.join(", "))]
+    #[error("found no CA certificates (looked at {})", tls::SYSTEM_CERTIFICATES.join(", "))]
     NoCertificates,
     /// The client could not be set up.
     #[error("cannot set up TLS")]
@@ -297,9 +286,9 @@ fn build(network: &Network) -> Result<reqwest::Client, Error> {
         // No TLS on a socket, and the certificates are not read for it.
         builder = builder
             .unix_socket(socket.clone())
-            .tls_backend_preconfigured(tls(rustls::RootCertStore::empty())?);
+            .tls_backend_preconfigured(tls::config(rustls::RootCertStore::empty())?);
     } else {
-        builder = builder.tls_backend_preconfigured(tls(roots(network)?)?);
+        builder = builder.tls_backend_preconfigured(tls::config(tls::roots(network)?)?);
     }
     if let Some(proxy) = &network.proxy {
         let proxy = reqwest::Proxy::all(proxy.clone()).map_err(setup)?;
@@ -308,25 +297,8 @@ fn build(network: &Network) -> Result<reqwest::Client, Error> {
     builder.build().map_err(setup)
 }
 
-fn setup(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(super) fn setup(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Setup(Box::new(error))
-}
-
-fn tls(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(builder.map_err(setup)?.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn roots(network: &Network) -> Result<rustls::RootCertStore, Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    let system = SYSTEM_CERTIFICATES.iter().map(PathBuf::from).find(|path| path.exists());
-    for path in system.iter().chain(&network.ca_file) {
-        let pem = files::read(path).map_err(Error::Certificates)?;
-        // A bundle with one odd certificate is still a bundle: what cannot be parsed is left out.
-        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-    }
-    if roots.is_empty() { Err(Error::NoCertificates) } else { Ok(roots) }
 }
 
 #[cfg(test)]

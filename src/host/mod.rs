@@ -9,9 +9,11 @@ pub mod env;
 mod fault;
 pub mod files;
 pub mod http;
+pub mod memory;
 pub mod process;
 pub mod retry;
 pub mod serve;
+mod tls;
 pub mod watch;
 
 pub use clock::Clock;

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::entry::Entry;
 use super::{Kept, Need};
-use crate::host::files;
+use crate::host::{files, memory};
 use crate::secret::{Fingerprint, Secret};
 
 /// How an encrypted text begins.
@@ -85,7 +85,7 @@ impl Key {
 /// Where the key of a journal is: named by the journal's own place, for one user has many state directories.
 fn path(folder: &Path) -> Option<PathBuf> {
     let name = Fingerprint::of(folder.as_os_str().as_encoded_bytes());
-    Some(files::memory_folder()?.join(name.short(32)))
+    Some(memory::folder()?.join(name.short(32)))
 }
 
 /// Whether a text is encrypted.

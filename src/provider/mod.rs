@@ -4,19 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use crate::agent::oidc::{self, Shape};
-use crate::claims::Claims;
+use crate::agent::oidc::Shape;
 use crate::config::credential::{Ask, Kind};
 use crate::config::host::HostConfig;
 use crate::credential::Credential;
-use crate::failure::{Class, Failure};
-use crate::host::http::{self, Http};
+use crate::host::Clock;
+use crate::host::http::Http;
 use crate::host::retry::Backoff;
-use crate::host::{Clock, files};
 use crate::policy::Request;
 use crate::secret::{Mask, Secret};
 use crate::settlement::Settlement;
@@ -27,6 +25,7 @@ pub mod bitbucket;
 pub mod buildkite;
 pub mod call;
 pub mod callback;
+pub mod error;
 pub mod gcp;
 pub mod github;
 pub mod giving_back;
@@ -38,7 +37,7 @@ pub mod token;
 pub mod value;
 pub mod vault;
 
-use call::CallError;
+pub use error::Error;
 use source::Sources;
 use token::{Key, Tokens};
 
@@ -112,177 +111,6 @@ impl Terms {
     fn runs_out(&self, now: DateTime<Utc>) -> Settlement {
         let at = self.expires_at;
         if at <= now { Settlement::AlreadyExpired { at } } else { Settlement::Expires { at } }
-    }
-}
-
-/// Why there is no credential.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No subject token.
-    #[error("there is no token to exchange")]
-    Token(#[source] oidc::Error),
-    /// A token file could not be read.
-    #[error("the token file cannot be read")]
-    TokenFile(#[source] files::Untrusted),
-    /// A token command failed.
-    #[error("the token command `{program}` {problem}")]
-    TokenCommand {
-        /// The program.
-        program: String,
-        /// What happened.
-        problem: String,
-    },
-    /// AWS.
-    #[error(transparent)]
-    Aws(#[from] aws::Error),
-    /// Any other provider.
-    #[error(transparent)]
-    Call(#[from] CallError),
-    /// A request could not be put together.
-    #[error("the request cannot be sent")]
-    Request(#[from] http::Error),
-    /// What it is made with is not there.
-    #[error("the credential `{0}` that it is made with was not lent")]
-    Source(String),
-    /// What it is made with is there and of no use for it.
-    #[error("the credential `{name}` that it is made with gives no {wanted}")]
-    WrongSource {
-        /// Which.
-        name: String,
-        /// What would be of use.
-        wanted: &'static str,
-    },
-    /// A file that names a command cannot name this one.
-    #[error("`{0}` has a blank or a quote in it, and a credential file cannot name a command with one")]
-    Unquotable(PathBuf),
-    /// It has no such field.
-    #[error("the credential `{name}` has no field `{field}`")]
-    NoField {
-        /// Which.
-        name: String,
-        /// What was asked of it.
-        field: String,
-    },
-    /// A key that signs for the client is of no use.
-    #[error("the private key of `{name}` cannot be used")]
-    Key {
-        /// Whose.
-        name: String,
-        /// Why.
-        #[source]
-        source: jws::Unusable,
-    },
-    /// A request that makes no credential: metadata, an installation's number, a value that is read.
-    #[error(transparent)]
-    Beforehand(Box<Error>),
-    /// It failed after something was lent, which was given back at once.
-    #[error("what was lent before it failed was given back")]
-    GivenBack(#[source] Box<Error>),
-    /// It failed after something was lent, which could not be given back.
-    #[error("what was lent before it failed could not be given back")]
-    NotGivenBack(#[source] Box<Error>),
-    /// What was read does not hold what was asked for.
-    #[error("{problem}")]
-    Value {
-        /// What is missing, and where.
-        problem: String,
-    },
-    /// The last try was refused, but the answer to an earlier one was lost.
-    #[error("the answer to an earlier try was lost")]
-    AfterLoss(#[source] Box<Error>),
-    /// One of the several requests that make one credential failed.
-    #[error("it was the {name} that failed")]
-    Leg {
-        /// Which request.
-        name: String,
-        /// Whether what was asked for had been made in part by then.
-        made: bool,
-        /// Why it failed.
-        source: Box<Error>,
-    },
-}
-
-impl Error {
-    /// The last error of several tries of which one was never answered.
-    pub(crate) fn after_loss(last: Self) -> Self {
-        if last.nothing_issued() { Self::AfterLoss(Box::new(last)) } else { last }
-    }
-
-    /// Whether it is certain that no credential was made.
-    pub fn nothing_issued(&self) -> bool {
-        match self {
-            Self::Aws(error) => error.nothing_issued(),
-            Self::Call(error) => error.nothing_issued(),
-            Self::Token(_)
-            | Self::TokenFile(_)
-            | Self::TokenCommand { .. }
-            | Self::Request(_)
-            | Self::Source(_)
-            | Self::WrongSource { .. }
-            | Self::Unquotable(_)
-            | Self::NoField { .. }
-            | Self::Key { .. }
-            | Self::Beforehand(_)
-            | Self::Value { .. }
-            | Self::GivenBack(_) => true,
-            Self::AfterLoss(_) | Self::NotGivenBack(_) => false,
-            Self::Leg { made, source, .. } => !made && source.nothing_issued(),
-        }
-    }
-
-    /// Until when something lives that was made on the way and is in nobody's hands, where no more was made.
-    pub fn left_until(&self) -> Option<DateTime<Utc>> {
-        if let Self::Aws(error) = self { error.left_until() } else { None }
-    }
-
-    /// In one word or code, for the record.
-    pub fn reason(&self) -> String {
-        match self {
-            Self::Token(_) | Self::TokenFile(_) | Self::TokenCommand { .. } => "no-token".to_owned(),
-            Self::Aws(error) => error.reason(),
-            Self::Call(error) => error.reason(),
-            Self::Request(_) | Self::Unquotable(_) => "no-request".to_owned(),
-            Self::Leg { source, .. } => source.reason(),
-            Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } => "no-source".to_owned(),
-            Self::Key { .. } => "no-key".to_owned(),
-            Self::Value { .. } => "no-value".to_owned(),
-            Self::Beforehand(last)
-            | Self::AfterLoss(last)
-            | Self::GivenBack(last)
-            | Self::NotGivenBack(last) => last.reason(),
-        }
-    }
-
-    /// The failure as a person is told it.
-    pub fn failure(&self, request: &Request, presented: Option<&Claims>) -> Failure {
-        let failure = match self {
-            Self::Token(error) => error.failure(),
-            Self::TokenFile(_) | Self::TokenCommand { .. } => {
-                Failure::of("no-token", Class::Configuration, self)
-            }
-            Self::Aws(error) => error.failure(request),
-            Self::Call(error) => error.failure(request),
-            Self::Request(_) | Self::Unquotable(_) => {
-                Failure::of("bad-configuration", Class::Configuration, self)
-            }
-            Self::Beforehand(error) => return error.failure(request, presented),
-            Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } | Self::Key { .. } => {
-                Failure::of("source-unusable", Class::Configuration, self)
-            }
-            Self::Value { .. } => Failure::of("value-missing", Class::Refused, self),
-            Self::AfterLoss(last)
-            | Self::GivenBack(last)
-            | Self::NotGivenBack(last)
-            | Self::Leg { source: last, .. } => {
-                let mut failure = last.failure(request, presented);
-                failure.causes.push(self.to_string());
-                return failure;
-            }
-        };
-        match presented {
-            Some(claims) if matches!(self, Self::Aws(_) | Self::Call(_)) => failure.presenting(claims),
-            _ => failure,
-        }
     }
 }
 
