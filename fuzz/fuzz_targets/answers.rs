@@ -24,7 +24,6 @@ use buildkite_dataflow::lease::Lease;
 use buildkite_dataflow::lease::journal::Entry;
 use buildkite_dataflow::policy::{Request, request};
 use buildkite_dataflow::provider::{self, Context, Settling, source::Sources, token::Tokens};
-use buildkite_dataflow::rehearse::sandbox::keys;
 use buildkite_dataflow::secret::{Mask, Secret};
 use buildkite_dataflow::settlement::Settlement;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -219,7 +218,7 @@ async fn lend(world: &World, request: &Request, tried: bool) -> Vec<String> {
     mask.add(&held);
     mask.add(&Secret::new(SUBJECT));
     sources.made("held", Some(Material::Token(held.clone())));
-    sources.made("pem", Some(Material::Token(keys::pem())));
+    sources.made("pem", Some(Material::Token(Secret::new(asks::pem()))));
     sources.made(
         "keys",
         Some(Material::AwsKeys {
@@ -243,7 +242,10 @@ async fn lend(world: &World, request: &Request, tried: bool) -> Vec<String> {
     match provider::exchange(request, "session", &context).await {
         Ok(credential) => give_back(world, request, &credential, &config, tried).await,
         Err(error) => {
-            drop((error.nothing_issued(), error.left_until()));
+            assert!(
+                error.left_until().is_none() || !error.nothing_issued(),
+                "what was not made has no end: {error}"
+            );
             let failure = error.failure(request, None);
             vec![mask.apply(&failure.sentence()), mask.apply(&error.reason()), format!("{:?}", failure.ident)]
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::{ANYWHERE, Good, LENT};
@@ -65,6 +65,20 @@ pub fn sources() -> Vec<Value> {
     let token = |name: &str| json!({"name": name, "export": false, "oauth": {"issuer": ANYWHERE, "grant": "token-exchange"}});
     let keys = json!({"name": "keys", "export": false, "aws": {"role": ROLE, "region": "eu-west-1"}});
     vec![token("held"), token("pem"), keys]
+}
+
+/// A private key on P-256 that nobody could take for a secret: the number 1, whose public half is the curve's generator.
+pub fn pem() -> String {
+    const AROUND: [&[u8]; 3] = [
+        b"\x30\x81\x87\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x04\x6d\x30\x6b\x02\x01\x01\x04\x20",
+        b"\xa1\x44\x03\x42\x00\x04\x6b\x17\xd1\xf2\xe1\x2c\x42\x47\xf8\xbc\xe6\xe5\x63\xa4\x40\xf2\x77\x03\x7d\x81\x2d\xeb\x33\xa0\xf4\xa1\x39\x45\xd8\x98\xc2\x96",
+        b"\x4f\xe3\x42\xe2\xfe\x1a\x7f\x9b\x8e\xe7\xeb\x4a\x7c\x0f\x9e\x16\x2b\xce\x33\x57\x6b\x31\x5e\xce\xcb\xb6\x40\x68\x37\xbf\x51\xf5",
+    ];
+    let mut one = [0; 32];
+    one[31] = 1;
+    let [before, x, y] = AROUND;
+    let der = STANDARD.encode([before, &one, x, y].concat());
+    format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n")
 }
 
 /// Each credential with its answers, those to its settlement last; the token of the job is in a file.
