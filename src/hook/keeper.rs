@@ -30,8 +30,9 @@ use crate::secret::Secret;
 /// The word by which the program starts as keeper.
 pub const WORD: &str = "keeper";
 
-/// The wait after a refresh that failed: the agent's endpoint, or the network, may come back.
-const AFTER_FAILURE: Duration = Duration::from_secs(15);
+/// The wait after a refresh that failed, in first waits of a try: the agent's endpoint, or the network, may
+/// come back, and five tries with doubled waits were made already.
+const AFTER_FAILURE: u32 = 15;
 /// The shortest wait, so that a wrong clock makes no storm.
 const AT_LEAST: Duration = Duration::from_millis(500);
 /// The wait while there is nothing to refresh.
@@ -101,7 +102,8 @@ async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(
         for request in &requests {
             let Some(file) = request.token_file() else { continue };
             if due.get(&file).is_some_and(|at| *at <= host.clock.now()) && files::is_folder(&folder) {
-                due.insert(file.clone(), refresh(host, &callback, &folder.join(&file), request).await);
+                let next = refresh(context, &callback, &folder.join(&file), request).await;
+                due.insert(file.clone(), next);
             }
         }
         if !files::is_folder(journal) {
@@ -128,7 +130,13 @@ async fn give_back(context: &Context<'_>, folder: &Path) {
 }
 
 /// Writes a fresh token, and says when the next one is due.
-async fn refresh(host: &Host, callback: &Callback<'_>, path: &Path, request: &Request) -> DateTime<Utc> {
+async fn refresh(
+    context: &Context<'_>,
+    callback: &Callback<'_>,
+    path: &Path,
+    request: &Request,
+) -> DateTime<Utc> {
+    let host = context.host;
     let fresh = match callback.token_for(request).await {
         Ok((token, _journal)) => files::replace_lossy(path, token.expose().as_bytes()).map(|()| token),
         Err(failure) => Err(std::io::Error::other(failure.sentence())),
@@ -138,7 +146,7 @@ async fn refresh(host: &Host, callback: &Callback<'_>, path: &Path, request: &Re
         Err(error) => {
             // Nobody reads a keeper's log; the SDK that finds an old token will say so.
             tracing::warn!(%error, "a token file could not be kept fresh");
-            host.clock.now() + AFTER_FAILURE
+            host.clock.now() + context.loaded.config.deadlines.retry.0.saturating_mul(AFTER_FAILURE)
         }
     }
 }

@@ -28,6 +28,7 @@ mod hooks;
 mod hostile;
 mod keeper;
 mod killed;
+mod long;
 mod oauth;
 mod pipeline;
 mod plugin_yml;
