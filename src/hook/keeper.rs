@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
 
 use super::renew::Callback;
-use super::{Context, Form, bug, closing, release};
+use super::{Context, Form, bug, closing, release, settle};
 use crate::claims::SubjectToken;
 use crate::config::load;
 use crate::failure::Failure;
@@ -59,22 +59,33 @@ pub(super) fn is_needed<'r>(mut requests: impl Iterator<Item = &'r Request>, lea
 /// Stays with a job until it is over, and does then what its own hooks could not.
 pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
     process::stand_alone();
+    // From now on: who is told to end before there is a job to watch must still know it then.
+    let told = process::told_to_end().map_err(unwatched)?;
     let Some(opened) = Journal::peek(&journal) else { return Ok(()) };
     let loaded = load::load(&host.env).map_err(|error| error.failure())?;
     let mut context = Context::new(host, Form::AgentHook, loaded)?;
     context.bootstrap = opened.bootstrap;
     match Watched::of(&context.bootstrap) {
-        Ok(job) => watch(&context, &job, &journal).await?,
+        Ok(job) => watch(&context, &job, told, &journal).await?,
         // It died while this process started.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(bug(&format!("the job cannot be watched: {error}"))),
+        Err(error) => return Err(unwatched(error)),
     }
     give_back(&context, &journal).await;
     Ok(())
 }
 
-/// Keeps token files fresh until the job is over or this process is told to end.
-async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(), Failure> {
+fn unwatched(error: std::io::Error) -> Failure {
+    bug(&format!("the job cannot be watched: {error}"))
+}
+
+/// Keeps token files fresh until the job is over or this process is told to end; comes back when it is over.
+async fn watch(
+    context: &Context<'_>,
+    job: &Watched,
+    told: impl Future<Output = ()>,
+    journal: &Path,
+) -> Result<(), Failure> {
     let host = context.host;
     let folder = context.state.files(journal);
     let callback = Callback::of(host, folder.clone(), String::new());
@@ -86,8 +97,6 @@ async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(
     for file in requests.iter().filter_map(Request::token_file) {
         due.insert(file.clone(), next(host, token_in(&folder.join(&file)).as_ref()));
     }
-    let unwatched = |error| bug(&format!("the job cannot be watched: {error}"));
-    let told = process::told_to_end().map_err(unwatched)?;
     let (gone, told) = (pin!(job.gone()), pin!(told));
     let mut over = select(gone, told);
     loop {
@@ -96,7 +105,10 @@ async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(
         let sleep = pin!(host.clock.sleep(wait.max(AT_LEAST)));
         match select(&mut over, sleep).await {
             Either::Left((Either::Left((gone, _)), _)) => return gone.map_err(unwatched),
-            Either::Left((Either::Right(_), _)) => return Ok(()),
+            Either::Left((Either::Right(_), _)) => {
+                settle_now(context, journal).await;
+                return job.gone().await.map_err(unwatched);
+            }
             Either::Right(_) => {}
         }
         for request in &requests {
@@ -113,6 +125,15 @@ async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(
         if !files::is_folder(&folder) {
             due.clear();
         }
+    }
+}
+
+/// Gives back what can be given back while the job may live on: whoever stops this process may stop all of the
+/// host. The rest is its hooks' to do, which know how the job ended and what its variables are, or, where the job
+/// dies, this process's, if it is let.
+async fn settle_now(context: &Context<'_>, folder: &Path) {
+    if let Some(mut journal) = release::open_soon(context, folder).await {
+        settle::settle(context, &mut journal, &mut closing::Ended::default()).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Under the real agent: whatever kills a job, what it was lent is given back, and told in one END.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use buildkite_dataflow::record::end::{JobOutcome, SealedBy};
@@ -24,6 +25,13 @@ fn runs(scene: &Scene, command: &str) -> Running {
     scene.wait_for(&running, &mut agent);
     assert_eq!((scene.keepers().len(), scene.given_and_living().1 > 0), (1, true), "{:?}", scene.told());
     agent
+}
+
+/// A command that runs until a file is made.
+fn patient(scene: &Scene) -> (Running, PathBuf) {
+    let go = scene.path("go");
+    let command = format!("touch RUNNING; until test -e {}; do sleep 0.05; done", go.display());
+    (runs(scene, &command), go)
 }
 
 /// The job was killed: its one account was closed by the keeper.
@@ -92,9 +100,7 @@ fn a_bootstrap_that_is_killed_costs_the_hooks_and_the_keeper_gives_back() {
 fn an_agent_that_is_told_to_stop_lets_its_job_end_well() {
     for agent in Agent::all() {
         let scene = Scene::guarded(&agent);
-        let go = scene.path("go");
-        let command = format!("touch RUNNING; until test -e {}; do sleep 0.05; done", go.display());
-        let running = runs(&scene, &command);
+        let (running, go) = patient(&scene);
         running.signal(Signal::SIGTERM);
         std::fs::write(go, "").unwrap();
         scene.finished(running);
@@ -119,9 +125,7 @@ fn an_agent_that_is_told_to_stop_at_once_cancels_its_job_whose_hooks_give_back()
 fn an_agent_that_is_killed_with_its_process_group_leaves_a_job_that_is_given_back_from() {
     for agent in Agent::all() {
         let scene = Scene::guarded(&agent);
-        let go = scene.path("go");
-        let command = format!("touch RUNNING; until test -e {}; do sleep 0.05; done", go.display());
-        let running = runs(&scene, &command);
+        let (running, go) = patient(&scene);
         running.signal_group(Signal::SIGKILL);
         assert_eq!(scene.finished(running).status, None);
         std::fs::write(go, "").unwrap();
@@ -168,6 +172,36 @@ fn a_control_group_that_is_told_to_stop_gives_back_once() {
 }
 
 #[test]
+fn a_keeper_that_is_told_to_stop_gives_back_at_once_and_leaves_the_rest_to_the_hooks() {
+    for agent in Agent::all() {
+        let scene = Scene::guarded(&agent);
+        let (running, go) = patient(&scene);
+        until(|| "a keeper that listens".to_owned(), || scene.keepers_listen());
+        scene.keepers().into_iter().for_each(|keeper| kill(keeper, Signal::SIGTERM).unwrap());
+        scene.time_until_given_back(Instant::now());
+        std::fs::write(go, "").unwrap();
+        assert_eq!(scene.finished(running).status, Some(0));
+        scene.is_as_before();
+        let [(_, end)] = scene.all_is_given_back().try_into().unwrap();
+        assert_eq!((end.sealed_by, end.result.outcome), (SealedBy::PostCommand, JobOutcome::Passed));
+    }
+}
+
+#[test]
+fn a_step_that_kills_its_keeper_is_given_back_from_by_the_hooks() {
+    for agent in Agent::all() {
+        let scene = Scene::guarded(&agent);
+        let (running, go) = patient(&scene);
+        scene.keepers().into_iter().for_each(|keeper| kill(keeper, Signal::SIGKILL).unwrap());
+        std::fs::write(go, "").unwrap();
+        assert_eq!(scene.finished(running).status, Some(0));
+        scene.is_as_before();
+        let [(_, end)] = scene.all_is_given_back().try_into().unwrap();
+        assert_eq!((end.sealed_by, end.result.outcome), (SealedBy::PostCommand, JobOutcome::Passed));
+    }
+}
+
+#[test]
 fn two_jobs_of_one_host_at_once_have_an_account_each_and_the_end_of_one_is_not_the_others() {
     for agent in Agent::all() {
         let scene = Scene::guarded(&agent);
@@ -196,9 +230,7 @@ fn two_jobs_of_one_host_at_once_have_an_account_each_and_the_end_of_one_is_not_t
 fn a_binary_that_is_replaced_while_a_step_runs_gives_back_what_the_old_one_lent() {
     for agent in Agent::all() {
         let (scene, binary) = Scene::guarded_by_a_copy(&agent);
-        let go = scene.path("go");
-        let running =
-            runs(&scene, &format!("touch RUNNING; until test -e {}; do sleep 0.05; done", go.display()));
+        let (running, go) = patient(&scene);
         scene.upgrade(&binary);
         std::fs::write(go, "").unwrap();
         assert_eq!(scene.finished(running).status, Some(0));

@@ -177,6 +177,17 @@ impl Scene {
         self.of_word("keeper")
     }
 
+    /// Whether each keeper has come so far that a SIGTERM is heard, and does not end it.
+    pub(crate) fn keepers_listen(&self) -> bool {
+        let listens = |keeper: &Pid| {
+            let status = lossy(Path::new(&format!("/proc/{keeper}/status")));
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
+            u64::from_str_radix(caught.trim(), 16)
+                .is_ok_and(|mask| mask & (1 << (Signal::SIGTERM as u64 - 1)) != 0)
+        };
+        self.keepers().iter().all(listens)
+    }
+
     /// The bootstraps of this scene's jobs.
     pub(crate) fn bootstraps(&self) -> Vec<Pid> {
         self.of_word("bootstrap")
