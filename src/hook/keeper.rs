@@ -60,7 +60,7 @@ pub(super) fn is_needed<'r>(mut requests: impl Iterator<Item = &'r Request>, lea
 pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
     process::stand_alone();
     // From now on: who is told to end before there is a job to watch must still know it then.
-    let told = process::told_to_end().map_err(unwatched)?;
+    let told = process::told_to_end().map_err(|error| unwatched(&error))?;
     let Some(opened) = Journal::peek(&journal) else { return Ok(()) };
     let loaded = load::load(&host.env).map_err(|error| error.failure())?;
     let mut context = Context::new(host, Form::AgentHook, loaded)?;
@@ -69,13 +69,13 @@ pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
         Ok(job) => watch(&context, &job, told, &journal).await?,
         // It died while this process started.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(unwatched(error)),
+        Err(error) => return Err(unwatched(&error)),
     }
     give_back(&context, &journal).await;
     Ok(())
 }
 
-fn unwatched(error: std::io::Error) -> Failure {
+fn unwatched(error: &std::io::Error) -> Failure {
     bug(&format!("the job cannot be watched: {error}"))
 }
 
@@ -104,10 +104,10 @@ async fn watch(
         let wait = first.map_or(LONG, |first| (*first - host.clock.now()).to_std().unwrap_or_default());
         let sleep = pin!(host.clock.sleep(wait.max(AT_LEAST)));
         match select(&mut over, sleep).await {
-            Either::Left((Either::Left((gone, _)), _)) => return gone.map_err(unwatched),
+            Either::Left((Either::Left((gone, _)), _)) => return gone.map_err(|error| unwatched(&error)),
             Either::Left((Either::Right(_), _)) => {
                 settle_now(context, journal).await;
-                return job.gone().await.map_err(unwatched);
+                return job.gone().await.map_err(|error| unwatched(&error));
             }
             Either::Right(_) => {}
         }

@@ -8,6 +8,7 @@ use buildkite_dataflow::record::end::{JobOutcome, SealedBy};
 use nix::sys::signal::{Signal, kill};
 
 use crate::support::agent::{Agent, Running, Scene, until};
+use crate::support::guarded::upgrade;
 use crate::support::hooks::JOB;
 
 const ACQUIRE: &[&str] = &["--acquire-job", JOB];
@@ -231,7 +232,7 @@ fn a_binary_that_is_replaced_while_a_step_runs_gives_back_what_the_old_one_lent(
     for agent in Agent::all() {
         let (scene, binary) = Scene::guarded_by_a_copy(&agent);
         let (running, go) = patient(&scene);
-        scene.upgrade(&binary);
+        upgrade(&binary);
         std::fs::write(go, "").unwrap();
         assert_eq!(scene.finished(running).status, Some(0));
         let [(_, end)] = scene.all_is_given_back().try_into().unwrap();
@@ -244,7 +245,7 @@ fn a_keeper_whose_binary_was_replaced_gives_back_all_the_same() {
     for agent in Agent::all() {
         let (scene, binary) = Scene::guarded_by_a_copy(&agent);
         let running = deaf(&scene);
-        scene.upgrade(&binary);
+        upgrade(&binary);
         scene.bootstraps().into_iter().for_each(|bootstrap| kill(bootstrap, Signal::SIGKILL).unwrap());
         scene.finished(running);
         the_keeper_gave_back(&scene);

@@ -208,14 +208,14 @@ impl Scene {
         until(|| "the last revocation".to_owned(), || self.given_and_living().1 == 0);
         since.elapsed()
     }
+}
 
-    /// Puts another build in the place of our hooks' interpreter, as an upgrade does: by renaming.
-    pub(crate) fn upgrade(&self, binary: &Path) {
-        let (next, old) = (binary.with_extension("next"), fs::read(binary).unwrap());
-        fs::write(&next, [&old[..], b"\nanother build\n"].concat()).unwrap();
-        fs::set_permissions(&next, fs::metadata(binary).unwrap().permissions()).unwrap();
-        fs::rename(next, binary).unwrap();
-    }
+/// Puts another build in the place of our hooks' interpreter, as an upgrade does: by renaming.
+pub(crate) fn upgrade(binary: &Path) {
+    let (next, old) = (binary.with_extension("next"), fs::read(binary).unwrap());
+    fs::write(&next, [&old[..], b"\nanother build\n"].concat()).unwrap();
+    fs::set_permissions(&next, fs::metadata(binary).unwrap().permissions()).unwrap();
+    fs::rename(next, binary).unwrap();
 }
 
 fn pid(process: &Path) -> Pid {
