@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use buildkite_dataflow::record::end::{JobOutcome, SealedBy};
 use nix::sys::signal::{Signal, kill};
+use serde_json::json;
 
 use crate::support::agent::{Agent, Running, Scene, until};
 use crate::support::guarded::upgrade;
@@ -249,6 +250,28 @@ fn a_keeper_whose_binary_was_replaced_gives_back_all_the_same() {
         scene.bootstraps().into_iter().for_each(|bootstrap| kill(bootstrap, Signal::SIGKILL).unwrap());
         scene.finished(running);
         the_keeper_gave_back(&scene);
+    }
+}
+
+#[test]
+fn a_step_that_outlasts_its_token_finds_another_in_its_file() {
+    for agent in Agent::all() {
+        let mut scene = Scene::guarded(&agent);
+        let azure = json!({"tenant-id": "acme.onmicrosoft.com", "client-id": "11111111-2222-4333-8444-555555555555",
+            "token": {"lifetime": "3s"}});
+        scene.plugins[0].1["credentials"] = json!([{ "azure": azure }]);
+        let entra =
+            json!({"from": "https://login.microsoftonline.com", "to": scene.sandbox.provider_url("azure")});
+        scene.config["network"] = json!({"routes": [entra]});
+        let step = scene.run(
+            "first=$(cat \"$AZURE_FEDERATED_TOKEN_FILE\"); end=$(( $(date +%s) + 40 )); \
+             while [ \"$(cat \"$AZURE_FEDERATED_TOKEN_FILE\")\" = \"$first\" ]; do \
+             [ \"$(date +%s)\" -lt \"$end\" ] || exit 3; done",
+        );
+        assert_eq!(step.status, Some(0), "{}", step.log);
+        scene.is_as_before();
+        let [(_, end)] = scene.accounts().try_into().unwrap();
+        assert_eq!((end.sealed_by, end.renewals.is_empty()), (SealedBy::PostCommand, false));
     }
 }
 
