@@ -27,6 +27,8 @@ mod harness;
 mod hooks;
 mod hostile;
 mod keeper;
+mod killed;
+mod long;
 mod oauth;
 mod pipeline;
 mod plugin_yml;
