@@ -16,6 +16,7 @@ mod bitbucket;
 mod buildkite;
 mod callbacks;
 mod conditions;
+mod deny;
 mod docs;
 mod faults;
 mod floors;
