@@ -18,6 +18,7 @@ mod callbacks;
 mod conditions;
 mod deny;
 mod docs;
+mod examples;
 mod faults;
 mod floors;
 mod gcp;
