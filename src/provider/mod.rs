@@ -33,6 +33,7 @@ pub mod giving_back;
 pub mod jws;
 pub mod oauth;
 pub mod secrets;
+pub mod sign;
 pub mod source;
 pub mod token;
 pub mod value;
