@@ -49,6 +49,14 @@ pub enum Untrusted {
         /// Its permission bits.
         mode: u32,
     },
+    /// Others may read what should be secret.
+    #[error("`{path}` can be read by everybody (mode {mode:04o})")]
+    Readable {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// Longer than any file of ours.
     #[error("`{path}` is longer than {MAX_LENGTH} bytes")]
     TooLong {
@@ -73,6 +81,17 @@ pub fn read_open(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Un
     }
     check_owner(path, &meta, owners)?;
     read_all(file, path)
+}
+
+/// The same of a file that holds a secret: others may not even read it; its group may.
+pub fn read_private(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
+    let file = open_no_follow(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
+    let io = |source| Untrusted::Io { path: path.to_owned(), source };
+    let mode = file.metadata().map_err(io)?.mode() & 0o7777;
+    if mode & 0o004 != 0 {
+        return Err(Untrusted::Readable { path: path.to_owned(), mode });
+    }
+    read_open(&file, path, owners)
 }
 
 /// Checks that only the owner, one of `owners`, can put files into a folder.
@@ -320,6 +339,17 @@ mod tests {
         replace(&path, b"one").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         assert!(matches!(read_trusted(&path, &[me()]), Err(Untrusted::Writable { .. })));
+    }
+
+    #[test]
+    fn a_secret_that_everybody_can_read_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("x");
+        replace(&path, b"one").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(read_private(&path, &[me()]).unwrap(), b"one");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(read_private(&path, &[me()]), Err(Untrusted::Readable { .. })));
     }
 
     #[test]

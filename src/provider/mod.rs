@@ -32,6 +32,8 @@ pub mod giving_back;
 pub mod jws;
 pub mod oauth;
 pub mod secrets;
+pub mod signer;
+mod sigv4;
 pub mod source;
 pub mod token;
 pub mod value;

@@ -52,7 +52,7 @@ fn boto3_and_the_aws_command_line_are_known_by_what_was_lent() {
 }
 
 /// A server that does not outlive its test.
-struct Server(Child);
+pub(crate) struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -62,8 +62,8 @@ impl Drop for Server {
     }
 }
 
-/// moto's S3, IAM and STS; its port.
-fn moto(tools: &Path) -> (Server, u16) {
+/// moto's services; its port.
+pub(crate) fn moto(tools: &Path) -> (Server, u16) {
     let port = {
         let held = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         held.local_addr().unwrap().port()

@@ -27,6 +27,7 @@ mod harness;
 mod hooks;
 mod hostile;
 mod keeper;
+mod keys;
 mod oauth;
 mod pipeline;
 mod plugin_yml;
