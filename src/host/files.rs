@@ -9,61 +9,10 @@ use chrono::{DateTime, Utc};
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 
 use super::fault;
+pub use super::untrusted::Untrusted;
 
 /// No file that this program reads is longer, in bytes.
-const MAX_LENGTH: u64 = 16 << 20;
-
-/// Why a file is not trusted.
-#[derive(Debug, thiserror::Error)]
-pub enum Untrusted {
-    /// It could not be opened, looked at or read.
-    #[error("cannot read `{path}`")]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Not a regular file, or one with several names.
-    #[error("`{path}` is not a regular file with one name")]
-    NotRegular {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// Somebody else's.
-    #[error("`{path}` belongs to user {owner}, expected {expected}")]
-    Owner {
-        /// Which file.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-        /// Whose it should be.
-        expected: String,
-    },
-    /// Others may write to it.
-    #[error("`{path}` can be written by others (mode {mode:04o})")]
-    Writable {
-        /// Which file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Others may read what should be secret.
-    #[error("`{path}` can be read by everybody (mode {mode:04o})")]
-    Readable {
-        /// Which file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Longer than any file of ours.
-    #[error("`{path}` is longer than {MAX_LENGTH} bytes")]
-    TooLong {
-        /// Which file.
-        path: PathBuf,
-    },
-}
+pub(super) const MAX_LENGTH: u64 = 16 << 20;
 
 /// Reads a file only its owner can have written: the owner one of `owners`, not writable by others, no link.
 pub fn read_trusted(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {

@@ -327,6 +327,32 @@ fn every_example_in_yaml_is_valid() {
     assert!(seen > 5, "{seen} examples were found");
 }
 
+/// Other plugins' options and what becomes of them; `every_example_in_yaml_is_valid` reads the blocks.
+#[test]
+fn every_plugin_that_people_come_from_has_its_options_and_a_block_of_ours() {
+    let document = read("docs/migration.md");
+    let headings = document.lines().filter(|line| line.starts_with("## "));
+    let parts: Vec<&str> = document.split("\n## ").skip(1).collect();
+    assert_eq!((headings.count(), parts.len()), (10, 10), "ten plugins");
+    let step: Value = serde_json::from_str(&read("schemas/step.json")).unwrap();
+    let mut known = BTreeSet::new();
+    keys(&step, &step, "", "", &mut known);
+    for part in parts {
+        let name = part.lines().next().unwrap();
+        assert_eq!(blocks(part, &["yaml"]).len(), 1, "{name}: one block of ours");
+        for row in cells(part) {
+            let ours = row[1].split('`').skip(1).step_by(2);
+            let keys = ours.filter(|word| {
+                let provider = word.split('.').next().unwrap();
+                word.contains('.') && known.contains(&format!("credentials[].{provider}"))
+            });
+            for key in keys.map(|key| key.split(':').next().unwrap().trim_end_matches("[]")) {
+                assert!(known.contains(&format!("credentials[].{key}")), "{name}: there is no `{key}`");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_example_in_json_is_json() {
     for (file, document) in all() {

@@ -17,6 +17,7 @@ mod buildkite;
 mod callbacks;
 mod conditions;
 mod docs;
+mod every_provider;
 mod faults;
 mod floors;
 mod gcp;
