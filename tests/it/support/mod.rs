@@ -7,5 +7,6 @@ pub(crate) mod documents;
 mod furnish;
 pub(crate) mod hooks;
 pub(crate) mod lent;
+pub(crate) mod network;
 pub(crate) mod provider;
 pub(crate) mod tls;
