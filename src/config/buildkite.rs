@@ -4,7 +4,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::credential::Kind;
-use super::field::{Field, OneOrMore};
+use super::field::OneOrMore;
+use super::key::PrivateKey;
 use super::oauth::check_url;
 use super::token::Token;
 use crate::credential::EnvName;
@@ -19,8 +20,8 @@ pub struct Buildkite {
     pub organization: String,
     /// The OAuth application's client id.
     pub client_id: String,
-    /// The application's private key (PEM, RSA or P-256), held by another credential.
-    pub private_key: Field,
+    /// Where the application's private key (RSA or P-256) is.
+    pub private_key: PrivateKey,
     /// What Buildkite calls that key.
     pub key_id: String,
     /// The user that the token acts as, by email address or UUID: a service user.
@@ -60,7 +61,7 @@ impl Kind for Buildkite {
             let problem = format!("expected an email address or a UUID, saw `{}`", self.subject);
             return Err(("subject".into(), problem));
         }
-        Ok(())
+        self.private_key.check()
     }
 
     fn exports(&self) -> Vec<String> {
@@ -80,11 +81,15 @@ impl Kind for Buildkite {
     }
 
     fn endpoints(&self) -> Vec<&Url> {
-        self.endpoint.iter().chain(&self.api_url).collect()
+        self.endpoint.iter().chain(&self.api_url).chain(self.private_key.endpoint()).collect()
+    }
+
+    fn private_key(&self) -> Option<&PrivateKey> {
+        Some(&self.private_key)
     }
 
     fn sources(&self) -> Vec<(&'static str, &str)> {
-        vec![("private-key", self.private_key.source.as_str())]
+        self.private_key.source().map(|source| ("private-key", source)).into_iter().collect()
     }
 }
 

@@ -11,6 +11,7 @@ use super::bitbucket::Bitbucket;
 use super::buildkite::Buildkite;
 use super::gcp::Gcp;
 use super::github::GitHub;
+use super::key::PrivateKey;
 use super::oauth::OAuth;
 use super::place::{Error, nearest};
 use super::secrets::Secrets;
@@ -159,6 +160,11 @@ pub trait Kind {
     /// The servers of the provider's own convention that depend on what is asked, for whoever stands in for them.
     fn hosts(&self) -> Vec<Url> {
         Vec::new()
+    }
+
+    /// The key that signs for it.
+    fn private_key(&self) -> Option<&PrivateKey> {
+        None
     }
 
     /// The files in the block's private folder whose names it chose.

@@ -31,6 +31,8 @@ pub struct HostConfig {
     pub step_requests: StepRequests,
     /// Endpoints that a step may name; a token is sent there. Exact origins such as `https://sts.example.test`.
     pub endpoints: Vec<Url>,
+    /// Files with private keys that a step may have sign for it; without them only grants use files. Absolute paths.
+    pub key_files: Vec<PathBuf>,
     /// Credentials lent by claims, without a line in any pipeline, or by name.
     pub grants: Vec<Grant>,
     /// Where leases are kept while jobs run.
@@ -61,6 +63,7 @@ impl Default for HostConfig {
             issuers: vec!["https://agent.buildkite.com".into()],
             step_requests: StepRequests::default(),
             endpoints: Vec::new(),
+            key_files: Vec::new(),
             grants: Vec::new(),
             state_directory: None,
             sinks: Vec::new(),
@@ -271,7 +274,8 @@ fn check_places(file: &str, config: &HostConfig) -> Result<(), Error> {
         sinks.map(|(index, Sink::File(sink))| (format!("sinks[{index}].file.directory"), &sink.directory));
     let state = config.state_directory.iter().map(|path| ("state-directory".to_owned(), path));
     let ca = config.network.ca_file.iter().map(|path| ("network.ca-file".to_owned(), path));
-    let mut relative = sinks.chain(state).chain(ca).filter(|(_, path)| !path.is_absolute());
+    let keys = config.key_files.iter().enumerate().map(|(index, path)| (format!("key-files[{index}]"), path));
+    let mut relative = sinks.chain(state).chain(ca).chain(keys).filter(|(_, path)| !path.is_absolute());
     if let Some((place, path)) = relative.next() {
         return Err(Error::at(file, place, format!("expected an absolute path, saw `{}`", path.display())));
     }

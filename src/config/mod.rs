@@ -9,6 +9,7 @@ pub mod field;
 pub mod gcp;
 pub mod github;
 pub mod host;
+pub mod key;
 pub mod load;
 pub mod network;
 pub mod oauth;

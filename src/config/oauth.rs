@@ -8,6 +8,7 @@ use url::Url;
 use super::aws::is_safe;
 use super::credential::Kind;
 use super::field::{Field, OneOrMore};
+use super::key::PrivateKey;
 use super::token::Token;
 use crate::credential::EnvName;
 use crate::span::Span;
@@ -36,8 +37,8 @@ pub struct OAuth {
     /// How id and secret are sent.
     #[serde(default)]
     pub client_auth: ClientAuth,
-    /// The client's private key (PEM, RSA or P-256), held by another credential.
-    pub private_key: Option<Field>,
+    /// Where the client's private key (RSA or P-256) is.
+    pub private_key: Option<PrivateKey>,
     /// What the server calls that key.
     pub key_id: Option<String>,
     /// Who should believe the new token.
@@ -140,6 +141,7 @@ impl Kind for OAuth {
             return wrong("form", format!("`{field}` is sent by this program: it has a key of its own"));
         }
         self.check_client()?;
+        self.private_key.as_ref().map_or(Ok(()), PrivateKey::check)?;
         match &self.token {
             Some(_) if !self.grant.sends_the_jobs_token() => {
                 wrong("token", "this grant does not send the job's token")
@@ -180,12 +182,17 @@ impl Kind for OAuth {
     }
 
     fn endpoints(&self) -> Vec<&Url> {
-        self.named().into_iter().map(|(_, url)| url).collect()
+        let key = self.private_key.as_ref().and_then(PrivateKey::endpoint);
+        self.named().into_iter().map(|(_, url)| url).chain(key).collect()
+    }
+
+    fn private_key(&self) -> Option<&PrivateKey> {
+        self.private_key.as_ref()
     }
 
     fn sources(&self) -> Vec<(&'static str, &str)> {
         let secrets = self.client_secret.0.iter().map(|field| ("client-secret", field.source.as_str()));
-        let key = self.private_key.iter().map(|field| ("private-key", field.source.as_str()));
+        let key = self.private_key.iter().filter_map(|key| Some(("private-key", key.source()?)));
         secrets.chain(key).collect()
     }
 }

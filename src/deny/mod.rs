@@ -16,7 +16,7 @@ use crate::host::http::Http;
 use crate::host::retry::{Backoff, Verdict};
 use crate::provider::aws::iam::{Iam, Query};
 use crate::provider::call::CallError;
-use crate::provider::sign::Keys;
+use crate::provider::sigv4::Keys;
 use crate::span::Span;
 
 mod chain;

@@ -8,7 +8,7 @@ use super::{Doors, Order, impossible};
 use crate::failure::{Class, Failure};
 use crate::host::{Env, env};
 use crate::provider::aws::iam;
-use crate::provider::sign::Keys;
+use crate::provider::sigv4::Keys;
 
 /// The operator's keys, from the variables that AWS's own tools read.
 pub(super) fn keys(env: &Env) -> Result<Keys, Failure> {

@@ -9,53 +9,10 @@ use chrono::{DateTime, Utc};
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 
 use super::fault;
+pub use super::untrusted::Untrusted;
 
 /// No file that this program reads is longer, in bytes.
-const MAX_LENGTH: u64 = 16 << 20;
-
-/// Why a file is not trusted.
-#[derive(Debug, thiserror::Error)]
-pub enum Untrusted {
-    /// It could not be opened, looked at or read.
-    #[error("cannot read `{path}`")]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Not a regular file, or one with several names.
-    #[error("`{path}` is not a regular file with one name")]
-    NotRegular {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// Somebody else's.
-    #[error("`{path}` belongs to user {owner}, expected {expected}")]
-    Owner {
-        /// Which file.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-        /// Whose it should be.
-        expected: String,
-    },
-    /// Others may write to it.
-    #[error("`{path}` can be written by others (mode {mode:04o})")]
-    Writable {
-        /// Which file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Longer than any file of ours.
-    #[error("`{path}` is longer than {MAX_LENGTH} bytes")]
-    TooLong {
-        /// Which file.
-        path: PathBuf,
-    },
-}
+pub(super) const MAX_LENGTH: u64 = 16 << 20;
 
 /// Reads a file only its owner can have written: the owner one of `owners`, not writable by others, no link.
 pub fn read_trusted(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
@@ -73,6 +30,17 @@ pub fn read_open(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Un
     }
     check_owner(path, &meta, owners)?;
     read_all(file, path)
+}
+
+/// The same of a file that holds a secret: others may not even read it; its group may.
+pub fn read_private(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
+    let file = open_no_follow(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
+    let io = |source| Untrusted::Io { path: path.to_owned(), source };
+    let mode = file.metadata().map_err(io)?.mode() & 0o7777;
+    if mode & 0o004 != 0 {
+        return Err(Untrusted::Readable { path: path.to_owned(), mode });
+    }
+    read_open(&file, path, owners)
 }
 
 /// Checks that only the owner, one of `owners`, can put files into a folder.
@@ -320,6 +288,17 @@ mod tests {
         replace(&path, b"one").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         assert!(matches!(read_trusted(&path, &[me()]), Err(Untrusted::Writable { .. })));
+    }
+
+    #[test]
+    fn a_secret_that_everybody_can_read_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("x");
+        replace(&path, b"one").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(read_private(&path, &[me()]).unwrap(), b"one");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(read_private(&path, &[me()]), Err(Untrusted::Readable { .. })));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod process;
 pub mod retry;
 pub mod serve;
 mod tls;
+mod untrusted;
 pub mod watch;
 
 pub use clock::Clock;

@@ -1,5 +1,7 @@
 //! What is allowed: requests and claims in, decisions out; pure.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use crate::claims::Claims;
@@ -17,6 +19,9 @@ pub use request::{Origin, Request};
 /// The rule that keeps tokens from endpoints that the host config does not name.
 const ENDPOINTS: &str = "endpoints";
 
+/// The rule that keeps steps from files that the host config does not name.
+const KEY_FILES: &str = "key-files";
+
 /// The answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -24,7 +29,7 @@ const ENDPOINTS: &str = "endpoints";
 pub struct Decision {
     /// Yes or no.
     pub effect: Effect,
-    /// What decided: `built-in`, `grant:NAME`, `endpoints`, `aws.allowed-accounts`, `limits.duration`, `limits.token-lifetime`, `step-requests`.
+    /// What decided: `built-in`, `grant:NAME`, `endpoints`, `key-files`, `aws.allowed-accounts`, `limits.duration`, `limits.token-lifetime`, `step-requests`.
     pub rule: String,
     /// Why not; empty for an allowance.
     pub reason: String,
@@ -66,9 +71,9 @@ impl Decision {
         Self { effect: Effect::Deny, rule: rule.into(), reason: reason.into(), failed: Vec::new() }
     }
 
-    /// Whether it keeps a token from a host that nobody allowed: enforced in every mode.
+    /// Whether it keeps a token from a host, or a key from a step, that nobody allowed: enforced in every mode.
     pub fn guards_the_token(&self) -> bool {
-        self.effect == Effect::Deny && self.rule == ENDPOINTS
+        self.effect == Effect::Deny && [ENDPOINTS, KEY_FILES].contains(&self.rule.as_str())
     }
 
     /// Whether it may be lent.
@@ -90,8 +95,10 @@ pub fn decide(request: &Request, claims: &Claims, host: &HostConfig) -> Decision
             None => format!("grant:{name}"),
         },
     };
-    let denial =
-        endpoint(&request.origin, kind, host).or_else(|| account(kind, host)).or_else(|| limits(kind, host));
+    let denial = endpoint(&request.origin, kind, host)
+        .or_else(|| key_file(&request.origin, kind, host))
+        .or_else(|| account(kind, host))
+        .or_else(|| limits(kind, host));
     denial.unwrap_or_else(|| Decision::allow(rule))
 }
 
@@ -117,6 +124,17 @@ fn endpoint(origin: &Origin, kind: &dyn Kind, host: &HostConfig) -> Option<Decis
     let reason =
         format!("`endpoints` in the host config does not allow `{}`", named.origin().ascii_serialization());
     Some(Decision::deny(ENDPOINTS, reason))
+}
+
+fn key_file(origin: &Origin, kind: &dyn Kind, host: &HostConfig) -> Option<Decision> {
+    // As with endpoints: a grant's own file needs no second permission.
+    if *origin != Origin::Step {
+        return None;
+    }
+    let known = |named: &Path| host.key_files.iter().any(|allowed| allowed == named);
+    let named = kind.private_key()?.file().filter(|named| !known(named))?;
+    let reason = format!("`key-files` in the host config does not allow `{}`", named.display());
+    Some(Decision::deny(KEY_FILES, reason))
 }
 
 fn account(kind: &dyn Kind, host: &HostConfig) -> Option<Decision> {
@@ -206,6 +224,21 @@ mod tests {
         assert!(!decide(&asked, &claims(), &host).allows());
         let asked = request(Origin::Step, "endpoint: https://sts.example.test/path");
         assert!(decide(&asked, &claims(), &host).allows());
+    }
+
+    #[test]
+    fn a_key_in_a_file_signs_for_a_step_only_where_the_host_names_the_file() {
+        let yaml = "app-id: 7\nowner: acme\nprivate-key: {file: /etc/keys/app.pem}";
+        let ask = || Ask::GitHub(serde_yaml::from_str(yaml).unwrap());
+        let asked = |origin| Request { ask: ask(), ..request(origin, "") };
+        let denied = decide(&asked(Origin::Step), &claims(), &HostConfig::default());
+        assert!(denied.guards_the_token(), "{denied:?}");
+        assert_eq!(denied.reason, "`key-files` in the host config does not allow `/etc/keys/app.pem`");
+        let near = host("key-files: [/etc/keys/other.pem, /etc/keys]");
+        assert_eq!(decide(&asked(Origin::Step), &claims(), &near).rule, "key-files");
+        assert!(decide(&asked(Origin::Step), &claims(), &host("key-files: [/etc/keys/app.pem]")).allows());
+        let granted = decide(&asked(Origin::Grant("g".into())), &claims(), &grant("pipeline_slug: web"));
+        assert!(granted.allows(), "a grant's own file needs no second permission");
     }
 
     #[test]

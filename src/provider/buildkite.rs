@@ -6,8 +6,8 @@ use serde_json::json;
 use url::Url;
 
 use super::call::{Refusal, TIMEOUT, call};
-use super::jws::Key;
 use super::oauth::wire::{Client, Form, Token, explain};
+use super::signer::Signer;
 use super::{Context, Error, Provider, Settling, Terms, giving_back};
 use crate::config::buildkite::Buildkite;
 use crate::config::credential::Kind as _;
@@ -36,16 +36,14 @@ pub struct ApiToken<'a>(pub &'a Buildkite);
 impl Provider for ApiToken<'_> {
     async fn exchange(&self, _: &str, context: &Context<'_>) -> Result<Credential, Error> {
         let asked = self.0;
-        let field = &asked.private_key;
-        let broken = |source| Error::Key { name: field.source.clone(), source };
-        let key = Key::of_pem(&context.sources.field(field).await?).map_err(broken)?;
+        let signer = Signer::of(&asked.private_key, context).await?;
         let url = asked.endpoint.clone().or_else(|| Url::parse(EXCHANGE).ok());
         let url = url.ok_or_else(|| Error::Source("endpoint".into()))?;
         let life = policy::duration(asked, context.host).as_secs();
         let make = |_| async {
             // An assertion is good once: each try has its own.
-            let client =
-                Client::Assertion { id: None, assertion: self.assertion(&key, context).map_err(broken)? };
+            let assertion = self.assertion(&signer, context).await?;
+            let client = Client::Assertion { id: None, assertion };
             Ok(self.form(life).request(&url, &client, TIMEOUT)?)
         };
         let answer = call(context, refusal, make).await?;
@@ -95,14 +93,14 @@ impl ApiToken<'_> {
         form
     }
 
-    fn assertion(&self, key: &Key, context: &Context<'_>) -> Result<Secret, super::jws::Unusable> {
+    async fn assertion(&self, signer: &Signer<'_>, context: &Context<'_>) -> Result<Secret, Error> {
         let now = context.clock.now().timestamp();
         let id = &self.0.client_id;
         let jti = uuid::Uuid::new_v4().to_string();
         let claims = json!({
             "iss": id, "sub": id, "aud": EXCHANGE, "iat": now, "exp": now + ASSERTION_LIFE, "jti": jti,
         });
-        key.sign(Some(&self.0.key_id), &claims).inspect(|assertion| context.mask.add(assertion))
+        signer.sign(Some(&self.0.key_id), &claims, context).await
     }
 }
 

@@ -69,6 +69,9 @@ pub enum Error {
         #[source]
         source: jws::Unusable,
     },
+    /// A file with a key could not be used.
+    #[error("the file of the private key is not used")]
+    KeyFile(#[source] files::Untrusted),
     /// A request that makes no credential: metadata, an installation's number, a value that is read.
     #[error(transparent)]
     Beforehand(Box<Error>),
@@ -119,6 +122,7 @@ impl Error {
             | Self::Unquotable(_)
             | Self::NoField { .. }
             | Self::Key { .. }
+            | Self::KeyFile(_)
             | Self::Beforehand(_)
             | Self::Value { .. }
             | Self::GivenBack(_) => true,
@@ -141,7 +145,7 @@ impl Error {
             Self::Request(_) | Self::Unquotable(_) => "no-request".to_owned(),
             Self::Leg { source, .. } => source.reason(),
             Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } => "no-source".to_owned(),
-            Self::Key { .. } => "no-key".to_owned(),
+            Self::Key { .. } | Self::KeyFile(_) => "no-key".to_owned(),
             Self::Value { .. } => "no-value".to_owned(),
             Self::Beforehand(last)
             | Self::AfterLoss(last)
@@ -163,9 +167,11 @@ impl Error {
                 Failure::of("bad-configuration", Class::Configuration, self)
             }
             Self::Beforehand(error) => return error.failure(request, presented),
-            Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } | Self::Key { .. } => {
-                Failure::of("source-unusable", Class::Configuration, self)
-            }
+            Self::Source(_)
+            | Self::WrongSource { .. }
+            | Self::NoField { .. }
+            | Self::Key { .. }
+            | Self::KeyFile(_) => Failure::of("source-unusable", Class::Configuration, self),
             Self::Value { .. } => Failure::of("value-missing", Class::Refused, self),
             Self::AfterLoss(last)
             | Self::GivenBack(last)

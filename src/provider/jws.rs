@@ -8,6 +8,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
+use crate::config::key::Algorithm;
 use crate::secret::Secret;
 
 /// A private key that signs: RSA for RS256, P-256 for ES256.
@@ -20,7 +21,7 @@ pub enum Key {
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Key({})", self.algorithm())
+        write!(f, "Key({})", self.algorithm().word())
     }
 }
 
@@ -63,33 +64,67 @@ impl Key {
         }
     }
 
-    fn algorithm(&self) -> &'static str {
+    /// How it signs.
+    pub fn algorithm(&self) -> Algorithm {
         match self {
-            Self::Rsa(_) => "RS256",
-            Self::P256(_) => "ES256",
+            Self::Rsa(_) => Algorithm::Rs256,
+            Self::P256(_) => Algorithm::Es256,
         }
     }
 
-    /// Signs these claims.
-    pub fn sign(&self, key_id: Option<&str>, claims: &Value) -> Result<Secret, Unusable> {
-        let mut header = json!({ "typ": "JWT", "alg": self.algorithm() });
-        if let (Some(id), Some(header)) = (key_id, header.as_object_mut()) {
-            header.insert("kid".into(), json!(id));
-        }
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(claims));
+    /// Signs what is to be signed of an assertion.
+    pub fn sign(&self, unsigned: &str) -> Result<Vec<u8>, Unusable> {
         let random = SystemRandom::new();
         let failed = |_| Unusable::DidNotSign;
-        let signature = match self {
+        match self {
             Self::Rsa(key) => {
                 let mut signature = vec![0; key.public().modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut signature).map_err(failed)?;
-                signature
+                key.sign(&RSA_PKCS1_SHA256, &random, unsigned.as_bytes(), &mut signature).map_err(failed)?;
+                Ok(signature)
             }
-            Self::P256(key) => key.sign(&random, signed.as_bytes()).map_err(failed)?.as_ref().to_vec(),
-        };
-        Ok(Secret::new(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))))
+            Self::P256(key) => Ok(key.sign(&random, unsigned.as_bytes()).map_err(failed)?.as_ref().to_vec()),
+        }
     }
+}
+
+/// What is to be signed of an assertion: its header and these claims.
+pub fn unsigned(algorithm: Algorithm, key_id: Option<&str>, claims: &Value) -> String {
+    let mut header = json!({ "typ": "JWT", "alg": algorithm.word() });
+    if let (Some(id), Some(header)) = (key_id, header.as_object_mut()) {
+        header.insert("kid".into(), json!(id));
+    }
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", part(&header), part(claims))
+}
+
+/// The whole assertion.
+pub fn signed(unsigned: &str, signature: &[u8]) -> Secret {
+    Secret::new(format!("{unsigned}.{}", URL_SAFE_NO_PAD.encode(signature)))
+}
+
+/// A signature of P-256 as JWS wants it, two numbers of 32 bytes, out of the DER that most others write
+/// (RFC 3279, section 2.2.3).
+pub fn of_der(der: &[u8]) -> Option<Vec<u8>> {
+    let (inner, rest) = part(der, 0x30)?;
+    let (first, inner) = part(inner, 0x02)?;
+    let (second, left) = part(inner, 0x02)?;
+    if !rest.is_empty() || !left.is_empty() {
+        return None;
+    }
+    let mut signature = Vec::with_capacity(64);
+    for number in [first, second] {
+        let number = number.strip_prefix(&[0]).unwrap_or(number);
+        signature.extend(std::iter::repeat_n(0, 32_usize.checked_sub(number.len())?));
+        signature.extend(number);
+    }
+    Some(signature)
+}
+
+/// The content of a short element with this tag, and what comes after it.
+fn part(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (&[seen, length], rest) = der.split_first_chunk::<2>()?;
+    // A signature of P-256 is shorter than the lengths that need more bytes.
+    if seen != tag || length >= 0x80 { None } else { rest.split_at_checked(length.into()) }
 }
 
 #[cfg(test)]
@@ -101,7 +136,9 @@ mod tests {
     use rsa::pkcs1::EncodeRsaPrivateKey as _;
     use rsa::pkcs8::EncodePrivateKey as _;
 
-    fn parts(token: &Secret) -> (String, Vec<u8>) {
+    fn assertion(key: &Key, id: Option<&str>, claims: &Value) -> (String, Vec<u8>) {
+        let unsigned = unsigned(key.algorithm(), id, claims);
+        let token = signed(&unsigned, &key.sign(&unsigned).unwrap());
         let (signed, signature) = token.expose().rsplit_once('.').unwrap();
         (signed.to_owned(), URL_SAFE_NO_PAD.decode(signature).unwrap())
     }
@@ -115,8 +152,7 @@ mod tests {
         ];
         for pem in forms {
             let key = Key::of_pem(&Secret::new(pem.as_str())).unwrap();
-            let token = key.sign(Some("k1"), &json!({"iss": "svc"})).unwrap();
-            let (signed, signature) = parts(&token);
+            let (signed, signature) = assertion(&key, Some("k1"), &json!({"iss": "svc"}));
             let header = URL_SAFE_NO_PAD.decode(signed.split('.').next().unwrap()).unwrap();
             assert_eq!(
                 serde_json::from_slice::<Value>(&header).unwrap(),
@@ -133,10 +169,28 @@ mod tests {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let key = Key::of_pem(&Secret::new(pair.serialize_pem())).unwrap();
         assert_eq!(format!("{key:?}"), "Key(ES256)");
-        let (signed, signature) = parts(&key.sign(None, &json!({})).unwrap());
+        let (signed, signature) = assertion(&key, None, &json!({}));
         let Key::P256(pair) = key else { panic!() };
         let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key().as_ref());
         assert!(public.verify(signed.as_bytes(), &signature).is_ok());
+    }
+
+    #[test]
+    fn a_signature_in_der_becomes_one_of_fixed_length() {
+        let number = |first: u8, length: usize| [vec![first], vec![7; length - 1]].concat();
+        let element = |tag: u8, inner: &[u8]| [&[tag, u8::try_from(inner.len()).unwrap()], inner].concat();
+        let der =
+            |numbers: [&[u8]; 2]| element(0x30, &[element(2, numbers[0]), element(2, numbers[1])].concat());
+        // A number whose first bit is set has a zero in front; a small one is short.
+        let long = [vec![0], number(0x80, 32)].concat();
+        let signature = of_der(&der([&long, &number(1, 30)])).unwrap();
+        assert_eq!(signature, [number(0x80, 32), vec![0, 0], number(1, 30)].concat());
+        let good = der([&number(1, 32), &number(1, 32)]);
+        for end in 0..good.len() {
+            assert_eq!(of_der(&good[..end]), None);
+        }
+        assert_eq!(of_der(&[&good[..], &[0]].concat()), None, "more than one signature");
+        assert_eq!(of_der(&der([&number(1, 33), &number(1, 32)])), None, "of another curve");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::sandbox::sts::Role;
 use super::sandbox::{AUDIENCE, KNOWN_AS, Sandbox, trust};
 use crate::config::credential::{Ask, What};
 use crate::config::host::HostConfig;
+use crate::config::key::PrivateKey;
 use crate::config::load::BESIDE_AGENT;
 use crate::config::step::Step;
 use crate::host::Host;
@@ -147,6 +148,12 @@ fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
     let hosts = asked.iter().map(Ask::kind).flat_map(|kind| {
         kind.hosts().into_iter().map(|url| (kind.provider(), url.origin().ascii_serialization()))
     });
+    // A key signs where it is, whoever it signs for.
+    let keys = asked.iter().filter_map(|ask| ask.kind().private_key()).filter_map(|key| match key {
+        PrivateKey::Transit(_, transit) => Some(("vault", transit.address.origin().ascii_serialization())),
+        PrivateKey::Kms(_, kms) => Some(("secrets", kms.url()?.origin().ascii_serialization())),
+        PrivateKey::Held(_) | PrivateKey::File(_) => None,
+    });
     let below = |provider: &str, from: &str| {
         let service = sandbox.providers().iter().find(|service| service.provider() == provider);
         service.map(|service| service.below(from)).unwrap_or_default()
@@ -155,7 +162,7 @@ fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
         let to = format!("{}{}", sandbox.provider_url(provider), below(provider, &from));
         json!({"from": from, "to": to})
     };
-    known.chain(named).chain(hosts).map(route).collect()
+    known.chain(keys).chain(named).chain(hosts).map(route).collect()
 }
 
 /// Every role that is asked for, with the trust policy that the author wrote for it.

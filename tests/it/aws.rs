@@ -62,8 +62,8 @@ impl Drop for Server {
     }
 }
 
-/// moto's S3, IAM and STS; its port.
-fn moto(tools: &Path) -> (Server, u16) {
+/// moto's services; its port.
+pub(crate) fn moto(tools: &Path) -> (Server, u16) {
     serve(Command::new(tools.join("moto_server")))
 }
 

@@ -178,9 +178,11 @@ fn documents_every_key(heading: &str, schema: &str, stop: &str) {
     found.retain(|key| !key.contains(".token.") || key.starts_with("credentials[].aws.token."));
     // So is how a value of another credential is named.
     let again = |key: &str| [".source", ".field"].iter().any(|end| key.ends_with(end));
-    let named = ["client-secret", "client-secret[]", "secret", "admin", "private-key"];
+    let named = ["client-secret", "client-secret[]", "secret", "admin"];
     let is_named = |key: &str| named.iter().any(|name| key.contains(&format!(".{name}.")));
-    found.retain(|key| !(again(key) && is_named(key)) || key.starts_with("credentials[].oauth.private-key."));
+    found.retain(|key| !(again(key) && is_named(key)));
+    // And where a private key is.
+    found.retain(|key| !key.contains(".private-key.") || key.starts_with("credentials[].oauth.private-key."));
     assert_eq!(first_column(&read("docs/configuration.md"), heading), found);
 }
 
@@ -324,6 +326,32 @@ fn every_example_in_yaml_is_valid() {
         }
     }
     assert!(seen > 5, "{seen} examples were found");
+}
+
+/// Other plugins' options and what becomes of them; `every_example_in_yaml_is_valid` reads the blocks.
+#[test]
+fn every_plugin_that_people_come_from_has_its_options_and_a_block_of_ours() {
+    let document = read("docs/migration.md");
+    let headings = document.lines().filter(|line| line.starts_with("## "));
+    let parts: Vec<&str> = document.split("\n## ").skip(1).collect();
+    assert_eq!((headings.count(), parts.len()), (10, 10), "ten plugins");
+    let step: Value = serde_json::from_str(&read("schemas/step.json")).unwrap();
+    let mut known = BTreeSet::new();
+    keys(&step, &step, "", "", &mut known);
+    for part in parts {
+        let name = part.lines().next().unwrap();
+        assert_eq!(blocks(part, &["yaml"]).len(), 1, "{name}: one block of ours");
+        for row in cells(part) {
+            let ours = row[1].split('`').skip(1).step_by(2);
+            let keys = ours.filter(|word| {
+                let provider = word.split('.').next().unwrap();
+                word.contains('.') && known.contains(&format!("credentials[].{provider}"))
+            });
+            for key in keys.map(|key| key.split(':').next().unwrap().trim_end_matches("[]")) {
+                assert!(known.contains(&format!("credentials[].{key}")), "{name}: there is no `{key}`");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
-"""What boto3 makes of AWS's secrets managers, with keys that a role gave.
+"""What boto3 makes of AWS's secrets managers and KMS, with keys that a role gave.
 
 Reads `{url, role, token, secret, parameter}` as JSON from its standard input. Writes an object of answers.
 """
 
+import hashlib
 import json
 import sys
 
@@ -10,6 +11,8 @@ import boto3
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 
 REGION = "eu-west-1"
 
@@ -45,7 +48,28 @@ def main():
         read = lambda: client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
         return named(read)
 
+    def signed(key, algorithm, **changed):
+        kms = client("kms", **changed)
+
+        def verified():
+            public = serialization.load_der_public_key(kms.get_public_key(KeyId=key)["PublicKey"])
+            digest = hashlib.sha256(b"text").digest()
+            for message, kind in ((b"text", "RAW"), (digest, "DIGEST")):
+                asked = dict(KeyId=key, Message=message, MessageType=kind, SigningAlgorithm=algorithm)
+                how = [padding.PKCS1v15()] if algorithm.startswith("RSA") else [ec.ECDSA(hashes.SHA256())]
+                how += [hashes.SHA256()] if algorithm.startswith("RSA") else []
+                public.verify(kms.sign(**asked)["Signature"], b"text", *how)
+            return "verified"
+
+        return named(verified)
+
+    rsa, p256 = "RSASSA_PKCS1_V1_5_SHA_256", "ECDSA_SHA_256"
     json.dump({
+        "rsa": signed("alias/rsa", rsa),
+        "p256": signed("alias/p256", p256),
+        "other-algorithm": signed("alias/p256", rsa),
+        "no-key": signed("alias/none", rsa),
+        "forged-signer": signed("alias/rsa", rsa, aws_secret_access_key="forged"),
         "secret": secret(asked["secret"]),
         "parameter": parameter(asked["parameter"]),
         "no-secret": secret("none"),

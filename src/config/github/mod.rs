@@ -6,7 +6,8 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::config::credential::Kind;
-use crate::config::field::{Field, OneOrMore};
+use crate::config::field::OneOrMore;
+use crate::config::key::{Algorithm, PrivateKey};
 use crate::config::oauth::check_url;
 use crate::config::token::Token;
 use crate::credential::EnvName;
@@ -28,8 +29,8 @@ pub struct GitHub {
     pub api_url: Option<Url>,
     /// `app`: the app's id or client id.
     pub app_id: Option<AppId>,
-    /// `app`: the app's private key (PEM), held by another credential.
-    pub private_key: Option<Field>,
+    /// `app`: where the app's private key (RSA) is.
+    pub private_key: Option<PrivateKey>,
     /// `app`: whose installation it is; that of the first repository when absent.
     pub owner: Option<String>,
     /// `app`: the repositories that the token reaches, `OWNER/NAME` or `NAME`; without any, all of the installation's.
@@ -79,6 +80,7 @@ impl Kind for GitHub {
             }
         }
         self.check_needed()?;
+        self.check_key()?;
         for name in &self.repositories.0 {
             if !is_repository(name) || (!name.contains('/') && self.owner.is_none()) {
                 let problem = format!("expected `OWNER/NAME`, or `NAME` beside an `owner`, saw `{name}`");
@@ -131,11 +133,16 @@ impl Kind for GitHub {
 
     fn endpoints(&self) -> Vec<&Url> {
         let domain = self.domain.as_ref().map(|domain| &domain.url);
-        self.api_url.iter().chain(domain).chain(&self.url).collect()
+        let key = self.private_key.as_ref().and_then(PrivateKey::endpoint);
+        self.api_url.iter().chain(domain).chain(&self.url).chain(key).collect()
+    }
+
+    fn private_key(&self) -> Option<&PrivateKey> {
+        self.private_key.as_ref()
     }
 
     fn sources(&self) -> Vec<(&'static str, &str)> {
-        self.private_key.iter().map(|field| ("private-key", field.source.as_str())).collect()
+        self.private_key.iter().filter_map(|key| Some(("private-key", key.source()?))).collect()
     }
 }
 
@@ -176,6 +183,14 @@ impl GitHub {
                 _ => Ok(()),
             },
         }
+    }
+
+    fn check_key(&self) -> Result<(), Wrong> {
+        let Some(key) = &self.private_key else { return Ok(()) };
+        if key.algorithm() == Some(Algorithm::Es256) {
+            return Err(("private-key".to_owned(), "GitHub knows RS256 alone, saw ES256".to_owned()));
+        }
+        key.check()
     }
 
     fn of_another_owner(&self, repository: &str) -> bool {

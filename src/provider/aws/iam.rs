@@ -11,7 +11,7 @@ use crate::host::Clock;
 use crate::host::http::{Http, StatusCode};
 use crate::host::retry::{Backoff, retry};
 use crate::provider::call::{CallError, Refusal, Remedy, TIMEOUT};
-use crate::provider::sign::{Keys, Post, Unsigned};
+use crate::provider::sigv4::{Keys, Post, Unsigned};
 use crate::secret::Mask;
 
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -8,7 +8,7 @@ use super::{Installation, join, refusal};
 use crate::config::github::GitHub;
 use crate::host::http::{Method, Request, StatusCode};
 use crate::provider::call::{Answer, CallError, TIMEOUT, call};
-use crate::provider::jws::Key;
+use crate::provider::signer::Signer;
 use crate::provider::{Context, Error};
 use crate::secret::Secret;
 
@@ -41,14 +41,11 @@ async fn assertion(github: &GitHub, context: &Context<'_>) -> Result<Secret, Err
     let (Some(field), Some(id)) = (&github.private_key, &github.app_id) else {
         return Err(Error::Source("private-key".into()));
     };
-    let broken = |source| Error::Key { name: field.source.clone(), source };
-    let key = Key::of_pem(&context.sources.field(field).await?).map_err(broken)?;
+    let signer = Signer::of(field, context).await?;
     let now = context.clock.now().timestamp();
     let (before, after) = TIMES;
     let claims = json!({ "iat": now + before, "exp": now + after, "iss": id.to_string() });
-    let assertion = key.sign(None, &claims).map_err(broken)?;
-    context.mask.add(&assertion);
-    Ok(assertion)
+    signer.sign(None, &claims, context).await
 }
 
 /// The installation's number: by repository, or by organization and then by user.

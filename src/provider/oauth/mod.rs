@@ -1,11 +1,13 @@
 //! OAuth 2.0: any server's token endpoint, asked with the job's token, a client's secret or a client's key.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::try_join_all;
 use serde_json::json;
 
 use super::call::{Answer, CallError, TIMEOUT, call};
+use super::signer::Signer;
 use super::token::Key as TokenKey;
-use super::{Context, Error, Provider, Settling, Terms, jws};
+use super::{Context, Error, Provider, Settling, Terms};
 use crate::claims::SubjectToken;
 use crate::config::credential::Kind as _;
 use crate::config::oauth::{Grant, OAuth};
@@ -33,7 +35,10 @@ pub struct Client<'a>(pub &'a OAuth);
 impl Provider for Client<'_> {
     async fn exchange(&self, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
         let endpoints = discovery::endpoints(self.0, context).await?;
-        let signer = self.signer(context).await?;
+        let signer = match &self.0.private_key {
+            Some(key) => Some(Signer::of(key, context).await?),
+            None => None,
+        };
         let (answer, client) = self.ask(&endpoints, signer.as_ref(), context).await?;
         let token: wire::Token = answer.json().map_err(|error| in_a_good_answer(&answer, error))?;
         if token.access_token.expose().is_empty() {
@@ -44,7 +49,9 @@ impl Provider for Client<'_> {
             tracing::warn!("the token endpoint does not say what type of token it gave, as RFC 8693 wants");
         }
         let clients = match &signer {
-            Some(key) => self.assertions(key, &endpoints, expires_at, context)?,
+            // A key that is elsewhere is not asked for what nobody will need.
+            Some(_) if endpoints.revocation.is_none() => Vec::new(),
+            Some(signer) => self.assertions(signer, &endpoints, expires_at, context).await?,
             None => vec![client],
         };
         let settle_with = match self.0.grant {
@@ -71,18 +78,11 @@ impl Provider for Client<'_> {
 }
 
 impl Client<'_> {
-    async fn signer(&self, context: &Context<'_>) -> Result<Option<jws::Key>, Error> {
-        let Some(field) = &self.0.private_key else { return Ok(None) };
-        let pem = context.sources.field(field).await?;
-        let key = jws::Key::of_pem(&pem);
-        key.map(Some).map_err(|source| Error::Key { name: field.source.clone(), source })
-    }
-
     /// Asks, with the second of two overlapping secrets where the first is not known any more, or not yet.
     async fn ask(
         &self,
         endpoints: &Endpoints,
-        signer: Option<&jws::Key>,
+        signer: Option<&Signer<'_>>,
         context: &Context<'_>,
     ) -> Result<(Answer, wire::Client), Error> {
         let mut clients = self.clients(endpoints, signer, context).await?.into_iter();
@@ -161,13 +161,13 @@ impl Client<'_> {
     async fn clients(
         &self,
         endpoints: &Endpoints,
-        signer: Option<&jws::Key>,
+        signer: Option<&Signer<'_>>,
         context: &Context<'_>,
     ) -> Result<Vec<wire::Client>, Error> {
         let oauth = self.0;
-        if let Some(key) = signer {
+        if let Some(signer) = signer {
             let until = context.clock.now() + ASSERTION_LIFE;
-            return Ok(vec![self.assertion(key, endpoints, until, context)?]);
+            return Ok(vec![self.assertion(signer, endpoints, until, context).await?]);
         }
         let Some(id) = &oauth.client_id else { return Ok(Vec::new()) };
         let mut clients = Vec::new();
@@ -179,19 +179,19 @@ impl Client<'_> {
     }
 
     /// Two assertions for each request of the settlement, for each is good once: the key itself is not kept.
-    fn assertions(
+    async fn assertions(
         &self,
-        key: &jws::Key,
+        signer: &Signer<'_>,
         endpoints: &Endpoints,
         until: DateTime<Utc>,
         context: &Context<'_>,
     ) -> Result<Vec<wire::Client>, Error> {
-        (0..4).map(|_| self.assertion(key, endpoints, until, context)).collect()
+        try_join_all((0..4).map(|_| self.assertion(signer, endpoints, until, context))).await
     }
 
-    fn assertion(
+    async fn assertion(
         &self,
-        key: &jws::Key,
+        signer: &Signer<'_>,
         endpoints: &Endpoints,
         until: DateTime<Utc>,
         context: &Context<'_>,
@@ -204,10 +204,7 @@ impl Client<'_> {
             "exp": until.timestamp(),
             "jti": uuid::Uuid::new_v4().to_string(),
         });
-        let name = self.0.private_key.as_ref().map(|field| field.source.clone()).unwrap_or_default();
-        let signed = key.sign(self.0.key_id.as_deref(), &claims);
-        let assertion = signed.map_err(|source| Error::Key { name, source })?;
-        context.mask.add(&assertion);
+        let assertion = signer.sign(self.0.key_id.as_deref(), &claims, context).await?;
         Ok(wire::Client::Assertion { id, assertion })
     }
 

@@ -120,6 +120,23 @@ pub(super) fn read(status: StatusCode, body: &[u8], read: &Read) -> Refusal {
     refusal(status, message, Remedy::Stop, hint)
 }
 
+/// Why nothing was signed.
+pub(super) fn sign(status: StatusCode, body: &[u8], path: &str) -> Refusal {
+    let message = words(body);
+    if is_busy(status) {
+        return busy(status, message);
+    }
+    let hint = match status.as_u16() {
+        403 => Some(format!("the role's policies must allow `update` on `{path}`")),
+        404 => Some(format!("nothing is at `{path}`: is this the `mount` and the `namespace`?")),
+        400 => Some("the key must be there, and of the kind that `algorithm` names".to_owned()),
+        _ => None,
+    };
+    let message =
+        if message.is_empty() { format!("for `{path}`") } else { format!("for `{path}`: {message}") };
+    refusal(status, message, Remedy::Stop, hint)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

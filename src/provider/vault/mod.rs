@@ -22,6 +22,9 @@ use crate::settlement::Settlement;
 mod error;
 mod read;
 mod revoke;
+mod transit;
+
+pub(super) use transit::sign;
 
 /// The provider's name in configurations and records.
 pub const NAME: &str = "vault";

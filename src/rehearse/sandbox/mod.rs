@@ -18,6 +18,7 @@ pub mod github;
 pub mod issuer;
 pub mod job_api;
 pub mod keys;
+mod kms;
 pub mod oauth;
 pub mod secrets;
 pub mod service;

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::kms::Kms;
 use super::service::{Issued, Service, Surroundings};
 use super::sts::Sts;
 use super::vault::set;
@@ -22,6 +23,25 @@ use crate::secret::Secret;
 pub struct SecretsManagers {
     sts: Arc<Sts>,
     kept: Mutex<BTreeMap<(Store, String), Kept>>,
+    kms: Kms,
+}
+
+/// An error, as AWS's JSON services tell one.
+pub(super) fn refused(code: &str, message: &str) -> Response {
+    let body = json!({"__type": code, "message": message}).to_string();
+    Response::new(400, "application/x-amz-json-1.1", body)
+}
+
+/// The refusal of a request that no keys of this sandbox signed for this service.
+pub(super) fn unsigned(sts: &Sts, request: &Request, service: &str) -> Option<Response> {
+    let refusal = sts.signer(request, service).err()?;
+    let code = match refusal.code {
+        "InvalidClientTokenId" => "UnrecognizedClientException",
+        "SignatureDoesNotMatch" => "InvalidSignatureException",
+        "ExpiredToken" => "ExpiredTokenException",
+        _ => "MissingAuthenticationTokenException",
+    };
+    Some(refused(code, &refusal.message))
 }
 
 /// A stored text, and what in it is secret.
@@ -70,6 +90,9 @@ impl Service for SecretsManagers {
         match header("x-amz-target") {
             Some("secretsmanager.GetSecretValue") => self.aws(request, Store::AwsSecretsManager),
             Some("AmazonSSM.GetParameter") => self.aws(request, Store::AwsSsm),
+            Some(operation) if operation.starts_with("TrentService.") => {
+                self.kms.answer(request, operation, &self.sts)
+            }
             Some(_) => Response::json(400, &json!({"__type": "UnknownOperationException"})),
             None => {
                 let token = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
@@ -91,6 +114,7 @@ impl Service for SecretsManagers {
 
     fn prepare(&self, asked: &[Ask]) {
         for ask in asked {
+            self.kms.prepare(ask);
             if let Ask::Secrets(secrets) = ask {
                 self.keep(secrets);
             }
@@ -101,7 +125,7 @@ impl Service for SecretsManagers {
 impl SecretsManagers {
     /// Stores that hold nothing.
     pub fn new(with: &Surroundings) -> Self {
-        Self { sts: Arc::clone(&with.sts), kept: Mutex::default() }
+        Self { sts: Arc::clone(&with.sts), kept: Mutex::default(), kms: Kms::default() }
     }
 
     /// A random value for whatever is asked for and not there already.
@@ -128,19 +152,9 @@ impl SecretsManagers {
     }
 
     fn aws(&self, request: &Request, store: Store) -> Response {
-        let refused = |code: &str, message: &str| {
-            let body = json!({"__type": code, "message": message}).to_string();
-            Response::new(400, "application/x-amz-json-1.1", body)
-        };
         let service = if store == Store::AwsSsm { "ssm" } else { "secretsmanager" };
-        if let Err(refusal) = self.sts.signer(request, service) {
-            let code = match refusal.code {
-                "InvalidClientTokenId" => "UnrecognizedClientException",
-                "SignatureDoesNotMatch" => "InvalidSignatureException",
-                "ExpiredToken" => "ExpiredTokenException",
-                _ => "MissingAuthenticationTokenException",
-            };
-            return refused(code, &refusal.message);
+        if let Some(refusal) = unsigned(&self.sts, request, service) {
+            return refusal;
         }
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();

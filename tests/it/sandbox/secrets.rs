@@ -18,8 +18,15 @@ fn stored(store: &str, name: &str) -> Ask {
     Ask::Secrets(serde_json::from_value(block).unwrap())
 }
 
+fn signing(key: &str, algorithm: &str) -> Ask {
+    let kms = json!({"key": key, "region": "eu-west-1", "algorithm": algorithm});
+    let block = json!({"issuer": "https://login.example.test", "grant": "private-key-jwt", "client-id": "svc",
+        "private-key": {"source": "reader", "kms": kms}});
+    Ask::OAuth(serde_json::from_value(block).unwrap())
+}
+
 #[test]
-fn boto3_reads_what_is_there_and_is_told_what_is_not() {
+fn boto3_reads_what_is_there_has_texts_signed_and_is_told_what_is_not() {
     let Some(python) = components::find("venv/bin/python") else { return };
     run(async {
         let sandbox = sandbox([].into()).await;
@@ -28,7 +35,12 @@ fn boto3_reads_what_is_there_and_is_told_what_is_not() {
             "Principal": {"Federated": format!("arn:aws:iam::123456789012:oidc-provider/{KNOWN_AS}")},
         }]});
         sandbox.sts().add(READER, Role { trust, max_duration: 7200 });
-        let asked = [stored("aws-secrets-manager", "prod/db"), stored("aws-ssm", "/prod/key")];
+        let asked = [
+            stored("aws-secrets-manager", "prod/db"),
+            stored("aws-ssm", "/prod/key"),
+            signing("alias/rsa", "RS256"),
+            signing("alias/p256", "ES256"),
+        ];
         sandbox.provider("secrets").unwrap().prepare(&asked);
         let asked = json!({"url": sandbox.url(), "role": READER,
             "token": token(&sandbox, &json!({"audience": "sts.amazonaws.com"}), &json!({})),
@@ -43,6 +55,11 @@ fn boto3_reads_what_is_there_and_is_told_what_is_not() {
         for (what, code) in [
             ("no-secret", "ResourceNotFoundException"),
             ("no-parameter", "ParameterNotFound"),
+            ("rsa", "verified"),
+            ("p256", "verified"),
+            ("other-algorithm", "InvalidKeyUsageException"),
+            ("no-key", "NotFoundException"),
+            ("forged-signer", "InvalidSignatureException"),
             ("forged", "InvalidSignatureException"),
             ("unknown", "UnrecognizedClientException"),
         ] {

@@ -33,7 +33,7 @@ fn jwt(sandbox: &Sandbox, changed: &Value) -> String {
 }
 
 #[test]
-fn hvac_logs_in_reads_both_kinds_of_kv_wraps_and_gives_back() {
+fn hvac_logs_in_reads_both_kinds_of_kv_signs_wraps_and_gives_back() {
     with_hvac(async |python, sandbox| {
         let login = json!({"role": "train", "jwt": jwt(sandbox, &json!({}))});
         let answer = hvac(python, sandbox, &[login]).await.remove(0);
@@ -44,6 +44,8 @@ fn hvac_logs_in_reads_both_kinds_of_kv_wraps_and_gives_back() {
         assert_eq!((&answer["type"], &answer["known"]), (&json!("service"), &json!([true, false])));
         assert_eq!((&answer["after"], &answer["missing"]), (&json!("Forbidden"), &json!("InvalidPath")));
         assert_eq!(answer["unwrapped-twice"], "InvalidRequest");
+        let signed = json!({"rsa-2048": [true, true], "ecdsa-p256": [true, true]});
+        assert_eq!((&answer["signed"], &answer["no-key"]), (&signed, &json!("InvalidPath")), "{answer}");
     });
 }
 

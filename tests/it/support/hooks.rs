@@ -1,6 +1,7 @@
 //! A job on the sandbox whose hooks are the real binary, one process each, as the agent starts them.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -160,12 +161,35 @@ impl Stage {
         Ended { status: output.status.code().unwrap_or(-1), text }
     }
 
-    /// Puts TLS in front of the agent's endpoint and the STS; the certificate is `ca.pem` in the folder.
+    /// A server on this address that serves with what stands behind; its port.
+    pub(crate) fn listen<F>(
+        &self,
+        ip: &str,
+        serve: impl FnOnce(tokio::net::TcpListener) -> F,
+    ) -> io::Result<u16>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let front = self.runtime.block_on(tokio::net::TcpListener::bind((ip, 0)))?;
+        let port = front.local_addr()?.port();
+        self.runtime.spawn(serve(front));
+        Ok(port)
+    }
+
+    /// Where the sandbox is: `127.0.0.1:PORT`.
+    pub(crate) fn behind(&self) -> String {
+        self.sandbox.url().trim_start_matches("http://").to_owned()
+    }
+
+    /// TLS in front of the sandbox; its port. The certificate is `ca.pem` in the folder.
+    pub(crate) fn tls(&self) -> u16 {
+        let acceptor = super::tls::acceptor(self.folder.path());
+        self.listen("127.0.0.1", |front| super::tls::serve(front, acceptor, self.behind())).unwrap()
+    }
+
+    /// Puts TLS in front of the agent's endpoint and the STS.
     pub(crate) fn speak_tls(&mut self) {
-        let front = self.runtime.block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0))).unwrap();
-        let port = front.local_addr().unwrap().port();
-        let back = self.sandbox.url().trim_start_matches("http://").to_owned();
-        self.runtime.spawn(super::tls::serve(front, super::tls::acceptor(self.folder.path()), back));
+        let port = self.tls();
         self.set("BUILDKITE_AGENT_ENDPOINT", &format!("https://localhost:{port}/v3"));
         let aws = json!({"sts-endpoint": format!("https://localhost:{port}")});
         self.config.as_object_mut().unwrap().insert("aws".into(), aws);

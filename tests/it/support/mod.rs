@@ -8,5 +8,6 @@ mod furnish;
 pub(crate) mod guarded;
 pub(crate) mod hooks;
 pub(crate) mod lent;
+pub(crate) mod network;
 pub(crate) mod provider;
 pub(crate) mod tls;

@@ -1,4 +1,4 @@
-//! TLS in front of the sandbox, with a certificate for `localhost` that nobody knows.
+//! TLS in front of the sandbox, with a certificate that nobody knows.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// An acceptor whose certificate is written to `ca.pem` in a folder.
 pub(crate) fn acceptor(folder: &Path) -> TlsAcceptor {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let made =
+        rcgen::generate_simple_self_signed(["localhost".to_owned(), "away.example.test".to_owned()]).unwrap();
     std::fs::write(folder.join("ca.pem"), made.cert.pem()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

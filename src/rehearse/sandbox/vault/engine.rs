@@ -1,9 +1,14 @@
 //! Secrets engines: values that are kept, and values that are made for whoever asks.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, SecondsFormat, Utc};
+use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
 use super::{Call, Lent, Refusal, State, answer, random, refuse};
+use crate::config::key::Algorithm;
+use crate::rehearse::sandbox::keys;
 use crate::secret::Secret;
 
 /// What is at a path.
@@ -17,12 +22,17 @@ pub(super) enum Engine {
     Leased(Vec<String>),
     /// Values with these keys, made for whoever writes parameters, without a lease: PKI.
     Made(Vec<String>),
+    /// A key of `transit` that signs.
+    Signs(Algorithm),
 }
 
 pub(super) fn call(state: &mut State, call: &Call<'_>, now: DateTime<Utc>) -> Result<Value, Refusal> {
     let Some(engine) = state.engines.get(&call.path).cloned() else {
         return Err(Refusal::nothing_there());
     };
+    if let Engine::Signs(algorithm) = engine {
+        return sign(algorithm, call);
+    }
     let unsupported = || refuse(405, "1 error occurred:\n\t* unsupported operation\n\n");
     let (fields, data) = match (engine, call.writes()) {
         (Engine::Kept(values), false) => (json!({"lease_duration": 2_764_800}), values),
@@ -41,6 +51,31 @@ pub(super) fn call(state: &mut State, call: &Call<'_>, now: DateTime<Utc>) -> Re
         whole.insert("data".into(), Value::Object(data));
     }
     Ok(whole)
+}
+
+/// In the words of Vault's `builtin/logical/transit`.
+fn sign(algorithm: Algorithm, call: &Call<'_>) -> Result<Value, Refusal> {
+    let text = |name: &str| call.body.get(name).and_then(Value::as_str).unwrap_or_default();
+    let input = STANDARD
+        .decode(text("input"))
+        .map_err(|error| refuse(400, format!("unable to decode input as base64: {error}")))?;
+    let hashed = call.body.get("prehashed").and_then(Value::as_bool).unwrap_or_default();
+    let digest = if hashed { input } else { digest(&SHA256, &input).as_ref().to_vec() };
+    if digest.len() != 32 || !["", "sha2-256"].contains(&text("hash_algorithm")) {
+        return Err(refuse(400, "crypto/rsa: input must be hashed message"));
+    }
+    let version = call.body.get("key_version").and_then(Value::as_i64).unwrap_or_default();
+    if ![0, 1].contains(&version) {
+        return Err(refuse(400, "requested version for signing is higher than the latest key version"));
+    }
+    // Without a word of it Vault signs by RSA-PSS, which is no RS256.
+    if algorithm == Algorithm::Rs256 && text("signature_algorithm") != "pkcs1v15" {
+        return Err(refuse(400, "this rehearsal signs by pkcs1v15 alone"));
+    }
+    let jws = text("marshaling_algorithm") == "jws";
+    let signature = keys::sign(algorithm, &digest, !jws).ok_or_else(|| refuse(500, "no key"))?;
+    let encoded = if jws { URL_SAFE_NO_PAD.encode(signature) } else { STANDARD.encode(signature) };
+    Ok(answer(json!({"data": {"signature": format!("vault:v1:{encoded}"), "key_version": 1}})))
 }
 
 fn version(

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::issuer::Issuer;
 use super::service::{Issued, Service, Surroundings};
 use crate::config::credential::Ask;
+use crate::config::key::PrivateKey;
 use crate::config::secrets::Store;
 use crate::host::Clock;
 use crate::host::serve::{Request, Response};
@@ -177,6 +178,9 @@ impl Service for Vault {
 
     fn prepare(&self, asked: &[Ask]) {
         for ask in asked {
+            if let Some(PrivateKey::Transit(_, transit)) = ask.kind().private_key() {
+                prepare::prepare_key(&mut lock(&self.state), transit);
+            }
             match ask {
                 Ask::Vault(vault) => prepare::prepare(&mut lock(&self.state), vault),
                 Ask::Secrets(secrets) if secrets.store == Store::Vault => {

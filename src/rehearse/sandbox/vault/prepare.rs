@@ -6,8 +6,10 @@ use super::engine::Engine;
 use super::login::Role;
 use super::{Call, Refusal, State, answer, random, refuse};
 use crate::config::credential::Kind as _;
+use crate::config::key::{Algorithm, Transit};
 use crate::config::secrets::Secrets;
 use crate::config::vault::{Read, Vault};
+use crate::rehearse::sandbox::keys;
 
 /// Makes the role and the paths that a step asks for, where they are not there already.
 pub(super) fn prepare(state: &mut State, vault: &Vault) {
@@ -28,6 +30,12 @@ pub(super) fn prepare_stored(state: &mut State, secrets: &Secrets) {
         let read = Read { key: one.key.clone(), ..Read::of(&one.name) };
         mount(state, &prefix(secrets.namespace.as_deref()), &read);
     }
+}
+
+/// The same for a key that is to sign.
+pub(super) fn prepare_key(state: &mut State, transit: &Transit) {
+    let path = format!("{}{}/sign/{}", prefix(transit.namespace.as_deref()), transit.mount, transit.key);
+    state.engines.entry(path).or_insert(Engine::Signs(transit.algorithm));
 }
 
 fn prefix(namespace: Option<&str>) -> String {
@@ -59,6 +67,7 @@ fn add(engine: &mut Engine, key: &str) {
         Engine::Kept(values) => set(values, key),
         Engine::Versioned(versions) => versions.iter_mut().for_each(|values| set(values, key)),
         Engine::Leased(keys) | Engine::Made(keys) => keys.push(key.to_owned()),
+        Engine::Signs(_) => {}
     }
 }
 
@@ -92,6 +101,9 @@ pub(super) fn by_root(state: &mut State, call: &Call<'_>) -> Result<Value, Refus
         state.roles.insert(path.to_owned(), role);
         return Ok(Value::Null);
     }
+    if let Some((mount, key)) = path.split_once("/keys/") {
+        return transit_key(state, call, &format!("{mount}/sign/{key}"));
+    }
     let values = |value: Option<&Value>| value.and_then(Value::as_object).cloned();
     match (call.writes(), values(call.body.get("data")).filter(|_| path.contains("/data/"))) {
         (false, _) => super::engine::call(state, call, chrono::DateTime::UNIX_EPOCH),
@@ -108,4 +120,21 @@ pub(super) fn by_root(state: &mut State, call: &Call<'_>) -> Result<Value, Refus
             Ok(Value::Null)
         }
     }
+}
+
+/// A key of `transit`: made by writing, told by reading.
+fn transit_key(state: &mut State, call: &Call<'_>, at: &str) -> Result<Value, Refusal> {
+    let kind = call.body.get("type").and_then(Value::as_str).unwrap_or_default();
+    let algorithm = match kind {
+        "rsa-2048" => Algorithm::Rs256,
+        "ecdsa-p256" => Algorithm::Es256,
+        _ if call.writes() => return Err(refuse(400, format!("unknown key type {kind}"))),
+        _ => match state.engines.get(at) {
+            Some(Engine::Signs(algorithm)) => *algorithm,
+            _ => return Err(Refusal::nothing_there()),
+        },
+    };
+    state.engines.insert(at.to_owned(), Engine::Signs(algorithm));
+    let kept = json!({"1": {"public_key": keys::public_pem(algorithm)}});
+    Ok(answer(json!({"data": {"keys": kept, "latest_version": 1, "supports_signing": true}})))
 }

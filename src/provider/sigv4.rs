@@ -7,7 +7,9 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use url::Url;
 
+use super::{Error, call};
 use crate::credential::Material;
+use crate::host::Clock;
 use crate::host::http::{self, Method, Request};
 use crate::secret::Secret;
 
@@ -116,5 +118,41 @@ impl Post<'_> {
             (header.name().to_owned(), header.value().to_owned(), secret)
         });
         Some(header.collect())
+    }
+}
+
+/// What the services ask for that speak JSON 1.1.
+const JSON: &str = "application/x-amz-json-1.1";
+
+/// One call of such a service, with keys of another credential of the block.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    /// The service's name in a signature.
+    pub(super) service: &'static str,
+    /// The operation.
+    pub(super) target: &'static str,
+    pub(super) region: &'a str,
+    pub(super) url: &'a Url,
+    pub(super) body: &'a str,
+}
+
+impl Call<'_> {
+    /// The request, signed now.
+    pub(super) fn request(&self, keys: &Material, clock: &Clock) -> Result<Request, Error> {
+        let unsigned = || Error::Value { problem: "the request cannot be signed".to_owned() };
+        let post = Post {
+            service: self.service,
+            region: self.region,
+            url: self.url,
+            content_type: JSON,
+            headers: &[("x-amz-target", self.target)],
+            body: self.body,
+            timeout: call::TIMEOUT,
+        };
+        let keys = Keys::of(keys).ok_or_else(unsigned)?;
+        post.signed(&keys, SystemTime::from(clock.now())).map_err(|error| match error {
+            Unsigned::Unfit => unsigned(),
+            Unsigned::Http(error) => error.into(),
+        })
     }
 }
