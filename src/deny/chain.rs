@@ -186,3 +186,54 @@ impl Chain {
 fn told(ident: &str, what: &str) -> Told {
     Told { ident: ident.to_owned(), what: what.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn at(hours: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::hours(hours)
+    }
+
+    /// A chain of links of these kinds, each with what it says was settled.
+    fn chain(links: &[(&str, &Value)]) -> Chain {
+        let run = json!({"job": "j", "instance": "i", "container": null, "install": "plugin", "mode": "enforce",
+            "producer": "p", "host-config": null});
+        let link = |(sequence, (kind, settlements)): (usize, &(&str, &Value))| {
+            let part = match *kind {
+                "end" => json!({"result": {"outcome": "passed", "exit-status": "0", "trust": "reported"},
+                    "renewals": [], "settlements": settlements, "variables": [], "inputs": [], "outputs": [],
+                    "sealed-by": "post-command", "findings": []}),
+                "late" => json!({"settlements": settlements, "outputs": [], "findings": []}),
+                _ => json!({"settlements": settlements}),
+            };
+            let link = json!({"schema": record::SCHEMA, "kind": kind, "sequence": sequence, "sealed-at": at(0),
+                "run": run, "proof": crate::record::Proof::default(), *kind: part});
+            serde_json::from_value(link).unwrap()
+        };
+        let links = links.iter().enumerate().map(link).collect();
+        Chain { folder: PathBuf::new(), links, last: Fingerprint::of(b"") }
+    }
+
+    #[test]
+    fn a_chain_is_closed_when_its_host_has_nothing_more_to_write() {
+        let settled = |settlement: Value| json!([{"request": "0", "settlement": settlement}]);
+        let expires = settled(json!({"outcome": "expires", "at": at(1)}));
+        let failed = settled(json!({"outcome": "failed", "reason": "busy", "until": at(2)}));
+        let revoked = settled(json!({"outcome": "revoked", "at": at(1)}));
+        assert!(!chain(&[("settled", &expires)]).is_closed(at(9)), "there is no END");
+        assert!(chain(&[("end", &expires)]).is_closed(at(0)));
+        // Its host tries again, and tells of it with the next link.
+        assert!(!chain(&[("end", &failed)]).is_closed(at(2)));
+        assert!(chain(&[("end", &failed)]).is_closed(at(4)));
+        assert!(chain(&[("end", &failed), ("late", &revoked)]).is_closed(at(1)));
+    }
+
+    #[test]
+    fn a_denial_is_told_for_the_request_that_it_is_of() {
+        let denied = json!([{"request": "1", "settlement": {"outcome": "denied", "at": at(1)}}]);
+        let chain = chain(&[("end", &json!([])), ("late", &denied)]);
+        assert!(chain.tells_denied("1") && !chain.tells_denied("0") && chain.is_denied_in_part());
+    }
+}
