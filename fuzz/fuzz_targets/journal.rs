@@ -5,6 +5,6 @@ use buildkite_dataflow::lease::journal::parse;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let (entries, length) = parse(bytes);
-    assert!(length <= bytes.len() && entries.len() <= length);
+    let parsed = parse(bytes);
+    assert!(parsed.length <= bytes.len() && parsed.entries.len() + parsed.damaged <= parsed.length);
 });

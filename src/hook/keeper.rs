@@ -22,7 +22,8 @@ use crate::host::process::{self, Command};
 use crate::host::watch::Watched;
 use crate::host::{Host, files};
 use crate::lease::Lease;
-use crate::lease::journal::Journal;
+use crate::lease::journal::{Journal, Opened};
+use crate::lease::state::State;
 use crate::policy::Request;
 use crate::record::end::SealedBy;
 use crate::secret::Secret;
@@ -61,21 +62,24 @@ pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
     let Some(opened) = Journal::peek(&journal) else { return Ok(()) };
     let loaded = load::load(&host.env).map_err(|error| error.failure())?;
     let mut context = Context::new(host, Form::AgentHook, loaded)?;
-    context.bootstrap = opened.bootstrap;
+    context.bootstrap = opened.bootstrap.clone();
     match Watched::of(&context.bootstrap) {
         Ok(job) => watch(&context, &job, &journal).await?,
         // It died while this process started.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(bug(&format!("the job cannot be watched: {error}"))),
     }
-    give_back(&context, &journal).await;
+    // Lent under a host config, and none is here now: its network and its sinks are not known. A sweep waits too.
+    if opened.host_config.is_none() || context.loaded.digest.is_some() {
+        give_back(&context, &journal, &opened).await;
+    }
     Ok(())
 }
 
 /// Keeps token files fresh until the job is over or this process is told to end.
 async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(), Failure> {
     let host = context.host;
-    let folder = context.state.files(journal);
+    let folder = State::files(journal);
     let callback = Callback::of(host, folder.clone(), String::new());
     let requests = callback.kept_files().unwrap_or_else(|failure| {
         tracing::debug!(what = failure.what, "no token file is kept");
@@ -115,15 +119,21 @@ async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(
 }
 
 /// Does what the hooks after the command have not done: a journal that is still there says so.
-async fn give_back(context: &Context<'_>, folder: &Path) {
+async fn give_back(context: &Context<'_>, folder: &Path, opened: &Opened) {
     context.host.clock.sleep(MOMENT).await;
     let until = context.host.clock.now() + context.loaded.config.deadlines.release.0;
     // A hook may still be at it, and die in the middle.
     while files::is_folder(folder) && context.host.clock.now() < until {
         if let Some(journal) = release::open_soon(context, folder).await {
+            // The folder may be another job's by now.
+            if journal.opened() != opened {
+                return;
+            }
             closing::account(context, journal, SealedBy::Keeper, Vec::new()).await;
             return;
         }
+        // What cannot be read now is not read better at once.
+        context.host.clock.sleep(MOMENT).await;
     }
 }
 

@@ -17,7 +17,12 @@ impl Watched {
     pub fn of(process: &ProcessId) -> io::Result<Self> {
         use rustix::process::{Pid, PidfdFlags, pidfd_open};
         let gone = || io::Error::new(io::ErrorKind::NotFound, "the process is gone");
-        let descriptor = pidfd_open(Pid::from_raw(process.pid).ok_or_else(gone)?, PidfdFlags::empty())?;
+        let pid = Pid::from_raw(process.pid).ok_or_else(gone)?;
+        let descriptor = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| match error {
+            // The number is nobody's: no kind of `io::Error` says so.
+            rustix::io::Errno::SRCH => gone(),
+            other => other.into(),
+        })?;
         // Only now: the number could have become another's until the descriptor held it.
         if process.alive() != super::process::Alive::Yes {
             return Err(gone());
@@ -63,5 +68,7 @@ mod tests {
         assert!(runtime.block_on(soon).is_err());
         let earlier = ProcessId { started: parent.started.map(|ticks| ticks - 1), ..parent };
         assert_eq!(Watched::of(&earlier).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let nobody = ProcessId { pid: i32::MAX, ..earlier };
+        assert_eq!(Watched::of(&nobody).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -26,6 +26,7 @@ mod github;
 mod harness;
 mod hooks;
 mod hostile;
+mod journals;
 mod keeper;
 mod oauth;
 mod pipeline;
