@@ -24,7 +24,9 @@ pub(super) async fn settle(
     let until = clock.now() + context.loaded.config.deadlines.release.0;
     let mut open: Vec<Lease> = journal.open_leases(clock.now()).into_iter().cloned().collect();
     // What was not handed over is of no use to anybody.
-    open.iter_mut().for_each(|lease| lease.leave &= sealed_by != SealedBy::PreCommand);
+    for lease in &mut open {
+        lease.leave &= sealed_by != SealedBy::PreCommand;
+    }
     // Of what is asked at once, the first request is for what ends first: it has the least time for another try.
     open.sort_by_key(|lease| lease.expires_at);
     let tried: Vec<bool> = open.iter().map(|lease| journal.attempted(&lease.id)).collect();

@@ -22,32 +22,28 @@ mod none {
     /// Something outside is about to be looked at.
     #[inline]
     pub(crate) fn look(_: &'static str) {}
+
+    /// Sends a request.
+    #[inline]
+    pub(crate) fn request<F: Future<Output = Result<T, E>>, T, E>(
+        send: impl Fn() -> F,
+        _: impl Fn() -> E,
+    ) -> F {
+        send()
+    }
 }
 
 #[cfg(not(feature = "faults"))]
-pub(crate) use none::{act, look};
+pub(crate) use none::{act, look, request};
 
 #[cfg(feature = "faults")]
-pub(crate) use planned::{Request, act, boot, look, of_keeper, offset, request};
+pub(crate) use planned::{act, boot, look, of_keeper, offset, request};
 
 #[cfg(feature = "faults")]
 mod planned {
     use std::io::{self, Write as _};
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
-
-    /// What becomes of a request.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) enum Request {
-        /// It goes its way.
-        Sent,
-        /// It is lost before it arrives.
-        Unsent,
-        /// Its answer is lost.
-        Unheard,
-        /// It arrives twice.
-        Twice,
-    }
 
     struct Plan {
         kind: String,
@@ -98,16 +94,21 @@ mod planned {
         pass(what);
     }
 
-    /// A request is about to be sent.
-    pub(crate) fn request() -> Request {
+    /// Sends a request, or loses it, or its answer, or sends it twice.
+    pub(crate) async fn request<F: Future<Output = Result<T, E>>, T, E>(
+        send: impl Fn() -> F,
+        lost: impl Fn() -> E,
+    ) -> Result<T, E> {
         let number = pass("request");
         match plan().kind.as_str() {
-            _ if number != plan().at => Request::Sent,
-            "unsent" => Request::Unsent,
-            "unheard" => Request::Unheard,
-            "twice" => Request::Twice,
-            _ => Request::Sent,
+            "unsent" if number == plan().at => return Err(lost()),
+            "unheard" if number == plan().at => return send().await.and(Err(lost())),
+            "twice" if number == plan().at => drop(send().await),
+            _ => {}
         }
+        let answer = send().await;
+        pass("answer");
+        answer
     }
 
     /// What this boot is called since a reboot.

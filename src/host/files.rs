@@ -152,12 +152,7 @@ pub fn sync(file: &File) -> io::Result<()> {
 
 /// Takes an open file's readability by others away.
 pub fn close_to_others(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    if file.metadata()?.mode() & 0o077 == 0 {
-        return Ok(());
-    }
-    tracing::warn!("a private file could be read by others");
-    file.set_permissions(fs::Permissions::from_mode(0o600))
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
 }
 
 /// Whether somebody removed an open file since.

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{files, tls};
+use super::{fault, files, tls};
 use crate::secret::Secret;
 
 /// No answer that this program reads is longer, in bytes.
@@ -101,7 +101,6 @@ impl Error {
 
 /// One request.
 #[derive(Debug)]
-#[cfg_attr(feature = "faults", derive(Clone))]
 pub struct Request {
     method: Method,
     url: Url,
@@ -205,41 +204,19 @@ impl Http {
     }
 
     /// Sends one request and reads the whole answer.
-    #[cfg(feature = "faults")]
     pub async fn send(&self, request: Request) -> Result<Response, Error> {
-        use super::fault::{self, Request as Fate};
-        let lost = Error::Timeout {
-            host: request.url.host_str().unwrap_or_default().to_owned(),
-            after: request.timeout,
-        };
-        match fault::request() {
-            Fate::Sent => {
-                let answer = self.exchange(request).await;
-                fault::look("answer");
-                answer
-            }
-            Fate::Unsent => Err(lost),
-            Fate::Unheard => self.exchange(request).await.and(Err(lost)),
-            Fate::Twice => {
-                drop(self.exchange(request.clone()).await);
-                self.exchange(request).await
-            }
-        }
+        let (host, after) = (request.url.host_str().unwrap_or_default().to_owned(), request.timeout);
+        let lost = move || Error::Timeout { host: host.clone(), after };
+        fault::request(|| self.exchange(&request), lost).await
     }
 
-    /// Sends one request and reads the whole answer.
-    #[cfg(not(feature = "faults"))]
-    pub async fn send(&self, request: Request) -> Result<Response, Error> {
-        self.exchange(request).await
-    }
-
-    async fn exchange(&self, request: Request) -> Result<Response, Error> {
+    async fn exchange(&self, request: &Request) -> Result<Response, Error> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
         let after = request.timeout;
         let client = self.client.get_or_try_init(|| async { build(&self.network) }).await?;
         let started = client
-            .request(request.method, self.network.route(request.url))
-            .headers(request.headers)
+            .request(request.method.clone(), self.network.route(request.url.clone()))
+            .headers(request.headers.clone())
             .body(request.body.to_vec())
             .timeout(after);
         let broken = |source: reqwest::Error| {

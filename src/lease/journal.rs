@@ -120,8 +120,10 @@ impl Journal {
 
     /// Whether a folder holds no journal, or one in which nothing was ever written.
     pub fn is_void(folder: &Path) -> bool {
-        match files::length(&folder.join(NAME)) {
-            Ok(length) => length == 0,
+        let path = folder.join(NAME);
+        match files::length(&path) {
+            // Nothing can be read from a pipe or a device either, and it is no journal.
+            Ok(length) => length == 0 && files::written(&path).is_some(),
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
     }

@@ -102,7 +102,7 @@ impl ApiToken<'_> {
         let claims = json!({
             "iss": id, "sub": id, "aud": EXCHANGE, "iat": now, "exp": now + ASSERTION_LIFE, "jti": jti,
         });
-        key.sign(Some(&self.0.key_id), &claims)
+        key.sign(Some(&self.0.key_id), &claims).inspect(|assertion| context.mask.add(assertion))
     }
 }
 

@@ -101,9 +101,12 @@ fn a_forged_journal_makes_no_sweep_ask_a_host_that_is_not_allowed() {
     }
 }
 
+/// What somebody does to a journal.
+type Spoil = fn(&Path);
+
 #[test]
 fn a_journal_that_is_no_plain_file_of_ours_is_left_alone_and_told() {
-    let spoil: [(&str, fn(&Path)); 6] = [
+    let spoil: [(&str, Spoil); 6] = [
         ("regular file", |journal| {
             std::fs::rename(journal, journal.with_file_name("other")).unwrap();
             std::os::unix::fs::symlink("other", journal).unwrap();

@@ -46,7 +46,9 @@ async fn assertion(github: &GitHub, context: &Context<'_>) -> Result<Secret, Err
     let now = context.clock.now().timestamp();
     let (before, after) = TIMES;
     let claims = json!({ "iat": now + before, "exp": now + after, "iss": id.to_string() });
-    key.sign(None, &claims).map_err(broken)
+    let assertion = key.sign(None, &claims).map_err(broken)?;
+    context.mask.add(&assertion);
+    Ok(assertion)
 }
 
 /// The installation's number: by repository, or by organization and then by user.

@@ -207,6 +207,7 @@ impl Client<'_> {
         let name = self.0.private_key.as_ref().map(|field| field.source.clone()).unwrap_or_default();
         let signed = key.sign(self.0.key_id.as_deref(), &claims);
         let assertion = signed.map_err(|source| Error::Key { name, source })?;
+        context.mask.add(&assertion);
         Ok(wire::Client::Assertion { id, assertion })
     }
 

@@ -3,9 +3,6 @@
 
 use std::time::SystemTime;
 
-use aws_sdk_sts::config::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use url::Url;
@@ -14,10 +11,9 @@ use super::error;
 use crate::config::aws::Region;
 use crate::config::secrets::{Secrets, Store, Stored};
 use crate::credential::Material;
-use crate::host::http::{Method, Request};
 use crate::provider::call::{self, call};
+use crate::provider::sign::{Keys, Post, Unsigned};
 use crate::provider::{Context, Error};
-use crate::secret::Secret;
 
 const JSON: &str = "application/x-amz-json-1.1";
 
@@ -44,19 +40,23 @@ pub(super) async fn read(
     context: &Context<'_>,
 ) -> Result<Json, Error> {
     let body = question(secrets.store, one).to_string();
+    let (service, target) = operation(secrets.store);
     let make = async |_| {
-        let time = SystemTime::from(context.clock.now());
-        let request = Request::new(Method::POST, url.clone(), call::TIMEOUT);
-        let signed = signed(secrets, &url, &body, source, time);
-        let signed = signed.ok_or(Error::Value { problem: "the request cannot be signed".to_owned() })?;
-        let request = signed.into_iter().try_fold(request, |request, (name, value, secret)| {
-            if secret {
-                request.secret_header(&name, "", &Secret::new(value))
-            } else {
-                request.header(&name, &value)
-            }
-        })?;
-        Ok(request.body(JSON, body.clone().into_bytes()))
+        let unsigned = || Error::Value { problem: "the request cannot be signed".to_owned() };
+        let keys = Keys::of(source).ok_or_else(unsigned)?;
+        let post = Post {
+            service,
+            region: secrets.region.as_ref().map(Region::as_str).ok_or_else(unsigned)?,
+            url: &url,
+            content_type: JSON,
+            headers: &[("x-amz-target", target)],
+            body: &body,
+            timeout: call::TIMEOUT,
+        };
+        post.signed(&keys, SystemTime::from(context.clock.now())).map_err(|error| match error {
+            Unsigned::Unfit => unsigned(),
+            Unsigned::Http(error) => error.into(),
+        })
     };
     let answer = call(context, |status, body| error::explain(status, body, secrets, one), make).await?;
     let answered: Answered = answer.json()?;
@@ -88,45 +88,6 @@ fn question(store: Store, one: &Stored) -> Json {
         (_, Some(id)) if id.len() >= 32 => json!({"SecretId": one.name, "VersionId": id}),
         (_, Some(stage)) => json!({"SecretId": one.name, "VersionStage": stage}),
     }
-}
-
-type Header = (String, String, bool);
-
-/// The headers of a request and its signature, each with whether it is a secret.
-fn signed(
-    secrets: &Secrets,
-    url: &Url,
-    body: &str,
-    source: &Material,
-    time: SystemTime,
-) -> Option<Vec<Header>> {
-    let Material::AwsKeys { access_key_id, secret_access_key, session_token } = source else { return None };
-    let token = Some(session_token.expose().to_owned());
-    let keys = Credentials::new(access_key_id, secret_access_key.expose(), token, None, "lent");
-    let identity = keys.into();
-    let (service, target) = operation(secrets.store);
-    let host = url.host_str()?;
-    // What a route or a proxy sends on must still be what was signed.
-    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let sent = [("content-type", JSON), ("x-amz-target", target), ("host", host.as_str())];
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(secrets.region.as_ref().map(Region::as_str)?)
-        .name(service)
-        .time(time)
-        .settings(SigningSettings::default())
-        .build()
-        .ok()?;
-    let request =
-        SignableRequest::new("POST", url.as_str(), sent.into_iter(), SignableBody::Bytes(body.as_bytes()));
-    let (instructions, _) = sign(request.ok()?, &params.into()).ok()?.into_parts();
-    let (made, _) = instructions.into_parts();
-    let made = made.iter().map(|header| {
-        let secret = header.sensitive() || header.name() == "authorization";
-        (header.name().to_owned(), header.value().to_owned(), secret)
-    });
-    let sent = sent.iter().skip(1).map(|(name, value)| ((*name).to_owned(), (*value).to_owned(), false));
-    Some(sent.chain(made).collect())
 }
 
 #[cfg(test)]

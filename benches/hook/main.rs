@@ -1,0 +1,110 @@
+//! What a hook costs, from exec to exit, over TLS, against a floor: the smallest client that makes the
+//! same requests. `cargo bench --bench hook` prints the table that the README shows; with
+//! `-- several` it compares eight roles in one step with one, and five providers with the slowest of them, and
+//! tells what a callback costs.
+//!
+//! The sandbox stands behind a TLS front with a certificate of its own. The floor is this program
+//! itself, started with `floor`: rustls and a socket, one blocking request after the other.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a bench fails by panicking, prints its table, and stands outside the doors that the lints guard"
+)]
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::json;
+
+mod arena;
+mod cost;
+mod floor;
+mod several;
+#[path = "../../tests/it/support/tls.rs"]
+mod tls;
+
+use arena::{Arena, ROLE, binary};
+use cost::{Cost, median, peak, row, run};
+
+const ROUNDS: usize = 40;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.get(1).map(String::as_str) {
+        Some("floor") => {
+            floor::floor(
+                Path::new(&arguments[2]),
+                arguments[3].parse().unwrap(),
+                arguments[4].parse().unwrap(),
+                &arguments[5],
+            );
+        }
+        Some("several") => several::compare(),
+        _ => compare(),
+    }
+}
+
+fn compare() {
+    let arena = Arena::new();
+    let block = json!({"credentials": [{"aws": {"role": ROLE, "region": "eu-west-1"}}]});
+    let step = |latency: u64| {
+        let job = arena.job();
+        arena.sandbox.faults().set_latency(std::time::Duration::from_millis(latency));
+        let before = run(arena.hook("pre-command", &job, &block));
+        (before, run(arena.hook("post-command", &job, &block)))
+    };
+    println!(
+        "| from exec to exit, median of {ROUNDS} | wall ms | CPU ms | wall / floor |\n|---|---|---|---|"
+    );
+    let nothing: Vec<Cost> = (0..ROUNDS).map(|_| run(arena.hook("pre-command", "", &json!({})))).collect();
+    row("pre-command of a block that asks for nothing", &nothing, None);
+    // The host's first step fetches the issuer's keys; it also tells how many texts a hook redacts.
+    let (first, _) = step(20);
+    let (redactions, memory) = (arena.api.hidden(), peak());
+    row("the host's first step: pre-command, 20 ms a request", &[first], None);
+    for latency in [20, 0] {
+        let (mut ours, mut floor, mut after) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            floor.push(run(arena.floor(&arena.job(), redactions)));
+            let (before, end) = step(latency);
+            ours.push(before);
+            after.push(end);
+        }
+        let ratios: Vec<Cost> = ours
+            .iter()
+            .zip(&floor)
+            .map(|(ours, floor)| Cost { wall: ours.wall / floor.wall, ..Cost::default() })
+            .collect();
+        row(&format!("the floor, {latency} ms a request"), &floor, None);
+        let ratio = median(&ratios, |cost| cost.wall);
+        row(&format!("pre-command with one role, {latency} ms a request"), &ours, Some(ratio));
+        row("post-command", &after, None);
+    }
+    let size = std::fs::metadata(binary()).unwrap().len() as f64 / 1e6;
+    println!("\npeak memory of a hook {memory:.1} MB; binary {size:.1} MB; no process started by a hook");
+    println!(
+        "{redactions} texts redacted a step; an fsync of this disk takes {:.2} ms (median)",
+        fsync(arena.folder.path())
+    );
+    arena.runtime.shutdown_background();
+}
+
+/// What the disk asks for a small append.
+fn fsync(folder: &Path) -> f64 {
+    let mut file = std::fs::File::create(folder.join("fsync")).unwrap();
+    let mut times: Vec<f64> = (0..50)
+        .map(|_| {
+            file.write_all(&[7; 400]).unwrap();
+            let began = Instant::now();
+            file.sync_data().unwrap();
+            began.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
