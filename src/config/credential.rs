@@ -32,10 +32,24 @@ pub struct Credential {
     pub refresh: bool,
     /// The remotes for which git is given it.
     pub git: Vec<Url>,
+    /// What becomes of it when the step has ended.
+    pub settle: Settle,
     /// When it is asked for at all.
     pub condition: Option<Condition>,
     /// What is asked for.
     pub what: What,
+}
+
+/// What becomes of a credential when the step has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Settle {
+    /// It is given back, as far as its provider can.
+    #[default]
+    Always,
+    /// It lives until it ends by itself, for something that outlasts the step.
+    Leave,
 }
 
 /// What one entry asks for.
@@ -214,6 +228,9 @@ struct Wire {
     /// Remotes for which git is given it, renewed as needed: `https://github.com/acme`; needs a `name`.
     #[serde(default)]
     git: Vec<Url>,
+    /// Whether it is given back when the step has ended, or lives until it ends by itself.
+    #[serde(default)]
+    settle: Settle,
     /// When it is asked for: a condition as those of steps, such as `build.branch == "main"`.
     #[serde(rename = "if")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
@@ -269,6 +286,7 @@ impl TryFrom<Wire> for Credential {
             export,
             refresh,
             git,
+            settle,
             condition,
             aws,
             gcp,
@@ -295,7 +313,7 @@ impl TryFrom<Wire> for Credential {
         ];
         let mut asked: Vec<What> = asked.into_iter().flatten().collect();
         match (asked.pop(), asked.len()) {
-            (Some(what), 0) => Ok(Self { name, export, refresh, git, condition, what }),
+            (Some(what), 0) => Ok(Self { name, export, refresh, git, settle, condition, what }),
             (None, _) => Err(NotOne("none".to_owned())),
             (_, others) => Err(NotOne((others + 1).to_string())),
         }

@@ -8,6 +8,7 @@ use crate::failure::{Class, Failure};
 use crate::host::{env, files};
 use crate::lease::export::Restore;
 use crate::lease::journal::{Entry, Exported, Journal};
+use crate::lease::state::State;
 use crate::record::end::{End, JobOutcome, JobResult, Late, ResultTrust, SealedBy, SettledLease};
 use crate::record::parts::Told;
 use crate::record::{Part, seal};
@@ -34,10 +35,10 @@ pub(super) async fn account(
 ) -> Ended {
     let mut ended = Ended::default();
     if journal.ended() {
-        late(context, &mut journal, &mut ended).await;
+        late(context, &mut journal, sealed_by, &mut ended).await;
     } else {
-        remove_files(context, &journal, &mut ended);
-        settle(context, &mut journal, &mut ended).await;
+        remove_files(&journal, &mut ended);
+        settle(context, &mut journal, sealed_by, &mut ended).await;
         let (variables, mut findings) = match sealed_by {
             SealedBy::PostCommand | SealedBy::PreExit => restore(context, &journal).await,
             // The job is gone, or nothing was exported: there is nothing to put back.
@@ -46,6 +47,7 @@ pub(super) async fn account(
         ended.warnings.extend(findings.iter().map(|finding| finding.what.clone()));
         findings.extend(known);
         findings.extend(unsettled(&journal));
+        findings.extend(damaged(&journal));
         let end = end(context, &journal, sealed_by, variables, findings);
         write_end(context, &mut journal, end, &mut ended);
     }
@@ -54,8 +56,8 @@ pub(super) async fn account(
 }
 
 /// What could not be given back in time is tried again; the record gets a LATE link for what that brought.
-async fn late(context: &Context<'_>, journal: &mut Journal, ended: &mut Ended) {
-    let better = settle(context, journal, ended).await;
+async fn late(context: &Context<'_>, journal: &mut Journal, sealed_by: SealedBy, ended: &mut Ended) {
+    let better = settle(context, journal, sealed_by, ended).await;
     if better.is_empty() {
         return;
     }
@@ -70,6 +72,12 @@ fn unsettled(journal: &Journal) -> Vec<Told> {
     attention
         .map(|(id, settlement)| account::told("unsettled", format!("lease {id}: {settlement}")))
         .collect()
+}
+
+fn damaged(journal: &Journal) -> Option<Told> {
+    let lines = journal.damaged();
+    let what = || format!("{lines} lines of the journal were damaged: what they told is not told here");
+    (lines > 0).then(|| account::told("journal-damaged", what()))
 }
 
 fn end(
@@ -148,8 +156,8 @@ fn write(context: &Context<'_>, journal: &mut Journal, part: Part) -> Result<(),
 }
 
 /// Removes the files of the block's credentials.
-fn remove_files(context: &Context<'_>, journal: &Journal, ended: &mut Ended) {
-    if let Err(error) = files::remove(&context.state.files(journal.folder())) {
+fn remove_files(journal: &Journal, ended: &mut Ended) {
+    if let Err(error) = files::remove(&State::files(journal.folder())) {
         ended.warnings.push(format!("the files of the credentials could not be removed: {error}"));
     }
 }

@@ -15,7 +15,7 @@ use crate::failure::{Class, Failure};
 use crate::job::identity::Identity;
 use crate::lease::Lease;
 use crate::lease::journal::{Entry, Journal, Opened, VERSION};
-use crate::lease::state::Unusable;
+use crate::lease::state::{State, Unusable};
 use crate::policy::{self, wanted::LeftOut};
 use crate::provider;
 use crate::record::end::SealedBy;
@@ -121,7 +121,7 @@ impl<'a> Lending<'a> {
 
     /// Where the files of the block's credentials are.
     fn files(&self) -> PathBuf {
-        self.context.state.files(self.journal.folder())
+        State::files(self.journal.folder())
     }
 
     fn decide(&mut self, block: &Block, identity: &Identity) -> Result<Vec<Decided>, Refused> {

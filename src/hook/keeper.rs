@@ -22,7 +22,8 @@ use crate::host::process::{self, Command};
 use crate::host::watch::Watched;
 use crate::host::{Host, files};
 use crate::lease::Lease;
-use crate::lease::journal::Journal;
+use crate::lease::journal::{Journal, Opened};
+use crate::lease::state::State;
 use crate::policy::Request;
 use crate::record::end::SealedBy;
 use crate::secret::Secret;
@@ -64,15 +65,23 @@ pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
     let Some(opened) = Journal::peek(&journal) else { return Ok(()) };
     let loaded = load::load(&host.env).map_err(|error| error.failure())?;
     let mut context = Context::new(host, Form::AgentHook, loaded)?;
-    context.bootstrap = opened.bootstrap;
+    context.bootstrap = opened.bootstrap.clone();
     match Watched::of(&context.bootstrap) {
         Ok(job) => watch(&context, &job, told, &journal).await?,
         // It died while this process started.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(unwatched(&error)),
     }
-    give_back(&context, &journal).await;
+    if knows(&context, &opened) {
+        give_back(&context, &journal, &opened).await;
+    }
     Ok(())
+}
+
+/// Whether it can be settled here: what was lent under a host config, and none is here now, has a network and sinks
+/// that are not known. A sweep waits for it too.
+fn knows(context: &Context<'_>, opened: &Opened) -> bool {
+    opened.host_config.is_none() || context.loaded.digest.is_some()
 }
 
 fn unwatched(error: &std::io::Error) -> Failure {
@@ -87,7 +96,7 @@ async fn watch(
     journal: &Path,
 ) -> Result<(), Failure> {
     let host = context.host;
-    let folder = context.state.files(journal);
+    let folder = State::files(journal);
     let callback = Callback::of(host, folder.clone(), String::new());
     let requests = callback.kept_files().unwrap_or_else(|failure| {
         tracing::debug!(what = failure.what, "no token file is kept");
@@ -132,21 +141,29 @@ async fn watch(
 /// host. The rest is its hooks' to do, which know how the job ended and what its variables are, or, where the job
 /// dies, this process's, if it is let.
 async fn settle_now(context: &Context<'_>, folder: &Path) {
-    if let Some(mut journal) = release::open_soon(context, folder).await {
-        settle::settle(context, &mut journal, &mut closing::Ended::default()).await;
+    if let Some(mut journal) = release::open_soon(context, folder).await
+        && knows(context, journal.opened())
+    {
+        settle::settle(context, &mut journal, SealedBy::Keeper, &mut closing::Ended::default()).await;
     }
 }
 
 /// Does what the hooks after the command have not done: a journal that is still there says so.
-async fn give_back(context: &Context<'_>, folder: &Path) {
+async fn give_back(context: &Context<'_>, folder: &Path, opened: &Opened) {
     context.host.clock.sleep(MOMENT).await;
     let until = context.host.clock.now() + context.loaded.config.deadlines.release.0;
     // A hook may still be at it, and die in the middle.
     while files::is_folder(folder) && context.host.clock.now() < until {
         if let Some(journal) = release::open_soon(context, folder).await {
+            // The folder may be another job's by now.
+            if journal.opened() != opened {
+                return;
+            }
             closing::account(context, journal, SealedBy::Keeper, Vec::new()).await;
             return;
         }
+        // What cannot be read now is not read better at once.
+        context.host.clock.sleep(MOMENT).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::account::{self, Decided};
 use super::exchange::Exchange;
+use crate::config::credential::Settle;
 use crate::credential::Credential;
 use crate::failure::Failure;
 use crate::lease::Lease;
@@ -51,6 +52,7 @@ pub(super) async fn answered(
                 let provider = one.request.ask.kind().provider();
                 let mut lease = Lease::on(&credential, &one.id, provider, &one.session, exchange.now());
                 lease.children = children(one, decided);
+                lease.leave = one.request.settle == Settle::Leave;
                 answered.entries.push(Entry::Leased(lease.clone()));
                 let latest = exchange.latest(&one.request);
                 answered.findings.extend(account::of_lease(&lease, credential.answer_lost, latest));

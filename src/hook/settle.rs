@@ -10,18 +10,25 @@ use super::closing::Ended;
 use crate::lease::Lease;
 use crate::lease::journal::{Entry, Journal};
 use crate::provider;
-use crate::record::end::SettledLease;
+use crate::record::end::{SealedBy, SettledLease};
 use crate::settlement::Settlement;
 
 /// Settles every open lease of a journal, inside the host's deadline; what came to a true end.
 pub(super) async fn settle(
     context: &Context<'_>,
     journal: &mut Journal,
+    sealed_by: SealedBy,
     ended: &mut Ended,
 ) -> Vec<SettledLease> {
     let clock = &context.host.clock;
     let until = clock.now() + context.loaded.config.deadlines.release.0;
-    let open: Vec<Lease> = journal.open_leases(clock.now()).into_iter().cloned().collect();
+    let mut open: Vec<Lease> = journal.open_leases(clock.now()).into_iter().cloned().collect();
+    // What was not handed over is of no use to anybody.
+    for lease in &mut open {
+        lease.leave &= sealed_by != SealedBy::PreCommand;
+    }
+    // Of what is asked at once, the first request is for what ends first: it has the least time for another try.
+    open.sort_by_key(|lease| lease.expires_at);
     let tried: Vec<bool> = open.iter().map(|lease| journal.attempted(&lease.id)).collect();
     announce(&open, journal, clock.now());
     let mut settled = Vec::new();
@@ -67,8 +74,12 @@ async fn one<'l>(
     left: Duration,
 ) -> (&'l Lease, Settlement) {
     let clock = &context.host.clock;
+    if lease.leave && lease.expires_at > clock.now() {
+        return (lease, Settlement::Left { until: lease.expires_at });
+    }
     if lease.is_locked() {
-        let reason = "its handle was encrypted under a key that is gone (the host was restarted)".into();
+        let reason =
+            "its handle was encrypted under a key that is not here (a restart takes keys away)".into();
         return (lease, Settlement::Failed { reason, until: lease.expires_at });
     }
     let settling = provider::Settling { host: &context.loaded.config, http: &context.http, clock };

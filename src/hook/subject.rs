@@ -85,6 +85,7 @@ fn lease(
         issued_at: now,
         expires_at: last_use(token, policy::duration(kind, &context.loaded.config), now),
         children: Vec::new(),
+        leave: false,
         settle_with: Need::Nothing,
     };
     let intent = Intent {

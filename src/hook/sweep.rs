@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use super::{Context, Form, Report, closing};
 use crate::config::host::Sink;
 use crate::config::load;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::host::process::{Alive, listening};
 use crate::host::{Host, files};
 use crate::lease::journal::{Journal, Opened};
@@ -22,7 +22,16 @@ const PAUSE: TimeDelta = TimeDelta::minutes(1);
 pub(super) async fn dead(context: &Context<'_>) -> Report {
     let mut report = Report::default();
     for folder in context.state.blocks() {
-        let Some(opened) = Journal::peek(&folder) else { continue };
+        let opened = match Journal::whose(&folder) {
+            Ok(opened) => opened,
+            // A process may be making it at the moment, or it was closed since.
+            Err(_) if Journal::is_void(&folder) => continue,
+            Err(error) => {
+                let causes = Failure::of("state-unusable", Class::Configuration, &error).sentence();
+                report.warnings.push(format!("a journal is left alone: {causes}"));
+                continue;
+            }
+        };
         let alive = alive(context, &opened);
         if alive == Alive::Yes || alive == Alive::Unknown && !is_old(context, &opened) {
             continue;
@@ -31,7 +40,9 @@ pub(super) async fn dead(context: &Context<'_>) -> Report {
         if alive == Alive::Unknown && journal.latest_end().is_some_and(|end| context.started < end + DAY) {
             continue;
         }
-        if context.started < journal.last_attempt().unwrap_or_default() + PAUSE {
+        // An attempt of a time to come says that a clock was wrong, and not that it was just now.
+        let since = journal.last_attempt().map(|at| context.started - at);
+        if since.is_some_and(|since| (TimeDelta::zero()..PAUSE).contains(&since)) {
             continue;
         }
         // Lent under a host config, and none is here: its network and its sinks are not known.

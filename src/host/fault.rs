@@ -2,9 +2,11 @@
 //! are numbered as they are passed. Without the feature `faults`, with which nothing is shipped, they are
 //! nothing at all.
 //!
-//! `DATAFLOW_FAULT` says what happens: `kill:N` ends the process at point N, `full:N` lets every write from N
-//! on find the disk full, `unsent:N` and `unheard:N` lose a request before and after it was sent, `twice:N`
-//! sends it twice, `jump:N:SECONDS` moves the clock. `DATAFLOW_POINTS` names a file that is told each point.
+//! `DATAFLOW_FAULT` says what happens: `kill:N` ends the process at point N, and so does `reboot:N`, after which
+//! the harness takes away what a reboot does; `full:N` lets every write from N on find the disk full, `unsent:N`
+//! and `unheard:N` lose a request before and after it was sent, `twice:N` sends it twice, `jump:N:SECONDS` moves
+//! the clock. `DATAFLOW_POINTS` names a file that is told each point, `DATAFLOW_BOOT` is the boot's name after a
+//! reboot. What begins `DATAFLOW_KEEPER_` is handed to a keeper as `DATAFLOW_`.
 
 #[cfg(not(feature = "faults"))]
 mod none {
@@ -35,7 +37,7 @@ mod none {
 pub(crate) use none::{act, look, request};
 
 #[cfg(feature = "faults")]
-pub(crate) use planned::{act, look, offset, request};
+pub(crate) use planned::{act, boot, look, of_keeper, offset, request};
 
 #[cfg(feature = "faults")]
 mod planned {
@@ -72,7 +74,7 @@ mod planned {
         if let Some(mut points) = plan.points.as_ref() {
             drop(writeln!(points, "{number} {what}"));
         }
-        if plan.kind == "kill" && number == plan.at {
+        if matches!(plan.kind.as_str(), "kill" | "reboot") && number == plan.at {
             let _dead = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
         }
         number
@@ -107,6 +109,17 @@ mod planned {
         let answer = send().await;
         pass("answer");
         answer
+    }
+
+    /// What this boot is called since a reboot.
+    #[expect(clippy::disallowed_methods, reason = "the harness speaks through the environment")]
+    pub(crate) fn boot() -> Option<String> {
+        std::env::var("DATAFLOW_BOOT").ok()
+    }
+
+    /// What a keeper is told of its own faults: the hook's value, and the keeper's name for it.
+    pub(crate) fn of_keeper(name: &str) -> Option<String> {
+        name.strip_prefix("DATAFLOW_KEEPER_").map(|rest| format!("DATAFLOW_{rest}"))
     }
 
     /// How far the clock is off, in seconds.

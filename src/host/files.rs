@@ -118,6 +118,11 @@ pub fn sync(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
+/// Takes an open file's readability by others away.
+pub fn close_to_others(file: &File) -> io::Result<()> {
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+}
+
 /// Whether somebody removed an open file since.
 pub fn is_gone(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() == 0)

@@ -48,6 +48,11 @@ impl ProcessId {
         Self { boot: boot(), namespace: namespace(), pid, started: started(pid) }
     }
 
+    /// Whether the machine was started anew since.
+    pub fn is_of_an_earlier_boot(&self) -> bool {
+        matches!((&self.boot, boot()), (Some(then), Some(now)) if *then != now)
+    }
+
     /// Whether it still runs. Where `/proc` is missing (macOS) only a reboot could be told, and is not.
     pub fn alive(&self) -> Alive {
         let here = Self { boot: boot(), namespace: namespace(), pid: self.pid, started: started(self.pid) };
@@ -105,6 +110,10 @@ pub fn stand_alone() {
 }
 
 fn boot() -> Option<String> {
+    #[cfg(feature = "faults")]
+    if let Some(another) = fault::boot() {
+        return Some(another);
+    }
     let bytes = super::files::read(Path::new("/proc/sys/kernel/random/boot_id")).ok()?;
     Some(String::from_utf8(bytes).ok()?.trim().to_owned())
 }

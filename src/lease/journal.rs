@@ -1,7 +1,7 @@
 //! The journal of one block of one job: append-only, each line checked, durable before it counts.
 //!
 //! A line is the first 16 hexadecimal digits of the SHA-256 of its JSON, a space, the JSON. A torn
-//! tail (a crash in mid-write) is recognised and left out; whatever follows it is too.
+//! tail (a crash in mid-write) is cut; a line that is damaged is left out, and what follows it counts.
 
 use std::fs::File;
 use std::io;
@@ -55,6 +55,7 @@ pub struct Journal {
     file: File,
     opened: Opened,
     entries: Vec<Entry>,
+    damaged: usize,
 }
 
 impl Journal {
@@ -66,7 +67,7 @@ impl Journal {
         let file = files::open_append(&path, true).map_err(not_durable)?;
         lock(&file, &path)?;
         let mut journal =
-            Self { folder: folder.to_owned(), file, opened: opened.clone(), entries: Vec::new() };
+            Self { folder: folder.to_owned(), file, opened: opened.clone(), entries: Vec::new(), damaged: 0 };
         journal.write(&[Entry::Opened(opened)])?;
         Ok(journal)
     }
@@ -86,29 +87,43 @@ impl Journal {
             return Err(Error::Busy { path });
         }
         let bytes = files::read_open(&file, &path, &[nix::unistd::geteuid().as_raw()])?;
-        let (whole, length) = parse(&bytes);
-        let mut entries = unsealed(whole, folder).into_iter();
+        files::close_to_others(&file).map_err(|source| Untrusted::Io { path: path.clone(), source })?;
+        let Parsed { entries, length, damaged } = parse(&bytes);
+        let mut entries = unsealed(entries, folder).into_iter();
         let Some(Entry::Opened(opened)) = entries.next() else { return Err(Error::Headless { path }) };
         if length < bytes.len() {
             // What is written next must begin a line, and not end a torn one.
             file.set_len(length as u64).map_err(|source| Error::NotDurable { path, source })?;
         }
-        Ok(Self { folder: folder.to_owned(), file, opened, entries: entries.collect() })
+        Ok(Self { folder: folder.to_owned(), file, opened, entries: entries.collect(), damaged })
     }
 
     /// Whose journal a folder holds, without taking it.
     pub fn peek(folder: &Path) -> Option<Opened> {
-        let bytes = files::read_trusted(&folder.join(NAME), &[nix::unistd::geteuid().as_raw()]).ok()?;
-        match parse(&bytes).0.into_iter().next() {
-            Some(Entry::Opened(opened)) => Some(opened),
-            _ => None,
+        Self::whose(folder).ok()
+    }
+
+    /// The same, with the reason where it cannot be told.
+    pub fn whose(folder: &Path) -> Result<Opened, Error> {
+        let path = folder.join(NAME);
+        let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()])?;
+        match parse(&bytes).entries.into_iter().next() {
+            Some(Entry::Opened(opened)) => Ok(opened),
+            _ => Err(Error::Headless { path }),
         }
+    }
+
+    /// How many of its lines were damaged, and tell nothing: a torn tail is none of them.
+    pub fn damaged(&self) -> usize {
+        self.damaged
     }
 
     /// Whether a folder holds no journal, or one in which nothing was ever written.
     pub fn is_void(folder: &Path) -> bool {
-        match files::length(&folder.join(NAME)) {
-            Ok(length) => length == 0,
+        let path = folder.join(NAME);
+        match files::length(&path) {
+            // Nothing can be read from a pipe or a device either, and it is no journal.
+            Ok(length) => length == 0 && files::written(&path).is_some(),
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
     }
@@ -173,12 +188,12 @@ impl Journal {
     }
 
     /// Removes the journal and everything beside it: the job's account is closed.
-    pub fn close(mut self) -> io::Result<()> {
-        let removed = files::remove(&self.folder);
-        if self.entries.iter_mut().any(|entry| !rest::secrets(entry).is_empty()) {
-            Key::forget(&self.folder);
-        }
-        removed
+    ///
+    /// The key goes first: a journal without one is closed by whoever comes next, and a key without a journal by
+    /// nobody. There may be one of which no entry tells, made for a line that was not written.
+    pub fn close(self) -> io::Result<()> {
+        Key::forget(&self.folder);
+        files::remove(&self.folder)
     }
 
     /// Its folder.
@@ -228,16 +243,36 @@ fn check(json: &str) -> String {
     Fingerprint::of(json.as_bytes()).short(16).to_owned()
 }
 
-/// The entries of a journal up to the first line that is not whole, and how many bytes they take.
-pub fn parse(bytes: &[u8]) -> (Vec<Entry>, usize) {
+/// What a journal's bytes hold.
+#[derive(Debug)]
+pub struct Parsed {
+    /// Every whole entry.
+    pub entries: Vec<Entry>,
+    /// How many bytes the lines take that have an end.
+    pub length: usize,
+    /// How many of these lines are damaged. The first is never left out: without it there is nothing.
+    pub damaged: usize,
+}
+
+/// The entries of a journal.
+pub fn parse(bytes: &[u8]) -> Parsed {
     let whole = |line: &[u8]| {
         let (sum, json) = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?.split_once(' ')?;
         if sum == check(json) { serde_json::from_str(json).ok() } else { None }
     };
-    let mut length = 0;
-    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    let entries = lines.map_while(|line| whole(line).inspect(|_| length += line.len())).collect();
-    (entries, length)
+    let mut parsed = Parsed { entries: Vec::new(), length: 0, damaged: 0 };
+    for line in bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+        parsed.length += line.len();
+        match whole(line) {
+            Some(entry) => parsed.entries.push(entry),
+            None => parsed.damaged += 1,
+        }
+        // Another line in the place of the first would be taken for it.
+        if parsed.entries.is_empty() {
+            break;
+        }
+    }
+    parsed
 }
 
 #[cfg(test)]
@@ -309,7 +344,7 @@ mod tests {
         let bytes = std::fs::read(folder.join(NAME)).unwrap();
         for length in 0..=bytes.len() {
             let whole = bytes[..length].split(|byte| *byte == b'\n').count() - 1;
-            assert_eq!(parse(&bytes[..length]).0.len(), whole, "cut at {length}");
+            assert_eq!(parse(&bytes[..length]).entries.len(), whole, "cut at {length}");
         }
     }
 
@@ -325,14 +360,23 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_byte_ends_the_journal_before_its_line() {
+    fn a_flipped_byte_takes_its_own_line_away_and_no_other() {
         let (_state, folder) = written(vec![intent("1"), settled("1")]);
         let bytes = std::fs::read(folder.join(NAME)).unwrap();
-        for index in 0..bytes.len() {
+        for (index, mask) in (0..bytes.len()).flat_map(|index| [(index, 0x01), (index, 0x80)]) {
             let mut bytes = bytes.clone();
-            let line = bytes[..index].split(|byte| *byte == b'\n').count() - 1;
-            bytes[index] ^= 0x01;
-            assert!(parse(&bytes).0.len() <= line, "byte {index}");
+            let first = !bytes[..index].contains(&b'\n');
+            // With the end of a line two lines become one, and the last is no line.
+            let lost = if bytes[index] == b'\n' { 2 } else { 1 };
+            bytes[index] ^= mask;
+            let parsed = parse(&bytes);
+            let lines = bytes.split(|byte| *byte == b'\n').count() - 1;
+            if first {
+                assert!(parsed.entries.is_empty(), "byte {index}");
+            } else {
+                assert!(parsed.entries.len() >= 3 - lost && parsed.entries.len() < 3, "byte {index}");
+                assert!(parsed.entries.len() + parsed.damaged == lines, "byte {index}");
+            }
         }
     }
 
@@ -367,7 +411,7 @@ mod tests {
     fn entries_of_a_newer_version_are_passed_over() {
         let json = r#"{"entry":"from-the-future","x":1}"#;
         let text = format!("{} {json}\n", check(json));
-        assert!(matches!(parse(text.as_bytes()).0.as_slice(), [Entry::Unknown]));
+        assert!(matches!(parse(text.as_bytes()).entries.as_slice(), [Entry::Unknown]));
     }
 
     #[test]

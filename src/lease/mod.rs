@@ -14,6 +14,8 @@ pub mod export;
 pub mod forms;
 pub mod journal;
 pub mod kept;
+#[cfg(test)]
+mod model;
 pub mod rest;
 pub mod state;
 mod told;
@@ -44,6 +46,9 @@ pub struct Lease {
     /// The requests that were made with it, and are settled before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<String>,
+    /// Whether it is to live on when the step has ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leave: bool,
     /// What its settlement needs.
     pub settle_with: Need,
 }
@@ -101,6 +106,7 @@ impl Lease {
                 _ => credential.expires_at,
             },
             children: Vec::new(),
+            leave: false,
             settle_with: match &credential.settle_with {
                 SettleWith::Nothing | SettleWith::Later { .. } => Need::Nothing,
                 SettleWith::Detail(detail) => Need::Detail(detail.clone()),
@@ -119,7 +125,7 @@ impl Lease {
 
     /// Whether somebody is asked to take it back: others end by themselves.
     pub fn is_given_back(&self) -> bool {
-        !matches!(self.settle_with, Need::Nothing | Need::Facts(_) | Need::Detail(_))
+        !self.leave && !matches!(self.settle_with, Need::Nothing | Need::Facts(_) | Need::Detail(_))
     }
 
     /// Whether its handle is encrypted and the key is gone: nobody can give it back.

@@ -3,7 +3,7 @@
 //! Each journal has its own key, made with the first secret and removed with the journal. A reboot, or a
 //! copy of the disk, leaves nothing that could be used; the leases end by themselves then.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -32,7 +32,7 @@ impl Key {
         Self::of(folder).or_else(|| {
             let mut bytes = Zeroizing::new([0; 32]);
             SystemRandom::new().fill(bytes.as_mut_slice()).ok()?;
-            let path = path(folder)?;
+            let path = memory::folder()?.join(name(folder));
             files::replace_lossy(&path, bytes.as_slice())
                 .inspect_err(|error| tracing::warn!(%error, "secrets are not encrypted at rest"))
                 .ok()?;
@@ -42,14 +42,15 @@ impl Key {
 
     /// The key of the journal in `folder`, where it is still there.
     pub fn of(folder: &Path) -> Option<Self> {
-        let bytes = files::read_trusted(&path(folder)?, &[nix::unistd::geteuid().as_raw()]).ok()?;
+        let path = memory::place()?.join(name(folder));
+        let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()]).ok()?;
         Self::from(&Zeroizing::new(bytes))
     }
 
-    /// Forgets the key of the journal in `folder`.
+    /// Forgets the key of the journal in `folder`, if there is one.
     pub fn forget(folder: &Path) {
-        if let Some(path) = path(folder)
-            && let Err(error) = files::remove(&path)
+        if let Some(place) = memory::place()
+            && let Err(error) = files::remove(&place.join(name(folder)))
         {
             tracing::warn!(%error, "the key of a journal that is gone stays until the next reboot");
         }
@@ -82,10 +83,9 @@ impl Key {
     }
 }
 
-/// Where the key of a journal is: named by the journal's own place, for one user has many state directories.
-fn path(folder: &Path) -> Option<PathBuf> {
-    let name = Fingerprint::of(folder.as_os_str().as_encoded_bytes());
-    Some(memory::folder()?.join(name.short(32)))
+/// What the key of a journal is called: by the journal's own place, for one user has many state directories.
+fn name(folder: &Path) -> String {
+    Fingerprint::of(folder.as_os_str().as_encoded_bytes()).short(32).to_owned()
 }
 
 /// Whether a text is encrypted.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::journal::{Error, Journal};
+use super::rest::Key;
 use crate::config::host::HostConfig;
 use crate::failure::{Class, Failure};
 use crate::host::files::{self, Untrusted};
@@ -78,9 +79,11 @@ impl State {
         (0..100).map(folder).find(|folder| !folder.exists()).unwrap_or_else(|| folder(100))
     }
 
-    /// The private folder of the block that has this folder: the files of its credentials.
-    pub fn files(&self, block: &Path) -> PathBuf {
-        self.root.join("files").join(block.file_name().unwrap_or_default())
+    /// The private folder of the block that has this folder: the files of its credentials. It is in the state
+    /// directory in which the block is, whatever the host config says by now.
+    pub fn files(block: &Path) -> PathBuf {
+        let root = block.parent().and_then(Path::parent).unwrap_or(block);
+        root.join("files").join(block.file_name().unwrap_or_default())
     }
 
     /// The folders of all blocks that are not closed.
@@ -98,6 +101,7 @@ impl State {
         for folder in self.blocks() {
             let old = files::rearranged(&folder).is_some_and(|at| at < before);
             if old && Journal::is_void(&folder) {
+                Key::forget(&folder);
                 files::remove(&folder).unwrap_or_else(|error| {
                     tracing::warn!(folder = %folder.display(), %error, "an empty folder stays");
                 });

@@ -17,15 +17,21 @@ impl Journal {
         })
     }
 
-    /// Leases that could still be given back at `now`: without an end, or with a failure that time has not
-    /// overtaken.
+    /// Leases that could still be given back at `now`: without an end, or with a failure that neither time nor
+    /// a reboot has overtaken.
     pub fn open_leases(&self, now: DateTime<Utc>) -> Vec<&Lease> {
         let open = |lease: &&Lease| match self.settlement(&lease.id) {
             None => true,
-            Some(Settlement::Failed { until, .. }) => *until > now,
+            Some(Settlement::Failed { until, .. }) => *until > now && !self.is_lost(lease),
             Some(_) => false,
         };
         self.leases().filter(open).collect()
+    }
+
+    /// Whether nobody can ever give a lease back: the key to its handle went with an earlier boot. Within one
+    /// boot a key that is not seen may be seen by another process.
+    pub fn is_lost(&self, lease: &Lease) -> bool {
+        lease.is_locked() && self.opened().bootstrap.is_of_an_earlier_boot()
     }
 
     /// Whether somebody tried to give this lease back.
@@ -193,6 +199,7 @@ mod tests {
             issued_at: at(0),
             expires_at: at(100),
             children: Vec::new(),
+            leave: false,
             settle_with: Need::Nothing,
         };
         journal.append(vec![Entry::Leased(lease)]).unwrap();

@@ -5,7 +5,7 @@ use url::Url;
 
 use crate::claims::Claims;
 use crate::condition::Condition;
-use crate::config::credential::{self, Ask, Credential, Entry, What};
+use crate::config::credential::{self, Ask, Credential, Entry, Settle, What};
 use crate::config::host::HostConfig;
 use crate::config::place::{Error, nearest};
 use crate::config::step::{self, Step};
@@ -27,6 +27,8 @@ pub struct Request {
     pub refresh: bool,
     /// The remotes for which git is given it.
     pub git: Vec<Url>,
+    /// What becomes of it when the step has ended.
+    pub settle: Settle,
     /// What is asked for.
     pub ask: Ask,
     /// The entry as it was written, for a callback that asks again.
@@ -87,10 +89,10 @@ impl Request {
     ) -> Option<Self> {
         let What::Ask(ask) = &credential.what else { return None };
         let (name, export) = (credential.name.clone(), credential.export);
-        let (refresh, git) = (credential.refresh, credential.git.clone());
+        let (refresh, git, settle) = (credential.refresh, credential.git.clone(), credential.settle);
         let template = entry.filter(|entry| template::is_in(entry)).cloned();
         let pending = Pending { condition: credential.condition.clone(), template, part: 0 };
-        Some(Self { origin, place, name, export, refresh, git, ask: ask.clone(), written, pending })
+        Some(Self { origin, place, name, export, refresh, git, settle, ask: ask.clone(), written, pending })
     }
 }
 

@@ -400,3 +400,24 @@ else:
     same = read["data"]["data"]["api_key"] == os.environ["TRAIN_API_KEY"]
     print(True, same, "value" in unwrapped["data"])
 "#;
+
+#[test]
+fn a_login_that_is_to_be_left_lives_on_and_the_record_says_until_when() {
+    let mut stage = stage(&json!({"export-token": true}));
+    stage.block["credentials"][0]["settle"] = json!("leave");
+    let (settlement, _) = settled(&mut stage);
+    let Settlement::Left { until } = settlement else { panic!("{settlement:?}") };
+    assert_eq!(until, stage.records()[0].start.as_ref().unwrap().leases[0].expires_at);
+    assert_eq!((tokens(&stage), stage.sandbox.faults().asked(&at(REVOKE))), ((1, 1), 0));
+    stage.nothing_left();
+}
+
+#[test]
+fn a_login_that_is_to_be_left_and_was_not_handed_over_is_given_back() {
+    let mut stage = stage(&json!({"export-token": true}));
+    stage.block["credentials"][0]["settle"] = json!("leave");
+    stage.set("BUILDKITE_AGENT_JOB_API_TOKEN", "not-the-token");
+    assert_ne!(stage.hook("pre-command").status, 0);
+    assert_eq!(tokens(&stage), (1, 0));
+    assert_eq!(settlement(&stage).word(), "revoked");
+}

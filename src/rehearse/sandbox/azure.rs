@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use chrono::TimeDelta;
 use serde_json::json;
 
-use super::service::{Issued, Service, Surroundings};
+use super::service::{Issued, Life, Service, Surroundings};
 use crate::claims::{Claims, SubjectToken};
 use crate::host::serve::{Request, Response};
 use crate::secret::Secret;
@@ -29,7 +30,7 @@ const LEEWAY: i64 = 300;
 #[derive(Debug)]
 pub struct Entra {
     with: Surroundings,
-    issued: Mutex<Vec<Issued>>,
+    issued: Mutex<Vec<(Issued, Life)>>,
 }
 
 struct Refused {
@@ -60,7 +61,7 @@ impl Entra {
         Self { with, issued: Mutex::default() }
     }
 
-    fn token(&self, request: &Request) -> Result<serde_json::Value, Refused> {
+    fn token(&self, request: &Request, id: &str) -> Result<serde_json::Value, Refused> {
         let path = request.path.split('?').next().unwrap_or_default();
         let tenant = path.strip_prefix('/').and_then(|rest| rest.strip_suffix("/oauth2/v2.0/token"));
         let tenant = tenant.filter(|tenant| uuid::Uuid::try_parse(tenant).is_ok() || tenant.contains('.'));
@@ -88,7 +89,9 @@ impl Entra {
         let token = format!("eyJ0eXAi.{}{}.{}", random(), random(), random());
         let what = format!("a token of {client} for {scope}");
         let issued = Issued { what, secret: Secret::new(token.clone()), revoked: false };
-        self.issued.lock().unwrap_or_else(PoisonError::into_inner).push(issued);
+        let ends = self.with.clock.now() + TimeDelta::seconds(LIFE);
+        let life = Life { handle: id.to_owned(), ends, revoked: false };
+        self.issued.lock().unwrap_or_else(PoisonError::into_inner).push((issued, life));
         Ok(json!({"token_type": "Bearer", "expires_in": LIFE, "ext_expires_in": LIFE, "access_token": token}))
     }
 
@@ -147,7 +150,7 @@ impl Service for Entra {
 
     fn answer(&self, request: &Request) -> Response {
         let id = uuid::Uuid::new_v4().to_string();
-        let mut response = match self.token(request) {
+        let mut response = match self.token(request, &id) {
             Ok(body) => Response::json(200, &body),
             Err(refused) => refused.response(&id),
         };
@@ -156,6 +159,12 @@ impl Service for Entra {
     }
 
     fn issued(&self) -> Vec<Issued> {
-        self.issued.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        issued.iter().map(|(issued, _)| issued.clone()).collect()
+    }
+
+    fn lives(&self) -> Vec<Life> {
+        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        issued.iter().map(|(_, life)| life.clone()).collect()
     }
 }

@@ -4,6 +4,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::issuer::Issuer;
 use super::secrets::SecretsManagers;
 use super::sts::Sts;
@@ -35,6 +37,17 @@ pub struct Issued {
     pub revoked: bool,
 }
 
+/// How long a credential that a service gave lives.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// The name by which a lease knows it.
+    pub handle: String,
+    /// When it ends by itself.
+    pub ends: DateTime<Utc>,
+    /// Whether it was given back.
+    pub revoked: bool,
+}
+
 /// One provider's API, as far as the hooks and the provider's own client use it.
 pub trait Service: Debug + Send + Sync {
     /// The provider's name, and the first part of its path in the sandbox.
@@ -58,6 +71,11 @@ pub trait Service: Debug + Send + Sync {
 
     /// Every credential it gave.
     fn issued(&self) -> Vec<Issued>;
+
+    /// The lives of those that end by themselves or are given back, for whoever holds a record against them.
+    fn lives(&self) -> Vec<Life> {
+        Vec::new()
+    }
 
     /// Sets up what these requests take for granted, as an operator of the real one would have.
     fn prepare(&self, _asked: &[Ask]) {}

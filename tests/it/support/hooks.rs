@@ -131,7 +131,10 @@ impl Stage {
     pub(crate) fn write_config(&self) {
         let path = self.folder.path().join("agent/buildkite-dataflow.yml");
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, self.config.to_string()).unwrap();
+        // A keeper may be reading it.
+        let whole = path.with_extension("new");
+        std::fs::write(&whole, self.config.to_string()).unwrap();
+        std::fs::rename(whole, path).unwrap();
     }
 
     /// The program as a step's process starts it.

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::issuer::Issuer;
-use super::service::{Issued, Service, Surroundings};
+use super::service::{Issued, Life, Service, Surroundings};
 use crate::host::Clock;
 use crate::host::serve::{Request, Response};
 use crate::secret::Secret;
@@ -174,6 +174,16 @@ impl Service for Server {
             revoked: given.revoked,
         });
         issued.collect()
+    }
+
+    fn lives(&self) -> Vec<Life> {
+        let tokens = self.tokens();
+        let life = |given: &Given| Life {
+            handle: format!("sha256:{}", given.secret.fingerprint().short(16)),
+            ends: given.ends,
+            revoked: given.revoked,
+        };
+        tokens.iter().map(life).collect()
     }
 }
 

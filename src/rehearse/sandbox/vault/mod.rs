@@ -12,7 +12,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::issuer::Issuer;
-use super::service::{Issued, Service, Surroundings};
+use super::service::{Issued, Life, Service, Surroundings};
 use crate::config::credential::Ask;
 use crate::config::key::PrivateKey;
 use crate::config::secrets::Store;
@@ -174,6 +174,16 @@ impl Service for Vault {
             revoked: lent.leased_to.as_deref().is_some_and(gone),
         });
         tokens.chain(values).collect()
+    }
+
+    fn lives(&self) -> Vec<Life> {
+        let state = lock(&self.state);
+        let life = |token: &token::Token| Life {
+            handle: token.accessor.clone(),
+            ends: token.ends,
+            revoked: token.revoked,
+        };
+        state.tokens.iter().map(life).collect()
     }
 
     fn prepare(&self, asked: &[Ask]) {
