@@ -189,11 +189,6 @@ pub enum SettleWith {
         /// What else the provider needs to find it again: its address, a namespace. No secret.
         detail: BTreeMap<String, String>,
     },
-    /// A fresh token of the job with this audience.
-    JobToken {
-        /// The audience to ask for.
-        audience: String,
-    },
 }
 
 #[cfg(test)]

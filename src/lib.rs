@@ -40,6 +40,7 @@ pub mod record;
 pub mod sink;
 
 // Floor 6, stories: readable from top to bottom.
+pub mod deny;
 pub mod hook;
 pub mod rehearse;
 

@@ -17,9 +17,13 @@ impl Span {
         Self(Duration::from_secs(seconds))
     }
 
-    /// The same, where its milliseconds can be counted.
     fn whole(seconds: u64) -> Option<Self> {
-        seconds.checked_mul(1_000).map(|millis| Self(Duration::from_millis(millis)))
+        seconds.checked_mul(1_000).and_then(Self::millis)
+    }
+
+    /// The same, where it is short enough to be added to any time of these centuries.
+    fn millis(millis: u64) -> Option<Self> {
+        (millis <= LONGEST).then(|| Self(Duration::from_millis(millis)))
     }
 
     /// Whole seconds, rounded down.
@@ -52,12 +56,15 @@ impl FromStr for Span {
             total = total.checked_add(millis).ok_or_else(wrong)?;
             rest = tail;
         }
-        if text.is_empty() { Err(wrong()) } else { Ok(Self(Duration::from_millis(total))) }
+        Self::millis(total).filter(|_| !text.is_empty()).ok_or_else(wrong)
     }
 }
 
 /// A day of 24 hours, in milliseconds.
 const DAY: u64 = 86_400_000;
+
+/// A thousand years, in milliseconds: what is longer is a slip, and no clock counts far beyond.
+const LONGEST: u64 = 365_250 * DAY;
 
 fn unit_millis(unit: &str) -> Option<u64> {
     match unit {
@@ -153,7 +160,9 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "m", "15 m", "-3", "1w", "1.5h", "99999999999999999999h", "2229922222222222222"] {
+        for text in
+            ["", "m", "15 m", "-3", "1w", "1.5h", "99999999999999999999h", "365251d", "2229922222222222222"]
+        {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }

@@ -1,10 +1,110 @@
-//! Any bytes as a journal: whole lines are read, and no more than there are.
+//! Any bytes as a journal: whole lines are read, no more than there are, and whatever they say can be told. The sums of
+//! the lines are right where the input says so, for whoever writes a forged one gets them right.
 #![no_main]
 
-use buildkite_dataflow::lease::journal::parse;
-use libfuzzer_sys::fuzz_target;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::LazyLock;
 
-fuzz_target!(|bytes: &[u8]| {
-    let (entries, length) = parse(bytes);
-    assert!(length <= bytes.len() && entries.len() <= length);
+use buildkite_dataflow::lease::journal::{Journal, parse};
+use buildkite_dataflow::lease::rest::Key;
+use buildkite_dataflow::record;
+use buildkite_dataflow::secret::{Fingerprint, Secret};
+use buildkite_dataflow::settlement::Settlement;
+use chrono::DateTime;
+use libfuzzer_sys::fuzz_target;
+use serde_json::{Value, json};
+use shape::{Bytes, edited};
+
+mod shape;
+
+/// A folder with a journal, and its key in memory-backed storage.
+static FOLDER: LazyLock<(PathBuf, Option<Key>)> = LazyLock::new(|| {
+    let folder = shape::folder("journal");
+    let key = Key::made_for(&folder);
+    (folder, key)
 });
+
+static GOOD: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let sealed = FOLDER.1.as_ref().and_then(|key| key.seal(&Secret::new("a-handle")));
+    let sealed = sealed.map_or_else(|| "plain".to_owned(), |sealed| sealed.expose().to_owned());
+    let at = "2026-01-01T00:00:00Z";
+    let digest = Fingerprint::of(b"");
+    let lease = |id: &str, need: Value| {
+        json!({"entry": "leased", "id": id, "provider": "vault", "principal": "p", "handle": "h", "session": "s",
+            "fingerprint": digest, "issued-at": at, "expires-at": at, "children": ["2"], "settle-with": need})
+    };
+    vec![
+        json!({"entry": "opened", "version": 1, "job": "j", "instance": "i", "container": null,
+            "bootstrap": {"boot": null, "namespace": null, "pid": 1, "started": null}, "socket": "/s",
+            "release-at-pre-exit": false, "install": "plugin", "mode": "enforce", "host-config": null,
+            "records": "v=1", "at": at}),
+        json!({"entry": "intent", "id": "1", "provider": "vault", "session": "s", "latest": at}),
+        json!({"entry": "not-issued", "id": "1", "reason": "r"}),
+        lease("1", json!({"handle": {"secret": sealed, "detail": {"address": "https://v.test"}}})),
+        lease("2", json!("nothing")),
+        lease("2+1", json!({"facts": {"a": "b"}})),
+        json!({"entry": "exporting", "variables": [{"name": "A", "fingerprint": digest, "previous": sealed}]}),
+        json!({"entry": "rebased", "name": "A", "previous": null}),
+        json!({"entry": "sealed", "kind": "start", "digest": digest, "path": "v=1/x.json", "document": "{}"}),
+        json!({"entry": "attempted", "id": "1", "at": at}),
+        json!({"entry": "settled", "id": "1", "settlement": {"outcome": "failed", "reason": "r", "until": at}}),
+        json!({"entry": "delivered", "digest": digest}),
+    ]
+});
+
+fuzz_target!(|input: &[u8]| {
+    let mut bytes = Bytes(input);
+    let written = if bytes.one() == 0 { bytes.0.to_vec() } else { lines(&mut bytes) };
+    let (entries, length) = parse(&written);
+    assert!(length <= written.len() && entries.len() <= length);
+    let (folder, key) = &*FOLDER;
+    fs::write(folder.join("journal"), &written).unwrap();
+    drop(Journal::peek(folder));
+    if let Ok(journal) = Journal::open(folder) {
+        assert_eq!(journal.entries().len() + 1, entries.len());
+        told(&journal);
+    }
+    if let (Some(key), Ok(text)) = (key, str::from_utf8(input)) {
+        assert!(key.open(&Secret::new(format!("sealed:{text}"))).is_none(), "nobody sealed this");
+    }
+});
+
+fn lines(bytes: &mut Bytes<'_>) -> Vec<u8> {
+    let mut written = Vec::new();
+    for at in 0..bytes.below(12) {
+        let good = GOOD.get(if at == 0 { 0 } else { bytes.below(GOOD.len()) }).cloned().unwrap_or_default();
+        let line = match bytes.below(8) {
+            0 => bytes.text().replace('\n', " "),
+            _ => {
+                edited(good, bytes, &["sealed:AAAA", "1", "2", "1+1", "end", "sha256:", "opened"]).to_string()
+            }
+        };
+        written
+            .extend_from_slice(format!("{} {line}\n", Fingerprint::of(line.as_bytes()).short(16)).as_bytes());
+    }
+    written
+}
+
+fn told(journal: &Journal) {
+    let now = DateTime::UNIX_EPOCH;
+    for lease in journal.leases() {
+        let terms = lease.terms(journal.attempted(&lease.id));
+        assert!(
+            terms.handle.is_none_or(|handle| !handle.expose().starts_with("sealed:")),
+            "an encrypted text as a handle"
+        );
+        drop((lease.facts(), lease.is_given_back(), lease.is_locked(), lease.is_renewal()));
+        drop((journal.settlement(&lease.id), journal.next_renewal(&lease.id)));
+    }
+    assert!(journal.open_leases(now).len() <= journal.leases().count());
+    drop((journal.last_attempt(), journal.lost_intents(), journal.latest_end(), journal.exported()));
+    drop((journal.undelivered(), journal.is_closing(), journal.ended()));
+    for (_, settlement) in journal.settlements() {
+        assert!(settlement.is_final() || matches!(settlement, Settlement::Failed { .. }));
+        drop((settlement.to_string(), settlement.word(), settlement.needs_attention()));
+    }
+    for link in journal.links() {
+        drop((record::read(link.document.as_bytes()), record::chain(&link.path)));
+    }
+}

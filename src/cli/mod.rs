@@ -10,6 +10,7 @@ use crate::hook::{self, Form, Phase, Report};
 use crate::host::Host;
 
 mod callback;
+mod deny;
 mod diagnostics;
 mod print;
 mod rehearse;
@@ -26,6 +27,7 @@ struct Arguments {
 enum Command {
     /// Settle what dead jobs of this host left, and deliver their records.
     Sweep,
+    Deny(Box<deny::Deny>),
     Rehearse(Box<rehearse::Arguments>),
     CredentialProcess(callback::CredentialProcess),
     Token(callback::Token),
@@ -81,6 +83,10 @@ fn run_command(host: &Host, arguments: &Arguments) -> ExitCode {
     match &arguments.command {
         Command::Sweep => {
             let report = runtime.block_on(hook::sweep::sweep(host)).unwrap_or_else(failed);
+            finish(host, &report)
+        }
+        Command::Deny(arguments) => {
+            let report = runtime.block_on(deny::deny(host, arguments)).unwrap_or_else(failed);
             finish(host, &report)
         }
         Command::Rehearse(arguments) => match runtime.block_on(rehearse::run(host, arguments)) {

@@ -90,7 +90,9 @@ fn git(place: Place<'_>, requests: &[&Request]) -> Vec<Variable> {
         Some(Variable { name, value: Value::Plain(value) })
     };
     let count = "GIT_CONFIG_COUNT".parse().ok().and_then(|name| place.env.standing(&name));
-    let before: usize = count.and_then(|count| count.expose().parse().ok()).unwrap_or_default();
+    // Anybody may have set it: a number that nobody means must not overflow.
+    let before: u16 = count.and_then(|count| count.expose().parse().ok()).unwrap_or_default();
+    let before = usize::from(before);
     let total = variable("GIT_CONFIG_COUNT".into(), (before + pairs.len()).to_string());
     let pairs = pairs.into_iter().enumerate().flat_map(|(index, (key, value))| {
         let number = before + index;

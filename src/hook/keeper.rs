@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
 
 use super::renew::Callback;
-use super::{Context, Form, bug, closing, release};
+use super::{Context, Form, bug, closing, release, settle};
 use crate::claims::SubjectToken;
 use crate::config::load;
 use crate::failure::Failure;
@@ -30,8 +30,9 @@ use crate::secret::Secret;
 /// The word by which the program starts as keeper.
 pub const WORD: &str = "keeper";
 
-/// The wait after a refresh that failed: the agent's endpoint, or the network, may come back.
-const AFTER_FAILURE: Duration = Duration::from_secs(15);
+/// The wait after a refresh that failed, in first waits of a try: the agent's endpoint, or the network, may
+/// come back, and five tries with doubled waits were made already.
+const AFTER_FAILURE: u32 = 15;
 /// The shortest wait, so that a wrong clock makes no storm.
 const AT_LEAST: Duration = Duration::from_millis(500);
 /// The wait while there is nothing to refresh.
@@ -58,22 +59,33 @@ pub(super) fn is_needed<'r>(mut requests: impl Iterator<Item = &'r Request>, lea
 /// Stays with a job until it is over, and does then what its own hooks could not.
 pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
     process::stand_alone();
+    // From now on: who is told to end before there is a job to watch must still know it then.
+    let told = process::told_to_end().map_err(|error| unwatched(&error))?;
     let Some(opened) = Journal::peek(&journal) else { return Ok(()) };
     let loaded = load::load(&host.env).map_err(|error| error.failure())?;
     let mut context = Context::new(host, Form::AgentHook, loaded)?;
     context.bootstrap = opened.bootstrap;
     match Watched::of(&context.bootstrap) {
-        Ok(job) => watch(&context, &job, &journal).await?,
+        Ok(job) => watch(&context, &job, told, &journal).await?,
         // It died while this process started.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(bug(&format!("the job cannot be watched: {error}"))),
+        Err(error) => return Err(unwatched(&error)),
     }
     give_back(&context, &journal).await;
     Ok(())
 }
 
-/// Keeps token files fresh until the job is over or this process is told to end.
-async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(), Failure> {
+fn unwatched(error: &std::io::Error) -> Failure {
+    bug(&format!("the job cannot be watched: {error}"))
+}
+
+/// Keeps token files fresh until the job is over or this process is told to end; comes back when it is over.
+async fn watch(
+    context: &Context<'_>,
+    job: &Watched,
+    told: impl Future<Output = ()>,
+    journal: &Path,
+) -> Result<(), Failure> {
     let host = context.host;
     let folder = context.state.files(journal);
     let callback = Callback::of(host, folder.clone(), String::new());
@@ -85,8 +97,6 @@ async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(
     for file in requests.iter().filter_map(Request::token_file) {
         due.insert(file.clone(), next(host, token_in(&folder.join(&file)).as_ref()));
     }
-    let unwatched = |error| bug(&format!("the job cannot be watched: {error}"));
-    let told = process::told_to_end().map_err(unwatched)?;
     let (gone, told) = (pin!(job.gone()), pin!(told));
     let mut over = select(gone, told);
     loop {
@@ -94,14 +104,18 @@ async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(
         let wait = first.map_or(LONG, |first| (*first - host.clock.now()).to_std().unwrap_or_default());
         let sleep = pin!(host.clock.sleep(wait.max(AT_LEAST)));
         match select(&mut over, sleep).await {
-            Either::Left((Either::Left((gone, _)), _)) => return gone.map_err(unwatched),
-            Either::Left((Either::Right(_), _)) => return Ok(()),
+            Either::Left((Either::Left((gone, _)), _)) => return gone.map_err(|error| unwatched(&error)),
+            Either::Left((Either::Right(_), _)) => {
+                settle_now(context, journal).await;
+                return job.gone().await.map_err(|error| unwatched(&error));
+            }
             Either::Right(_) => {}
         }
         for request in &requests {
             let Some(file) = request.token_file() else { continue };
             if due.get(&file).is_some_and(|at| *at <= host.clock.now()) && files::is_folder(&folder) {
-                due.insert(file.clone(), refresh(host, &callback, &folder.join(&file), request).await);
+                let next = refresh(context, &callback, &folder.join(&file), request).await;
+                due.insert(file.clone(), next);
             }
         }
         if !files::is_folder(journal) {
@@ -111,6 +125,15 @@ async fn watch(context: &Context<'_>, job: &Watched, journal: &Path) -> Result<(
         if !files::is_folder(&folder) {
             due.clear();
         }
+    }
+}
+
+/// Gives back what can be given back while the job may live on: whoever stops this process may stop all of the
+/// host. The rest is its hooks' to do, which know how the job ended and what its variables are, or, where the job
+/// dies, this process's, if it is let.
+async fn settle_now(context: &Context<'_>, folder: &Path) {
+    if let Some(mut journal) = release::open_soon(context, folder).await {
+        settle::settle(context, &mut journal, &mut closing::Ended::default()).await;
     }
 }
 
@@ -128,7 +151,13 @@ async fn give_back(context: &Context<'_>, folder: &Path) {
 }
 
 /// Writes a fresh token, and says when the next one is due.
-async fn refresh(host: &Host, callback: &Callback<'_>, path: &Path, request: &Request) -> DateTime<Utc> {
+async fn refresh(
+    context: &Context<'_>,
+    callback: &Callback<'_>,
+    path: &Path,
+    request: &Request,
+) -> DateTime<Utc> {
+    let host = context.host;
     let fresh = match callback.token_for(request).await {
         Ok((token, _journal)) => files::replace_lossy(path, token.expose().as_bytes()).map(|()| token),
         Err(failure) => Err(std::io::Error::other(failure.sentence())),
@@ -138,7 +167,7 @@ async fn refresh(host: &Host, callback: &Callback<'_>, path: &Path, request: &Re
         Err(error) => {
             // Nobody reads a keeper's log; the SDK that finds an old token will say so.
             tracing::warn!(%error, "a token file could not be kept fresh");
-            host.clock.now() + AFTER_FAILURE
+            host.clock.now() + context.loaded.config.deadlines.retry.0.saturating_mul(AFTER_FAILURE)
         }
     }
 }
@@ -154,6 +183,7 @@ fn next(host: &Host, token: Option<&SubjectToken>) -> DateTime<Utc> {
     let claims = token.and_then(|token| token.unverified_claims().ok());
     let times = claims.and_then(|claims| Some((claims.seconds("iat")?, claims.seconds("exp")?)));
     let Some((issued, ends)) = times else { return now };
-    let due = ends - (ends - issued) / 3;
+    // A process of the step can write that file, with any numbers.
+    let due = ends.saturating_sub(ends.saturating_sub(issued) / 3);
     DateTime::from_timestamp(due, 0).unwrap_or(now)
 }

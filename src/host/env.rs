@@ -70,6 +70,9 @@ variables! {
     AGENT_NAME = "BUILDKITE_AGENT_NAME", Anyone, "the record, as reported";
     RETRY_COUNT = "BUILDKITE_RETRY_COUNT", Anyone, "the record, as reported";
     BUILD_CREATOR = "BUILDKITE_BUILD_CREATOR", Anyone, "the record, as asserted";
+    AWS_ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID", Anyone, "who `deny` asks AWS as; nothing else reads it";
+    AWS_SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY", Anyone, "who `deny` asks AWS as; nothing else reads it";
+    AWS_SESSION_TOKEN = "AWS_SESSION_TOKEN", Anyone, "who `deny` asks AWS as; nothing else reads it";
 }
 
 /// Server-specified headers travel to hooks as `BUILDKITE_REQUEST_HEADER_BUILDKITE_FOO=v`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -92,12 +93,10 @@ pub fn told_to_end() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Makes this process a companion: out of the job's process group, so that what is sent to that does
-/// not reach it, and closed to debuggers of its own user where the system can.
+/// Makes this process a companion: deaf to the end of the job's terminal, and closed to debuggers of its own
+/// user where the system can. Must be called inside a runtime.
 pub fn stand_alone() {
-    if let Err(error) = nix::unistd::setsid() {
-        tracing::debug!(%error, "this process leads a group already");
-    }
+    outlive_signals();
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
     {
@@ -116,10 +115,20 @@ fn namespace() -> Option<String> {
 
 fn started(pid: i32) -> Option<u64> {
     let bytes = super::files::read(&PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
+    since(&String::from_utf8_lossy(&bytes))
+}
+
+/// When the process of a line of `/proc/PID/stat` started, unless it has ended: what nobody waited for (in a
+/// container whose first process reaps none) stays listed for as long as the system is up.
+fn since(line: &str) -> Option<u64> {
     // The command's name, in parentheses, may itself hold spaces and parentheses.
-    let text = String::from_utf8_lossy(&bytes);
-    let (_, after_name) = text.rsplit_once(')')?;
-    after_name.split_whitespace().nth(19)?.parse().ok()
+    let (_, after_name) = line.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace();
+    let state = fields.next()?;
+    if ["Z", "X", "x"].contains(&state) {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 /// A program to run.
@@ -156,11 +165,15 @@ impl Command {
     }
 
     /// Starts the program, which outlives this process and hears and says nothing.
+    ///
+    /// It leads a process group from its first moment on: where the agent gives a hook a terminal, the end of
+    /// the hook hangs up on the hook's own group, and a program that left that group by itself would often be
+    /// killed before it came to it.
     pub fn detach(&self) -> io::Result<()> {
         fault::act("start")?;
         #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
         let mut command = std::process::Command::new(&self.program);
-        command.args(&self.arguments).env_clear().current_dir(&self.folder);
+        command.args(&self.arguments).env_clear().current_dir(&self.folder).process_group(0);
         command.envs(self.environment.iter().map(|(name, value)| (name, value.expose())));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(drop)
     }
@@ -234,6 +247,13 @@ mod tests {
         assert_eq!(before_reboot.alive(), Alive::No);
         let elsewhere = ProcessId { namespace: Some("pid:[1]".into()), ..parent };
         assert_eq!(elsewhere.alive(), Alive::Unknown);
+    }
+
+    #[test]
+    fn a_process_that_ended_and_that_nobody_waited_for_is_not_alive() {
+        let line = |state: &str| format!("7 (a) b) {state} 1 7 7 0 -1 4 1 0 0 0 0 0 0 0 20 0 1 0 4711 0 0");
+        assert_eq!(since(&line("S")), Some(4711));
+        assert_eq!([since(&line("Z")), since(&line("X"))], [None, None]);
     }
 
     #[test]

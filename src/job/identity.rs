@@ -110,7 +110,7 @@ impl Verifier<'_> {
         if !self.issuers.contains(&issuer) {
             return Err(Error::Issuer { issuer, allowed: self.issuers.to_vec() });
         }
-        let skew = claims.seconds("iat").map(|issued| now.timestamp() - issued);
+        let skew = claims.seconds("iat").map(|issued| now.timestamp().saturating_sub(issued));
         check_time(&claims, now, skew.unwrap_or_default())?;
         let trust = match self.keys.keys(&issuer).await {
             Err(error) if self.verify == Verify::WhenAvailable => Trust::Unverified(error.to_string()),

@@ -65,8 +65,6 @@ pub enum Need {
         /// What else the provider needs to find it again.
         detail: BTreeMap<String, String>,
     },
-    /// A fresh token of the job with this audience.
-    JobToken(String),
 }
 
 /// A secret that is written to the journal, and nowhere else.
@@ -110,7 +108,6 @@ impl Lease {
                 SettleWith::Handle { secret, detail } => {
                     Need::Handle { secret: Kept(secret.clone()), detail: detail.clone() }
                 }
-                SettleWith::JobToken { audience } => Need::JobToken(audience.clone()),
             },
         }
     }
@@ -142,7 +139,7 @@ impl Lease {
                 (Some(secret.0.clone()).filter(|_| !rest::is_sealed(secret)), detail.clone())
             }
             Need::Detail(known) | Need::Facts(known) => (None, known.clone()),
-            Need::Nothing | Need::JobToken(_) => (None, BTreeMap::new()),
+            Need::Nothing => (None, BTreeMap::new()),
         };
         Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail, tried }
     }

@@ -98,7 +98,7 @@ pub fn secrets(entry: &mut Entry) -> Vec<&mut Kept> {
     match entry {
         Entry::Leased(lease) => match &mut lease.settle_with {
             Need::Handle { secret, .. } => vec![secret],
-            Need::Nothing | Need::Detail(_) | Need::Facts(_) | Need::JobToken(_) => Vec::new(),
+            Need::Nothing | Need::Detail(_) | Need::Facts(_) => Vec::new(),
         },
         Entry::Exporting { variables } => {
             variables.iter_mut().filter_map(|variable| variable.previous.as_mut()).collect()

@@ -107,7 +107,8 @@ impl CallError {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    /// Whether the same call may go better later.
+    pub fn verdict(&self) -> Verdict {
         match self {
             Self::Refused { refusal, .. } if matches!(refusal.remedy, Remedy::Wait | Remedy::FreshToken) => {
                 Verdict::Again

@@ -19,6 +19,7 @@ use crate::policy::Request;
 use crate::secret::{Mask, Secret};
 use crate::settlement::Settlement;
 
+mod allowed;
 pub mod aws;
 pub mod azure;
 pub mod bitbucket;
@@ -32,8 +33,8 @@ pub mod giving_back;
 pub mod jws;
 pub mod oauth;
 pub mod secrets;
+pub mod sign;
 pub mod signer;
-mod sigv4;
 pub mod source;
 pub mod token;
 pub mod value;
@@ -165,6 +166,12 @@ pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -
 
 /// Gives a lease back, as far as its provider can. One that this version does not know is left to expire.
 pub async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+    if lease.expires_at > context.clock.now()
+        && let Some(stranger) = allowed::stranger(lease, context.host)
+    {
+        let reason = format!("`endpoints` in the host config does not allow `{stranger}`");
+        return Settlement::Failed { reason, until: lease.expires_at };
+    }
     match lease.provider.as_str() {
         aws::NAME => aws::Role::settle(lease, context).await,
         gcp::NAME => gcp::Federation::settle(lease, context).await,

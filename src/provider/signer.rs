@@ -3,15 +3,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::call::{Refusal, Remedy, call};
+use super::call::{Refusal, Remedy, TIMEOUT, call};
 use super::jws::{self, Unusable};
-use super::sigv4::Call;
+use super::sign::{Keys, Post, Unsigned};
 use super::{Context, Error, vault};
 use crate::config::key::{Algorithm, Kms, PrivateKey, Transit};
 use crate::credential::Material;
@@ -91,7 +92,9 @@ impl<'a> Signer<'a> {
             }
             By::Kms(kms, keys) => by_kms(kms, keys, &unsigned, context).await.map_err(leg)?,
         };
-        Ok(jws::signed(&unsigned, &signature))
+        let assertion = jws::signed(&unsigned, &signature);
+        context.mask.add(&assertion);
+        Ok(assertion)
     }
 }
 
@@ -122,8 +125,21 @@ async fn by_kms(kms: &Kms, keys: &Material, text: &str, context: &Context<'_>) -
     .to_string();
     let region = kms.region.as_str();
     let make = async |_| {
-        let call = Call { service: "kms", target: "TrentService.Sign", region, url: &url, body: &body };
-        call.request(keys, context.clock)
+        let unfit = || Error::Value { problem: "the request cannot be signed".to_owned() };
+        let post = Post {
+            service: "kms",
+            region,
+            url: &url,
+            content_type: "application/x-amz-json-1.1",
+            headers: &[("x-amz-target", "TrentService.Sign")],
+            body: &body,
+            timeout: TIMEOUT,
+        };
+        let keys = Keys::of(keys).ok_or_else(unfit)?;
+        post.signed(&keys, SystemTime::from(context.clock.now())).map_err(|error| match error {
+            Unsigned::Unfit => unfit(),
+            Unsigned::Http(error) => error.into(),
+        })
     };
     let answer = call(context, |status, body| explain(status, body, kms), make).await?;
     let signed: Signed = answer.json()?;

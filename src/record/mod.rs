@@ -104,13 +104,38 @@ pub fn seal(
     earlier: &[&Sealed],
     now: DateTime<Utc>,
 ) -> Result<Sealed, serde_json::Error> {
+    let sequence = u32::try_from(earlier.len()).unwrap_or(u32::MAX);
+    let previous = earlier.last().map(|link| link.digest.clone());
+    let sealed = sealed(part, Run::of(opened), sequence, previous, now)?;
+    Ok(Sealed { path: format!("{}/{}", opened.records, sealed.path), ..sealed })
+}
+
+/// Seals the next link of a chain without its journal: `last` is the last, and `digest` is of its bytes.
+/// The path is the file's name alone.
+pub fn seal_after(
+    part: Part,
+    last: &Link,
+    digest: Fingerprint,
+    now: DateTime<Utc>,
+) -> Result<Sealed, serde_json::Error> {
+    let run = Run { producer: parts::PRODUCER.to_owned(), ..last.run.clone() };
+    sealed(part, run, last.sequence.saturating_add(1), Some(digest), now)
+}
+
+fn sealed(
+    part: Part,
+    run: Run,
+    sequence: u32,
+    previous: Option<Fingerprint>,
+    now: DateTime<Utc>,
+) -> Result<Sealed, serde_json::Error> {
     let mut link = Link {
         schema: SCHEMA.to_owned(),
         kind: Kind::Start,
-        sequence: u32::try_from(earlier.len()).unwrap_or(u32::MAX),
-        previous: earlier.last().map(|link| link.digest.clone()),
+        sequence,
+        previous,
         sealed_at: now,
-        run: Run::of(opened),
+        run,
         proof: Proof::default(),
         start: None,
         settled: None,
@@ -127,7 +152,7 @@ pub fn seal(
     Ok(Sealed {
         kind: link.kind.word().to_owned(),
         digest: Fingerprint::of(&bytes),
-        path: format!("{}/{}", opened.records, file(&link)),
+        path: file(&link),
         document: String::from_utf8(bytes).map_err(serde::de::Error::custom)?,
     })
 }

@@ -14,6 +14,9 @@ use crate::lease::journal::Opened;
 use crate::policy::Decision;
 use crate::secret::Fingerprint;
 
+/// This program and its version.
+pub(super) const PRODUCER: &str = concat!("buildkite-dataflow ", env!("CARGO_PKG_VERSION"));
+
 part! {
     /// Which job, which block of its step, which program.
     pub struct Run {
@@ -43,7 +46,7 @@ impl Run {
             container: opened.container.clone(),
             install: opened.install.clone(),
             mode: opened.mode.clone(),
-            producer: concat!("buildkite-dataflow ", env!("CARGO_PKG_VERSION")).to_owned(),
+            producer: PRODUCER.to_owned(),
             host_config: opened.host_config.clone(),
         }
     }
@@ -168,7 +171,7 @@ part! {
         issued_at: DateTime<Utc>,
         /// When it ends by itself.
         expires_at: DateTime<Utc>,
-        /// What else is known of it: `deadline` and `session-ends`, `packed-policy-percent`,
+        /// What else is known of it: `userid`, `deadline` and `session-ends`, `packed-policy-percent`,
         /// `session-token-percent`, `through`.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         facts: BTreeMap<String, String>,

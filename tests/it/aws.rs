@@ -10,10 +10,10 @@ use serde_json::json;
 
 use crate::support::agent::{Agent, Ended, Scene, asks_for, until};
 use crate::support::components::{self, not_run};
-use crate::support::hooks::files;
+use crate::support::hooks::{JOB, files};
 
 /// The folder of boto3, the aws CLI and moto.
-fn tools() -> Option<PathBuf> {
+pub(crate) fn tools() -> Option<PathBuf> {
     components::find("venv/bin")
 }
 
@@ -64,11 +64,15 @@ impl Drop for Server {
 
 /// moto's services; its port.
 pub(crate) fn moto(tools: &Path) -> (Server, u16) {
+    serve(Command::new(tools.join("moto_server")))
+}
+
+/// The same as another command starts it.
+pub(crate) fn serve(mut moto: Command) -> (Server, u16) {
     let port = {
         let held = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         held.local_addr().unwrap().port()
     };
-    let mut moto = Command::new(tools.join("moto_server"));
     moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
     let server = Server(moto.spawn().unwrap());
     until(|| "moto".to_owned(), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
@@ -177,6 +181,10 @@ const ISSUER: &str = "http://issuer.internal";
 /// Tells a story with a gateway that has the role `extract` for this job alone, the role `publish` that its
 /// sessions may assume and `foreign` that they may not, and a bucket.
 fn with_gateway(story: impl FnOnce(&mut Scene, &Path, &str)) {
+    with_ceph(|scene, tools, ceph| story(scene, tools, ceph.get("CEPH_ENDPOINT")));
+}
+
+fn with_ceph(story: impl FnOnce(&mut Scene, &Path, &Ceph)) {
     let (Some(tools), Some(agent)) = (tools(), Agent::all().pop()) else { return };
     let signer = Signer::new();
     let mut scene = Scene::against(&agent, |runtime| {
@@ -190,7 +198,7 @@ fn with_gateway(story: impl FnOnce(&mut Scene, &Path, &str)) {
     let aws = json!({"sts-endpoint": ceph.get("CEPH_ENDPOINT")});
     let more = [("aws".to_owned(), aws), ("network".to_owned(), network)];
     scene.config.as_object_mut().unwrap().extend(more);
-    story(&mut scene, &tools, ceph.get("CEPH_ENDPOINT"));
+    story(&mut scene, &tools, &ceph);
 }
 
 const EXTRACT: &str = "arn:aws:iam::123456789012:role/extract";
@@ -247,6 +255,56 @@ const BOUNDED: &str = "echo x >raw.csv; aws s3 cp --quiet raw.csv s3://lake/raw.
     aws s3 ls s3://lake --profile publish && echo chained; \
     for second in $(seq 90); do aws s3 ls s3://lake >/dev/null 2>&1 || break; sleep 1; done; \
     aws s3 ls s3://lake || echo after; aws s3 ls s3://lake --profile publish && echo others go on";
+
+#[test]
+fn a_real_gateway_denies_exactly_the_session_that_an_operator_denies() {
+    with_ceph(|scene, tools, ceph| {
+        let endpoint = ceph.get("CEPH_ENDPOINT");
+        let lent = |profile: &str, duration: &str| {
+            let aws =
+                json!({"role": EXTRACT, "region": "us-east-1", "profile": profile, "duration": duration});
+            json!({"credentials": [{"aws": aws}]})
+        };
+        let plugin = scene.our_plugin();
+        // Two blocks: see above. Both sessions are of one role, and one lives too short to be denied.
+        scene.plugins = vec![(plugin.clone(), lent("long", "1h")), (plugin, lent("short", "15m"))];
+        let leaked = tempfile::tempdir().unwrap();
+        let keys = leaked.path().join("keys");
+        let files = "cat $BUILDKITE_OIDC_TMPDIR/../*/aws-credentials";
+        scene.env.insert("AWS_ENDPOINT_URL".into(), endpoint.to_owned());
+        let ended = scene.run(&format!("{files} >{} || find $BUILDKITE_OIDC_TMPDIR/..", keys.display()));
+        assert_eq!(ended.status, Some(0), "{}", ended.log);
+        let lists = |profile: &str| {
+            let mut python = Command::new(tools.join("python"));
+            python.args(["-c", LISTS, endpoint, profile]).env_clear();
+            let output = python.env("AWS_SHARED_CREDENTIALS_FILE", &keys).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        assert_eq!([lists("long"), lists("short")], ["200", "200"], "copies outlive the step");
+        let operator = format!("arn:aws:iam::{}:user/operator", ceph.get("CEPH_ACCOUNT"));
+        let mut deny = Command::new(env!("CARGO_BIN_EXE_buildkite-dataflow"));
+        deny.args(["deny", "--job", JOB, "--least", "30m", "--endpoint", endpoint, "--operator", &operator]);
+        deny.arg("--records").arg(scene.path("records")).env_clear();
+        deny.env("AWS_ACCESS_KEY_ID", ceph.get("CEPH_ACCESS_KEY_ID"));
+        let denied = deny.env("AWS_SECRET_ACCESS_KEY", ceph.get("CEPH_SECRET_ACCESS_KEY")).output().unwrap();
+        let text = String::from_utf8_lossy(&[denied.stdout, denied.stderr].concat()).into_owned();
+        assert!(denied.status.success() && text.contains("is denied, by `"), "{text}");
+        assert_eq!(lists("long"), "403", "a denied session goes on: {text}");
+        assert_eq!(lists("short"), "200", "another session of the role is denied: {text}");
+        let late: Vec<_> = scene.links().into_iter().filter_map(|link| link.late).collect();
+        let [late] = late.try_into().unwrap();
+        assert_eq!(late.settlements[0].settlement.word(), "denied");
+    });
+}
+
+/// Prints the status of the answer: the gateway's refusals have no words that the command line can read.
+const LISTS: &str = "import boto3, sys\n\
+    from botocore.exceptions import ClientError\n\
+    s3 = boto3.Session(profile_name=sys.argv[2], region_name='us-east-1').client('s3', endpoint_url=sys.argv[1])\n\
+    try: answer = s3.list_objects_v2(Bucket='lake')\n\
+    except ClientError as error: answer = error.response\n\
+    print(answer['ResponseMetadata']['HTTPStatusCode'])";
 
 #[test]
 fn a_real_gateway_refuses_a_chain_to_a_role_that_trusts_another() {

@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["policy"],
     &["provider", "lease"],
     &["record", "sink"],
-    &["hook", "rehearse"],
+    &["hook", "deny", "rehearse"],
     &["cli", "schemas"],
 ];
 

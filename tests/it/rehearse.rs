@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use buildkite_dataflow::record;
+
 use crate::support::hooks::files;
 
 struct Rehearsed {
@@ -56,6 +58,30 @@ fn the_example_pipeline_passes_and_its_account_names_every_lease() {
         rows[1]
     );
     assert_eq!(files(run.records.path()).len(), 4);
+}
+
+#[test]
+fn one_block_lends_everything_at_once_and_every_lease_is_settled() {
+    let run = rehearse(&["examples/everything.yml"]);
+    assert_eq!(run.status, 0, "{}{}", run.out, run.err);
+    let printed = ["vault", "oauth", "github", "bitbucket", "buildkite", "parameter", "database"];
+    for name in printed {
+        assert!(run.out.contains(&format!("{name} [REDACTED]")), "{name}: {}", run.out);
+    }
+    assert!(run.out.contains("no secret was seen in any log or record"), "{}", run.out);
+    let links = files(run.records.path()).into_iter();
+    let links: Vec<_> = links.map(|path| record::read(&std::fs::read(path).unwrap()).unwrap()).collect();
+    assert_eq!(links.len(), 2);
+    let end = links.iter().find_map(|link| link.end.as_ref()).unwrap();
+    let words: Vec<_> =
+        end.settlements.iter().map(|one| (one.request.as_str(), one.settlement.word())).collect();
+    assert_eq!(words.len(), 13, "{words:?}");
+    assert!(words.iter().all(|(_, word)| ["expires", "revoked", "stored"].contains(word)), "{words:?}");
+    let place = |request: &str| words.iter().position(|(one, _)| *one == request).unwrap();
+    // What was made with another is settled before it.
+    for (child, parent) in [("4", "3"), ("11", "9"), ("12", "10"), ("13", "9")] {
+        assert!(place(child) < place(parent), "{child} and {parent}: {words:?}");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub enum Partition {
 
 impl Partition {
     /// What its hosts end with.
-    pub(super) const fn suffix(self) -> &'static str {
+    pub const fn suffix(self) -> &'static str {
         match self {
             Self::Aws | Self::UsGov => "amazonaws.com",
             Self::China => "amazonaws.com.cn",

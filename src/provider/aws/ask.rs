@@ -32,6 +32,8 @@ pub(super) struct Session {
     pub(super) expires_at: DateTime<Utc>,
     /// The session's ARN.
     pub(super) principal: String,
+    /// What policies see of it as `aws:userid`.
+    pub(super) userid: String,
     pub(super) sizes: Sizes,
     /// Whether the answer to an earlier try was lost.
     pub(super) lost: bool,
@@ -195,6 +197,8 @@ impl<'a> Sts<'a> {
             let problem = format!("answered credentials that ended at {expires_at}");
             return Err(Error::Malformed { host: self.host(), problem });
         }
+        let (principal, userid) =
+            answer.user.map(|user| (user.arn, user.assumed_role_id)).unwrap_or_default();
         let secret_access_key = Secret::new(keys.secret_access_key);
         let session_token = Secret::new(keys.session_token);
         for secret in [&secret_access_key, &session_token] {
@@ -205,7 +209,8 @@ impl<'a> Sts<'a> {
             secret_access_key,
             token: session_token,
             expires_at,
-            principal: answer.user.map(|user| user.arn).unwrap_or_default(),
+            principal,
+            userid,
             sizes: answer.sizes,
             lost,
         })

@@ -18,6 +18,7 @@ use crate::settlement::Settlement;
 mod ask;
 mod error;
 mod hand_over;
+pub mod iam;
 mod told;
 mod transport;
 
@@ -36,8 +37,10 @@ const SESSION_ENDS: &str = "session-ends";
 const PACKED: &str = "packed-policy-percent";
 /// How much of a session token's room this one takes, in percent.
 const TOKEN: &str = "session-token-percent";
+/// What policies see of the session as `aws:userid`: the role's id, a colon, the session's name.
+pub const USERID: &str = "userid";
 /// The sessions that it was made through.
-const THROUGH: &str = "through";
+pub const THROUGH: &str = "through";
 
 /// From where on a full session policy is told, in percent.
 const NEARLY_FULL: i32 = 80;
@@ -198,6 +201,9 @@ fn facts(lent: &Session, before: &[Session], deadline: Option<DateTime<Utc>>) ->
     let mut facts = BTreeMap::new();
     let mut fact = |name: &str, value: String| drop(facts.insert(name.to_owned(), value));
     let second = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    if !lent.userid.is_empty() {
+        fact(USERID, lent.userid.clone());
+    }
     if let Some(deadline) = deadline {
         fact(DEADLINE, second(deadline));
         fact(SESSION_ENDS, second(lent.expires_at));

@@ -54,7 +54,9 @@ impl Federation<'_> {
         });
         let body = json!({ "payload": claims.to_string(), "delegates": delegates(self.gcp) });
         let answer = self.ask(account, "signJwt", &body, bearer, context).await?;
-        Ok(answer.json::<Signed>()?.signed_jwt)
+        let signed = answer.json::<Signed>()?.signed_jwt;
+        context.mask.add(&signed);
+        Ok(signed)
     }
 
     async fn on_behalf(&self, assertion: &Secret, context: &Context<'_>) -> Result<Granted, Error> {

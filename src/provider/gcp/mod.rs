@@ -58,6 +58,7 @@ impl Provider for Federation<'_> {
         // Before anything is asked for: afterwards there would be tokens that nobody holds.
         let source = file::source(gcp, self.name, context)?;
         let federated = self.federated(context).await.map_err(leg("exchange at STS", false))?;
+        context.mask.add(&federated.token);
         let mut lost = federated.lost;
         let (mut access, mut id) = (federated, None);
         if let Some(account) = &gcp.service_account {

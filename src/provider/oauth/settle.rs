@@ -13,7 +13,7 @@ use crate::credential::SettleWith;
 use crate::lease::Kept;
 use crate::provider::giving_back::{Given, TIMEOUT, send};
 use crate::provider::{Settling, Terms};
-use crate::secret::Secret;
+use crate::secret::{Mask, Secret};
 use crate::settlement::Settlement;
 
 /// Revocation and introspection.
@@ -30,6 +30,15 @@ struct Handle {
     /// The client's secret, or two assertions for each of the two requests.
     secrets: Vec<Kept>,
     how: How,
+}
+
+impl Handle {
+    /// A server's words, which the record may tell, without any secret that was sent there.
+    fn hidden(&self, said: &[u8]) -> String {
+        let mask = Mask::default();
+        [&self.token].into_iter().chain(&self.secrets).for_each(|kept| mask.add(&kept.0));
+        mask.apply(&String::from_utf8_lossy(said))
+    }
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -83,7 +92,7 @@ pub(super) async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement 
         Err(reason) => return failed(reason),
     };
     if !given.response.status.is_success() {
-        return match told(given.response.body.bytes()) {
+        return match told(handle.hidden(given.response.body.bytes()).as_bytes()) {
             // The server gives out tokens of a kind that it does not take back.
             Some((code, _)) if code == "unsupported_token_type" => {
                 Settlement::Expires { at: lease.expires_at }

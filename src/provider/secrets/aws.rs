@@ -1,6 +1,8 @@
 //! AWS Secrets Manager (API 2017-10-17) and the parameters of Systems Manager (API 2014-11-06): JSON 1.1,
 //! signed with Signature Version 4.
 
+use std::time::SystemTime;
+
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use url::Url;
@@ -9,9 +11,11 @@ use super::error;
 use crate::config::aws::Region;
 use crate::config::secrets::{Secrets, Store, Stored};
 use crate::credential::Material;
-use crate::provider::call::call;
-use crate::provider::sigv4::Call;
+use crate::provider::call::{self, call};
+use crate::provider::sign::{Keys, Post, Unsigned};
 use crate::provider::{Context, Error};
+
+const JSON: &str = "application/x-amz-json-1.1";
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -36,11 +40,23 @@ pub(super) async fn read(
     context: &Context<'_>,
 ) -> Result<Json, Error> {
     let body = question(secrets.store, one).to_string();
-    let region = secrets.region.as_ref().map(Region::as_str).unwrap_or_default();
     let (service, target) = operation(secrets.store);
     let make = async |_| {
-        let call = Call { service, target, region, url: &url, body: &body };
-        call.request(source, context.clock)
+        let unsigned = || Error::Value { problem: "the request cannot be signed".to_owned() };
+        let keys = Keys::of(source).ok_or_else(unsigned)?;
+        let post = Post {
+            service,
+            region: secrets.region.as_ref().map(Region::as_str).ok_or_else(unsigned)?,
+            url: &url,
+            content_type: JSON,
+            headers: &[("x-amz-target", target)],
+            body: &body,
+            timeout: call::TIMEOUT,
+        };
+        post.signed(&keys, SystemTime::from(context.clock.now())).map_err(|error| match error {
+            Unsigned::Unfit => unsigned(),
+            Unsigned::Http(error) => error.into(),
+        })
     };
     let answer = call(context, |status, body| error::explain(status, body, secrets, one), make).await?;
     let answered: Answered = answer.json()?;

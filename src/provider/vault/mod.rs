@@ -152,6 +152,7 @@ impl Login<'_> {
         if auth.client_token.expose().is_empty() {
             return Err(answer.malformed("answered a login without a token: does it want a second factor?"));
         }
+        context.mask.add(&auth.client_token);
         let expires_at = answer.ends_in(auth.lease_duration, context.clock.now())?;
         Ok(Given { auth, expires_at, answer_lost: answer.lost })
     }

@@ -6,7 +6,7 @@ use super::{Http, Place, error};
 use crate::host::http::{Method, Response};
 use crate::host::retry::{Backoff, Verdict, retry};
 use crate::provider::{Settling, Terms};
-use crate::secret::Secret;
+use crate::secret::{Mask, Secret};
 use crate::settlement::Settlement;
 
 const REVOKE: &str = "auth/token/revoke-self";
@@ -32,9 +32,12 @@ impl Answer {
     }
 
     /// 403 means both "no such token" and "no such permission"; since 1.16 a second line says which.
-    fn of(response: &Response) -> Self {
+    fn of(response: &Response, token: &Secret) -> Self {
         let status = response.status;
-        let said = error::words(response.body.bytes());
+        // It stands in the record: what repeats the token is hidden, before anybody cuts it short.
+        let mask = Mask::default();
+        mask.add(token);
+        let said = error::words(mask.apply(&String::from_utf8_lossy(response.body.bytes())).as_bytes());
         let told = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
         match status.as_u16() {
             200 | 204 => Self::Gone,
@@ -56,7 +59,7 @@ pub(super) async fn now(place: &Place, token: &Secret, http: &Http) -> Answer {
         Err(error) => return Answer::Refused(error.to_string()),
     };
     match answered {
-        Ok(response) => Answer::of(&response),
+        Ok(response) => Answer::of(&response, token),
         Err(error) if error.is_transient() => Answer::Busy(error.to_string()),
         Err(error) => Answer::Refused(error.to_string()),
     }
@@ -121,7 +124,13 @@ mod tests {
 
     fn answer(status: u16, body: &str) -> Answer {
         let (status, body) = (StatusCode::from_u16(status).unwrap(), body.as_bytes().to_vec().into());
-        Answer::of(&Response { status, headers: HeaderMap::new(), body })
+        Answer::of(&Response { status, headers: HeaderMap::new(), body }, &Secret::new("hvs.the-login"))
+    }
+
+    #[test]
+    fn a_token_that_vault_repeats_does_not_reach_the_record() {
+        let said = format!(r#"{{"errors":["{} hvs.the-login"]}}"#, "x".repeat(290));
+        assert!(!format!("{:?}", answer(400, &said)).contains("hvs."));
     }
 
     #[test]

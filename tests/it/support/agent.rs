@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Once;
@@ -82,7 +83,7 @@ pub(crate) struct Ended {
 }
 
 /// A process that does not outlive its test.
-pub(crate) struct Running(Child);
+pub(crate) struct Running(pub(super) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -136,14 +137,14 @@ impl Scene {
     }
 
     /// The step's environment, as the control plane sends it.
-    fn job_env(&self, command: &str) -> BTreeMap<String, String> {
+    fn job_env(&self, job: &str, command: &str) -> BTreeMap<String, String> {
         let mut plugins: Vec<Value> =
             self.plugins.iter().map(|(source, config)| json!({source: config})).collect();
         // Whichever version: its last hook looks at the environment.
         plugins
             .push(json!({(format!("file://{}#main", self.path("watch-buildkite-plugin").display())): null}));
         let mut env = BTreeMap::from([
-            ("BUILDKITE_JOB_ID".to_owned(), JOB.to_owned()),
+            ("BUILDKITE_JOB_ID".to_owned(), job.to_owned()),
             ("BUILDKITE_COMMAND".to_owned(), command.to_owned()),
             ("BUILDKITE_REPO".to_owned(), format!("file://{}", self.path("source").display())),
             ("BUILDKITE_PLUGINS".to_owned(), Value::from(plugins).to_string()),
@@ -165,11 +166,13 @@ impl Scene {
         env
     }
 
-    fn prepare(&self, command: &str) -> BTreeMap<String, String> {
+    fn prepare(&self, id: &str, command: &str) -> BTreeMap<String, String> {
         self.write("agent/buildkite-dataflow.yml", &self.config.to_string(), false);
         self.write("agent/buildkite-agent.cfg", "", false);
-        let env = self.job_env(command);
-        let job = Job { id: JOB.into(), token: Secret::new(TOKEN), claims: claims(), env: env.clone() };
+        let env = self.job_env(id, command);
+        let mut claims = claims();
+        claims.claims.insert("job_id".into(), json!(id));
+        let job = Job { id: id.into(), token: Secret::new(TOKEN), claims, env: env.clone() };
         self.sandbox.agent().add(job);
         env
     }
@@ -195,26 +198,35 @@ impl Scene {
 
     /// Runs the step to its end by `buildkite-agent bootstrap`.
     pub(crate) fn run(&self, command: &str) -> Ended {
-        let mut bootstrap = Command::new(self.agent.path());
-        bootstrap.arg("bootstrap").env_clear().envs(self.host_env()).envs(self.prepare(command));
+        let bootstrap = self.bootstrap(Command::new(self.agent.path()), command, "log");
+        self.ended(bootstrap, || lossy(&self.path("log")))
+    }
+
+    /// Starts `buildkite-agent bootstrap` by a program that may stand before it; its log goes to a file.
+    pub(super) fn bootstrap(&self, mut program: Command, command: &str, log: &str) -> Running {
+        program.arg("bootstrap").env_clear().envs(self.host_env()).envs(self.prepare(JOB, command));
         let path = |name: &str| self.path(name).display().to_string();
-        bootstrap
+        program
             .env("BUILDKITE_AGENT_ACCESS_TOKEN", TOKEN)
             .env("BUILDKITE_CONFIG_PATH", path("agent/buildkite-agent.cfg"))
             .env("BUILDKITE_BIN_PATH", path("bin"));
-        let log = File::create(self.path("log")).unwrap();
-        let child = bootstrap.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        self.ended(Running(child), || lossy(&self.path("log")))
+        let log = File::create(self.path(log)).unwrap();
+        Running(program.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
     }
 
     /// Starts `buildkite-agent start` for this step alone.
     pub(crate) fn start(&self, command: &str, arguments: &[&str]) -> Running {
-        self.prepare(command);
+        self.start_as("a", JOB, command, arguments)
+    }
+
+    /// The same by an agent of this name, for a job of this id; it leads a process group, as a service does.
+    pub(super) fn start_as(&self, name: &str, job: &str, command: &str, arguments: &[&str]) -> Running {
+        self.prepare(job, command);
         let mut start = Command::new(self.agent.path());
-        start.args(["start", "--name", "a", "--ping-mode", "poll-only", "--no-color"]);
+        start.args(["start", "--name", name, "--ping-mode", "poll-only", "--no-color"]);
         start.arg("--config").arg(self.path("agent/buildkite-agent.cfg")).args(arguments);
         let log = File::create(self.path("agent.log")).unwrap();
-        start.env_clear().envs(self.host_env());
+        start.env_clear().envs(self.host_env()).process_group(0);
         start.env("BUILDKITE_AGENT_TOKEN", self.sandbox.agent().agent_token().expose());
         Running(start.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
     }
@@ -224,7 +236,7 @@ impl Scene {
         self.ended(child, || self.uploaded_log())
     }
 
-    fn uploaded_log(&self) -> String {
+    pub(super) fn uploaded_log(&self) -> String {
         let mut log = Vec::new();
         for chunk in self.sandbox.agent().progress(JOB).unwrap().chunks.values() {
             io::copy(&mut flate2::read::GzDecoder::new(&chunk[..]), &mut log).unwrap();
@@ -240,7 +252,7 @@ impl Scene {
         assert!(file.exists(), "ended before {}", logs());
     }
 
-    fn ended(&self, mut child: Running, log: impl FnOnce() -> String) -> Ended {
+    pub(super) fn ended(&self, mut child: Running, log: impl FnOnce() -> String) -> Ended {
         let mut status = None;
         until(
             || "the agent's end".to_owned(),
@@ -262,6 +274,8 @@ impl Scene {
         for issued in self.sandbox.sts().issued() {
             secrets.extend([issued.secret_access_key, issued.session_token]);
         }
+        let others = self.sandbox.providers().iter().flat_map(|service| service.issued());
+        secrets.extend(others.map(|issued| issued.secret));
         for secret in secrets {
             assert!(!log.contains(secret.expose()), "a secret is in the log");
         }
@@ -308,6 +322,12 @@ impl Scene {
     #[track_caller]
     pub(crate) fn holds_nothing_back(&self) {
         assert_eq!(files(&self.path("state/jobs")), [] as [PathBuf; 0]);
+        self.no_secret_on_disk();
+    }
+
+    /// No secret is in any file but those that show the step's own environment.
+    #[track_caller]
+    pub(crate) fn no_secret_on_disk(&self) {
         let watched = ["before", "after"].map(|file| self.path(file));
         for file in files(self.folder.path()).into_iter().filter(|file| !watched.contains(file)) {
             self.hides_every_secret(&lossy(&file));
@@ -324,14 +344,19 @@ impl Scene {
             assert_eq!(files(&self.path(folder)), [] as [PathBuf; 0], "{folder}");
         }
         self.holds_nothing_back();
-        assert_eq!(self.processes(), [] as [PathBuf; 0]);
+        // A keeper wakes when its job's bootstrap ends, and then goes.
+        until(|| format!("the end of {:?}", self.processes()), || self.processes().is_empty());
     }
 
-    /// Processes that were started by this step: only theirs hold this folder in their environment.
+    /// Processes that were started by this step: only theirs hold this folder in their environment, or, where
+    /// that is nobody's to read, among their arguments.
     pub(crate) fn processes(&self) -> Vec<PathBuf> {
         let folder = self.folder.path().display().to_string();
-        let all = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("environ"));
-        all.filter(|environ| lossy(environ).contains(&folder)).collect()
+        let all = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let ours = |process: &PathBuf| {
+            ["environ", "cmdline"].iter().any(|file| lossy(&process.join(file)).contains(&folder))
+        };
+        all.filter(ours).collect()
     }
 
     /// The environment in the first (`before`) or last (`after`) hook, without what the agent and the
@@ -360,7 +385,7 @@ pub(super) fn plain_environment(folder: &Path) -> BTreeMap<&'static str, String>
     .into()
 }
 
-fn lossy(path: &Path) -> String {
+pub(super) fn lossy(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
 

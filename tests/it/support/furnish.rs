@@ -8,7 +8,7 @@ use std::process::Command;
 use super::agent::{Scene, plain_environment};
 use super::hooks::files;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_buildkite-dataflow");
+pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_buildkite-dataflow");
 
 impl Scene {
     pub(super) fn furnish(&self) {
@@ -53,9 +53,21 @@ impl Scene {
 
     /// Our own hooks as a plugin's repository, whose interpreter is the binary under test.
     pub(crate) fn our_plugin(&self) -> String {
-        let hooks = our_hooks();
+        self.our_plugin_by(Path::new(BINARY))
+    }
+
+    /// The same with another program as interpreter.
+    pub(super) fn our_plugin_by(&self, program: &Path) -> String {
+        let hooks: Vec<_> = our_hooks()
+            .into_iter()
+            .map(|(name, text)| (name, text.replace(BINARY, program.to_str().unwrap())))
+            .collect();
         let contents: Vec<_> =
             hooks.iter().map(|(name, text)| (name.as_str(), text.as_str(), true)).collect();
+        let folder = self.path("dataflow-buildkite-plugin");
+        if folder.exists() {
+            fs::remove_dir_all(&folder).unwrap();
+        }
         format!("{}#main", self.repository("dataflow-buildkite-plugin", &contents))
     }
 

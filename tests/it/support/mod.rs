@@ -5,6 +5,7 @@ pub(crate) mod child;
 pub(crate) mod components;
 pub(crate) mod documents;
 mod furnish;
+pub(crate) mod guarded;
 pub(crate) mod hooks;
 pub(crate) mod lent;
 pub(crate) mod network;

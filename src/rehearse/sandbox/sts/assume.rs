@@ -135,6 +135,7 @@ impl Sts {
             let text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
             return Err(refuse(400, "ValidationError", text));
         }
+        let (life, longest) = (TimeDelta::seconds(asked.seconds), *lock(&self.longest));
         let random = || uuid::Uuid::new_v4().simple().to_string();
         let letters = |count| random().chars().take(count).collect::<String>();
         let name = asked.role.rsplit('/').next().unwrap_or_default();
@@ -151,7 +152,7 @@ impl Sts {
             ),
             role: asked.role.to_owned(),
             user_id: format!("{}:{}", role_id(asked.role), asked.session),
-            expires_at: self.clock.now() + TimeDelta::seconds(asked.seconds),
+            expires_at: self.clock.now() + longest.map_or(life, |longest| life.min(longest)),
             policy: asked.policy.map(str::to_owned),
             managed: asked.managed.clone(),
             tags,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::issuer::Issuer;
@@ -68,6 +68,8 @@ pub struct Sts {
     clock: Clock,
     roles: Mutex<BTreeMap<String, Role>>,
     issued: Mutex<Vec<Issued>>,
+    /// The most that a session lives, whatever was asked for: AWS's own least is 15 minutes.
+    longest: Mutex<Option<TimeDelta>>,
 }
 
 /// A refusal in AWS's words.
@@ -93,12 +95,17 @@ impl Sts {
     ) -> Self {
         let (known_as, audience) = (known_as.to_owned(), audience.to_owned());
         let (roles, given) = (Mutex::new(roles), Mutex::default());
-        Self { issuer, known_as, audience, clock, roles, issued: given }
+        Self { issuer, known_as, audience, clock, roles, issued: given, longest: Mutex::default() }
     }
 
     /// Adds a role, or replaces the one of this ARN.
     pub fn add(&self, arn: &str, role: Role) {
         lock(&self.roles).insert(arn.to_owned(), role);
+    }
+
+    /// From now on no session lives longer, so that a test need not wait for the end of one.
+    pub fn cut_short(&self, longest: TimeDelta) {
+        *lock(&self.longest) = Some(longest);
     }
 
     /// Every session given so far.

@@ -1,0 +1,61 @@
+//! The face of `deny`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use url::Url;
+
+use crate::config::load;
+use crate::deny::{self, Order};
+use crate::failure::Failure;
+use crate::hook::Report;
+use crate::host::Host;
+use crate::span::Span;
+
+/// Deny sessions of AWS that jobs were lent, from outside of their hosts.
+///
+/// Puts one inline policy a session on its role, which denies everything to exactly that session, removes those
+/// whose session has ended, and adds a LATE link to the record. For an identity that no job can have: it reads
+/// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
+#[derive(Debug, Args)]
+pub(super) struct Deny {
+    /// The folder of the records, as a file sink wrote it
+    #[arg(long, value_name = "PATH")]
+    records: PathBuf,
+    /// The jobs, by `BUILDKITE_JOB_ID`
+    #[arg(long = "job", value_name = "ID", num_args = 1.., required_unless_present = "prune")]
+    jobs: Vec<String>,
+    /// Only remove policies of sessions that have ended, on every role where records tell of a denial
+    #[arg(long, conflicts_with = "jobs")]
+    prune: bool,
+    /// Print the policies, and ask and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave a session alone that ends sooner: a policy takes minutes to work
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    least: Span,
+    /// Where IAM is [default: the partition's]
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<Url>,
+    /// Where STS is, which says who the operator is [default: the host config's, or the partition's]
+    #[arg(long, value_name = "URL")]
+    sts_endpoint: Option<Url>,
+    /// Who the operator is, where STS cannot be asked
+    #[arg(long, value_name = "ARN")]
+    operator: Option<String>,
+}
+
+/// Denies, and says what was done.
+pub(super) async fn deny(host: &Host, arguments: &Deny) -> Result<Report, Failure> {
+    let loaded = load::load(&host.env).map_err(|error| error.failure())?;
+    let order = Order {
+        records: host.cwd.join(&arguments.records),
+        jobs: arguments.jobs.clone(),
+        dry_run: arguments.dry_run,
+        least: arguments.least,
+        iam: arguments.endpoint.clone(),
+        sts: arguments.sts_endpoint.clone(),
+        operator: arguments.operator.clone(),
+    };
+    Ok(deny::deny(host, &loaded, &order).await)
+}

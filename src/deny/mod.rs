@@ -1,0 +1,139 @@
+//! Denying sessions of AWS from outside of the host that they were lent on: one inline policy a session.
+//!
+//! AWS takes no session back. Whoever may write policies on a role can deny one session everything, which takes
+//! effect some minutes later. That must be nobody whom a job could be: such a job could allow itself anything.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+use crate::config::aws::{Partition, is_safe};
+use crate::config::load::Loaded;
+use crate::failure::{Class, Failure};
+use crate::hook::Report;
+use crate::host::Host;
+use crate::host::http::Http;
+use crate::host::retry::{Backoff, Verdict};
+use crate::provider::aws::iam::{Iam, Query};
+use crate::provider::call::CallError;
+use crate::provider::sign::Keys;
+use crate::span::Span;
+
+mod chain;
+mod operator;
+mod role;
+mod session;
+mod story;
+
+use story::Story;
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Order {
+    /// The folder of the records.
+    pub records: PathBuf,
+    /// The jobs whose sessions are denied; none: what is over is pruned.
+    pub jobs: Vec<String>,
+    /// Whether it is only told.
+    pub dry_run: bool,
+    /// What a session must still have to live.
+    pub least: Span,
+    /// Where IAM is, if not where it always is.
+    pub iam: Option<Url>,
+    /// Where STS is.
+    pub sts: Option<Url>,
+    /// Who the operator is, where STS cannot be asked.
+    pub operator: Option<String>,
+}
+
+/// What every request is made with.
+#[derive(Debug)]
+struct Doors<'a> {
+    host: &'a Host,
+    loaded: &'a Loaded,
+    http: &'a Http,
+    keys: &'a Keys,
+    partition: Partition,
+}
+
+impl Doors<'_> {
+    fn query(&self) -> Query<'_> {
+        let deadlines = &self.loaded.config.deadlines;
+        Query {
+            http: self.http,
+            clock: &self.host.clock,
+            mask: &self.host.mask,
+            keys: self.keys,
+            region: self.partition.first_region(),
+            backoff: Backoff { attempts: 5, base: deadlines.retry.0, jitter: true },
+            until: self.host.clock.now() + deadlines.grant.0,
+        }
+    }
+
+    /// IAM is one for a whole partition.
+    fn iam(&self, order: &Order) -> Result<Iam<'_>, Failure> {
+        let default = || {
+            Url::parse(match self.partition {
+                Partition::Aws => "https://iam.amazonaws.com/",
+                Partition::China => "https://iam.cn-north-1.amazonaws.com.cn/",
+                Partition::UsGov => "https://iam.us-gov.amazonaws.com/",
+            })
+        };
+        let url =
+            order.iam.clone().map_or_else(default, Ok).map_err(|error| impossible(error.to_string()))?;
+        Ok(Iam { query: self.query(), url })
+    }
+}
+
+/// Denies the sessions that the records of some jobs tell of, and says so in the records.
+pub async fn deny(host: &Host, loaded: &Loaded, order: &Order) -> Report {
+    match attempt(host, loaded, order).await {
+        Ok(report) => report,
+        Err(failure) => Report { failure: Some(failure), ..Report::default() },
+    }
+}
+
+async fn attempt(host: &Host, loaded: &Loaded, order: &Order) -> Result<Report, Failure> {
+    if let Some(url) = order.iam.iter().chain(&order.sts).find(|url| !is_safe(url)) {
+        let seen = url.origin().ascii_serialization();
+        return Err(impossible(format!("expected an https URL, saw `{seen}`")));
+    }
+    if let Some(arn) = order.operator.as_ref().filter(|arn| arn.split(':').count() < 6) {
+        return Err(impossible(format!(
+            "expected an ARN such as `arn:aws:sts::123456789012:assumed-role/NAME/SESSION`, saw `{arn}`"
+        )));
+    }
+    let mut report = Report::default();
+    Story::of(order, host, &mut report).run(loaded).await?;
+    Ok(report)
+}
+
+fn impossible(what: String) -> Failure {
+    Failure {
+        ident: "denial-impossible",
+        class: Class::Configuration,
+        what,
+        causes: Vec::new(),
+        presented: None,
+        hint: None,
+        left: Some("nothing was denied".to_owned()),
+    }
+}
+
+/// An answer of AWS that was no use, as a person is told it.
+fn refused(error: &CallError, what: &str) -> Failure {
+    let (ident, class) = match error {
+        CallError::Refused { .. } if error.verdict() == Verdict::Again => {
+            ("provider-busy", Class::Unreachable)
+        }
+        CallError::Refused { .. } => ("provider-refused", Class::Refused),
+        CallError::Malformed { .. } => ("provider-malformed", Class::Refused),
+        CallError::Unreachable(_) => ("provider-unreachable", Class::Unreachable),
+    };
+    let mut failure = Failure::of(ident, class, error);
+    failure.causes.insert(0, std::mem::replace(&mut failure.what, what.to_owned()));
+    if let CallError::Refused { refusal, .. } = error {
+        failure.hint.clone_from(&refusal.hint);
+    }
+    failure
+}

@@ -1,0 +1,76 @@
+//! Who denies: an identity of its own, and none that a job whose sessions are denied could have.
+
+use url::Url;
+
+use super::chain::Chain;
+use super::session::RoleName;
+use super::{Doors, Order, impossible};
+use crate::failure::{Class, Failure};
+use crate::host::{Env, env};
+use crate::provider::aws::iam;
+use crate::provider::sign::Keys;
+
+/// The operator's keys, from the variables that AWS's own tools read.
+pub(super) fn keys(env: &Env) -> Result<Keys, Failure> {
+    let missing = |name: &str| {
+        impossible(format!("`{name}` is not set")).hinted(
+            "denying needs an AWS identity of its own, as AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and \
+             AWS_SESSION_TOKEN; `--dry-run` needs none",
+        )
+    };
+    let id = env.get(&env::AWS_ACCESS_KEY_ID).ok_or_else(|| missing(env::AWS_ACCESS_KEY_ID.name))?;
+    let secret = env.secret(&env::AWS_SECRET_ACCESS_KEY);
+    Ok(Keys {
+        access_key_id: id.to_owned(),
+        secret_access_key: secret.ok_or_else(|| missing(env::AWS_SECRET_ACCESS_KEY.name))?,
+        session_token: env.secret(&env::AWS_SESSION_TOKEN),
+    })
+}
+
+/// Who holds the keys, by STS's word or else the order's; refused where a job of `chains` can be the same.
+pub(super) async fn known(doors: &Doors<'_>, order: &Order, chains: &[Chain]) -> Result<String, Failure> {
+    let mut lent = chains.iter().flat_map(Chain::lent);
+    if let Some(lent) = lent.find(|lent| lent.handle == doors.keys.access_key_id) {
+        return Err(unfit(format!(
+            "the keys in the environment are those that were lent as `{}`",
+            lent.principal
+        )));
+    }
+    let arn = match &order.operator {
+        Some(arn) => arn.clone(),
+        None => iam::caller(&doors.query(), &sts(doors, order)?).await.map_err(|error| {
+            super::refused(&error, "AWS does not say whose keys these are")
+                .hinted("where STS cannot be asked, `--operator ARN` says who it is")
+        })?,
+    };
+    let role = RoleName::of(&arn);
+    let theirs = chains.iter().flat_map(Chain::roles).filter_map(RoleName::of);
+    if let Some(role) = role.and_then(|role| theirs.into_iter().find(|other| *other == role)) {
+        return Err(unfit(format!("the operator is `{arn}`, and `{role}` is a role of the jobs themselves")));
+    }
+    Ok(arn)
+}
+
+fn sts(doors: &Doors<'_>, order: &Order) -> Result<Url, Failure> {
+    if let Some(url) = order.sts.as_ref().or(doors.loaded.config.aws.sts_endpoint.as_ref()) {
+        return Ok(url.clone());
+    }
+    let region = doors.partition.first_region();
+    let url = format!("https://sts.{region}.{}/", doors.partition.suffix());
+    Url::parse(&url).map_err(|error| impossible(error.to_string()))
+}
+
+fn unfit(what: String) -> Failure {
+    let failure = Failure {
+        ident: "operator-unfit",
+        class: Class::Denied,
+        what,
+        causes: Vec::new(),
+        presented: None,
+        hint: None,
+        left: None,
+    };
+    failure
+        .hinted("deny with a role that no job of these can assume: one that can, could also undo it")
+        .leaving("nothing was denied")
+}

@@ -1,0 +1,224 @@
+//! One run of `deny`, from the records to the records.
+
+use std::collections::BTreeMap;
+
+use super::chain::{self, Chain, Wanted};
+use super::role::{Outcome, Standing};
+use super::session::{Denial, RoleName, Session};
+use super::{Doors, Order, impossible, operator, refused};
+use crate::config::load::Loaded;
+use crate::failure::{Class, Failure};
+use crate::hook::Report;
+use crate::host::Host;
+use crate::host::http::Http;
+use crate::provider::aws::iam::Iam;
+use crate::provider::call::CallError;
+
+/// One session, and where it is told of.
+#[derive(Debug)]
+struct One<'a> {
+    session: Session,
+    chain: usize,
+    request: &'a str,
+}
+
+type Roles<'a> = BTreeMap<RoleName, Vec<One<'a>>>;
+
+/// One run, and what it has to say.
+pub(super) struct Story<'a> {
+    order: &'a Order,
+    host: &'a Host,
+    report: &'a mut Report,
+    /// What should be denied and is not.
+    undenied: Vec<String>,
+    /// By chain: requests whose sessions are denied, each with a sentence.
+    told: BTreeMap<usize, Vec<(String, String)>>,
+}
+
+impl<'a> Story<'a> {
+    /// A story that is told in `report`.
+    pub(super) fn of(order: &'a Order, host: &'a Host, report: &'a mut Report) -> Self {
+        Self { order, host, report, undenied: Vec::new(), told: BTreeMap::new() }
+    }
+
+    /// From the records to the records.
+    pub(super) async fn run(mut self, loaded: &Loaded) -> Result<(), Failure> {
+        let chains = self.chains()?;
+        let roles = self.sessions(&chains);
+        if self.order.dry_run {
+            self.show(&roles);
+        } else {
+            self.act(loaded, &chains, &roles).await?;
+            self.tell(&chains);
+        }
+        self.end();
+        Ok(())
+    }
+
+    fn chains(&mut self) -> Result<Vec<Chain>, Failure> {
+        let records = &self.order.records;
+        let jobs = &self.order.jobs;
+        let wanted = if jobs.is_empty() { Wanted::Denied } else { Wanted::Jobs(jobs) };
+        let found = chain::find(records, wanted)
+            .map_err(|error| impossible(format!("`{}` cannot be read: {error}", records.display())))?;
+        let is_missing = |job: &&String| !found.chains.iter().any(|chain| chain.job() == job.as_str());
+        for job in jobs.iter().filter(is_missing) {
+            if found.broken.is_empty() {
+                return Err(impossible(format!("no record of job `{job}` is below `{}`", records.display()))
+                    .hinted("`--job` is BUILDKITE_JOB_ID, `run.job` of a link; `--records` the folder of a file sink"));
+            }
+        }
+        self.undenied.extend(found.broken);
+        Ok(found.chains)
+    }
+
+    /// By role, the sessions that live longest first: where room is short they matter most.
+    fn sessions<'c>(&mut self, chains: &'c [Chain]) -> Roles<'c> {
+        let mut roles = Roles::new();
+        for (index, chain) in chains.iter().enumerate() {
+            for lent in chain.lent() {
+                match Session::of(lent) {
+                    Ok(session) => {
+                        let one = One { chain: index, request: &lent.request, session };
+                        roles.entry(one.session.role.clone()).or_default().push(one);
+                    }
+                    Err(_) if lent.expires_at <= self.host.clock.now() => {}
+                    Err(error) => self.undenied.push(format!("`{}`: {error}", lent.principal)),
+                }
+            }
+        }
+        for sessions in roles.values_mut() {
+            sessions.sort_by_key(|one| std::cmp::Reverse(one.session.expires_at));
+        }
+        roles
+    }
+
+    /// Whether a session is worth denying.
+    fn is_due(&mut self, session: &Session) -> bool {
+        let left = session.expires_at - self.host.clock.now();
+        let due = !self.order.jobs.is_empty() && left.to_std().is_ok_and(|left| left >= self.order.least.0);
+        if !due && !self.order.jobs.is_empty() {
+            let (who, at) = (principal(session), session.expires_at.format("%H:%M:%SZ"));
+            let line = if left <= chrono::TimeDelta::zero() {
+                format!("`{who}` ended at {at}")
+            } else {
+                format!("`{who}` ends at {at}, before a policy would be sure to work (`--least`)")
+            };
+            self.report.lines.push(line);
+        }
+        due
+    }
+
+    fn show(&mut self, roles: &Roles<'_>) {
+        for (role, sessions) in roles {
+            for one in sessions {
+                if self.is_due(&one.session) {
+                    // IAM knows the id where the record does not.
+                    let id = one.session.role_id.as_deref().unwrap_or("ROLE-ID");
+                    let Denial { name, policy } = one.session.denial(id);
+                    self.report.lines.push(format!("would put `{name}` on `{role}`: {policy}"));
+                }
+            }
+        }
+    }
+
+    async fn act(&mut self, loaded: &Loaded, chains: &[Chain], roles: &Roles<'_>) -> Result<(), Failure> {
+        let Some(partition) = roles.keys().next().map(RoleName::partition) else {
+            self.report.lines.push("no session of AWS was lent there".to_owned());
+            return Ok(());
+        };
+        let keys = operator::keys(&self.host.env)?;
+        for secret in std::iter::once(&keys.secret_access_key).chain(&keys.session_token) {
+            self.host.mask.add(secret);
+        }
+        let http = Http::new(loaded.config.network.settings());
+        let doors = Doors { host: self.host, loaded, http: &http, keys: &keys, partition };
+        let operator = operator::known(&doors, self.order, chains).await?;
+        for (role, sessions) in roles {
+            let doors = Doors { partition: role.partition(), ..doors };
+            if let Err(error) = self.role(&doors.iam(self.order)?, role, sessions, &operator).await {
+                let failure = refused(&error, &format!("the policies of `{role}` could not be changed"));
+                // What can be denied on other roles is denied all the same.
+                self.report.failure.get_or_insert(failure);
+            }
+        }
+        Ok(())
+    }
+
+    async fn role(
+        &mut self,
+        iam: &Iam<'_>,
+        role: &RoleName,
+        sessions: &[One<'_>],
+        operator: &str,
+    ) -> Result<(), CallError> {
+        let mut standing = Standing::read(iam, role, self.host.clock.now()).await?;
+        for name in &standing.pruned {
+            self.report.lines.push(format!("removed `{name}` from `{role}`: its session has ended"));
+        }
+        for one in sessions {
+            if !self.is_due(&one.session) {
+                continue;
+            }
+            let who = principal(&one.session);
+            match standing.deny(&one.session).await? {
+                Outcome::Denied { policy, before } => {
+                    let done = if before { "was denied before" } else { "is denied" };
+                    self.report
+                        .lines
+                        .push(format!("`{who}` {done}, by `{policy}`; it takes effect within minutes"));
+                    let what = format!("request {}: `{policy}` on `{role}`, by `{operator}`", one.request);
+                    self.told.entry(one.chain).or_default().push((one.request.to_owned(), what));
+                }
+                Outcome::Not(why) => self.undenied.push(format!("`{who}`: {why}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Each chain gets one LATE link, for what it does not tell yet.
+    fn tell(&mut self, chains: &[Chain]) {
+        let now = self.host.clock.now();
+        for (index, denied) in &self.told {
+            let Some(chain) = chains.get(*index) else { continue };
+            let new: Vec<_> =
+                denied.iter().filter(|(request, _)| !chain.tells_denied(request)).cloned().collect();
+            if new.is_empty() {
+                continue;
+            }
+            if !chain.is_closed(now) {
+                self.report.warnings.push(format!(
+                    "the record of job {} is not closed yet: run this again after its END, and it tells of the denial",
+                    chain.job()
+                ));
+            } else if let Err(error) = chain.tell(&new, now) {
+                let failure = Failure::of("record-not-stored", Class::Unrecorded, &error);
+                self.report.failure.get_or_insert(failure);
+            }
+        }
+    }
+
+    fn end(self) {
+        if self.undenied.is_empty() {
+            return;
+        }
+        let failure = Failure {
+            ident: "session-not-denied",
+            class: Class::Unsettled,
+            what: "what should be denied is not".to_owned(),
+            causes: self.undenied,
+            presented: None,
+            hint: None,
+            left: None,
+        };
+        // The other failure is worth a retry, perhaps, and this one is then told by that.
+        match &mut self.report.failure {
+            Some(first) => first.causes.extend(failure.causes),
+            none => *none = Some(failure),
+        }
+    }
+}
+
+fn principal(session: &Session) -> String {
+    format!("{}/{}", session.role.name, session.name)
+}
