@@ -53,9 +53,29 @@ pub(crate) fn section(document: &str, heading: &str) -> String {
     body.flat_map(|(_, line)| [line, "\n"]).collect()
 }
 
+/// What stands below a heading of the second level, up to the next of these, headings below it and all.
+#[track_caller]
+pub(crate) fn chapter(document: &str, heading: &str) -> String {
+    let mut after = lines(document).skip_while(|(outside, line)| !(*outside && *line == heading));
+    assert!(after.next().is_some(), "no heading `{heading}`");
+    let body = after.take_while(|(outside, line)| !(*outside && line.starts_with("## ")));
+    body.flat_map(|(_, line)| [line, "\n"]).collect()
+}
+
+/// The rows of every table in a text, without their heads.
+#[track_caller]
+pub(crate) fn all_cells(text: &str) -> Vec<Vec<String>> {
+    tables(text).into_iter().flat_map(|table| table.into_iter().skip(2)).collect()
+}
+
 /// The rows of the last table in a text, without its head.
 #[track_caller]
 pub(crate) fn cells(text: &str) -> Vec<Vec<String>> {
+    let table = tables(text).pop().unwrap_or_else(|| panic!("no table in: {text}"));
+    table.into_iter().skip(2).collect()
+}
+
+fn tables(text: &str) -> Vec<Vec<Vec<String>>> {
     let mut tables: Vec<Vec<Vec<String>>> = vec![Vec::new()];
     for line in text.lines() {
         match line.strip_prefix("| ").or_else(|| line.strip_prefix("|")) {
@@ -67,9 +87,8 @@ pub(crate) fn cells(text: &str) -> Vec<Vec<String>> {
             _ => {}
         }
     }
-    let table =
-        tables.into_iter().rfind(|table| table.len() > 2).unwrap_or_else(|| panic!("no table in: {text}"));
-    table.into_iter().skip(2).collect()
+    tables.retain(|table| table.len() > 2);
+    tables
 }
 
 /// The fenced examples of these languages.
