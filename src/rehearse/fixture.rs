@@ -14,7 +14,7 @@ use super::{Error, Event};
 use crate::config::place;
 use crate::host::Host;
 use crate::pipeline::PluginUse;
-use crate::record::end::SettledLease;
+use crate::record::end::{End, SettledLease};
 use crate::settlement::Settlement;
 
 /// One fixture.
@@ -61,7 +61,7 @@ pub struct Expect {
     pub lent: Option<Vec<String>>,
     /// Variables that are exported, among others.
     pub exported: Option<Vec<String>>,
-    /// What becomes of each lease, in a word.
+    /// What becomes of each lease, in a word, in the order in which they were asked for.
     pub settlements: Option<Vec<String>>,
     /// Texts that the log must hold.
     pub log_contains: Option<Vec<String>>,
@@ -149,8 +149,7 @@ fn compare(expect: &Expect, performed: &Performed) -> Vec<String> {
         );
     }
     if let Some(expected) = &expect.settlements {
-        let settled =
-            performed.links.iter().filter_map(|link| link.end.as_ref()).flat_map(|end| &end.settlements);
+        let settled = performed.links.iter().filter_map(|link| link.end.as_deref()).flat_map(in_order);
         let words: Vec<&str> =
             settled.map(|SettledLease { settlement, .. }| Settlement::word(settlement)).collect();
         differs("settlements", expected.join(", "), words.join(", "));
@@ -171,4 +170,14 @@ fn compare(expect: &Expect, performed: &Performed) -> Vec<String> {
 fn failure(performed: &Performed) -> Option<String> {
     let line = performed.log.lines().find_map(|line| line.strip_prefix("error["))?;
     line.split_once(']').map(|(ident, _)| ident.to_owned())
+}
+
+/// Settlements as their requests stand in the block, whatever was given back first; renewals follow.
+fn in_order(end: &End) -> Vec<&SettledLease> {
+    let mut settled: Vec<&SettledLease> = end.settlements.iter().collect();
+    settled.sort_by_key(|one| {
+        let mut numbers = one.request.split('+').map(|number| number.parse().unwrap_or(u32::MAX));
+        (numbers.next(), numbers.next())
+    });
+    settled
 }

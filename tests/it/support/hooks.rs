@@ -131,9 +131,13 @@ impl Stage {
     pub(crate) fn write_config(&self) {
         let path = self.folder.path().join("agent/buildkite-dataflow.yml");
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let config = self.config.to_string();
+        if std::fs::read_to_string(&path).is_ok_and(|text| text == config) {
+            return;
+        }
         // A keeper may be reading it.
         let whole = path.with_extension("new");
-        std::fs::write(&whole, self.config.to_string()).unwrap();
+        std::fs::write(&whole, config).unwrap();
         std::fs::rename(whole, path).unwrap();
     }
 
