@@ -90,6 +90,14 @@ pub enum Error {
     /// The last try was refused, but the answer to an earlier one was lost.
     #[error("the answer to an earlier try was lost")]
     AfterLoss(#[source] Box<Error>),
+    /// It failed when something had been made on the way, which lives on in nobody's hands.
+    #[error("what was made on the way to it lives until {until}")]
+    OnTheWay {
+        /// Until when that lives.
+        until: DateTime<Utc>,
+        /// Why no more was made.
+        source: Box<Error>,
+    },
     /// One of the several requests that make one credential failed.
     #[error("it was the {name} that failed")]
     Leg {
@@ -126,14 +134,18 @@ impl Error {
             | Self::Beforehand(_)
             | Self::Value { .. }
             | Self::GivenBack(_) => true,
-            Self::AfterLoss(_) | Self::NotGivenBack(_) => false,
+            Self::AfterLoss(_) | Self::NotGivenBack(_) | Self::OnTheWay { .. } => false,
             Self::Leg { made, source, .. } => !made && source.nothing_issued(),
         }
     }
 
     /// Until when something lives that was made on the way and is in nobody's hands, where no more was made.
     pub fn left_until(&self) -> Option<DateTime<Utc>> {
-        if let Self::Aws(error) = self { error.left_until() } else { None }
+        match self {
+            Self::Aws(error) => error.left_until(),
+            Self::OnTheWay { until, source } if source.nothing_issued() => Some(*until),
+            _ => None,
+        }
     }
 
     /// In one word or code, for the record.
@@ -143,7 +155,7 @@ impl Error {
             Self::Aws(error) => error.reason(),
             Self::Call(error) => error.reason(),
             Self::Request(_) | Self::Unquotable(_) => "no-request".to_owned(),
-            Self::Leg { source, .. } => source.reason(),
+            Self::Leg { source, .. } | Self::OnTheWay { source, .. } => source.reason(),
             Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } => "no-source".to_owned(),
             Self::Key { .. } | Self::KeyFile(_) => "no-key".to_owned(),
             Self::Value { .. } => "no-value".to_owned(),
@@ -166,7 +178,9 @@ impl Error {
             Self::Request(_) | Self::Unquotable(_) => {
                 Failure::of("bad-configuration", Class::Configuration, self)
             }
-            Self::Beforehand(error) => return error.failure(request, presented),
+            Self::Beforehand(error) | Self::OnTheWay { source: error, .. } => {
+                return error.failure(request, presented);
+            }
             Self::Source(_)
             | Self::WrongSource { .. }
             | Self::NoField { .. }

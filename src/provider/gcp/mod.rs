@@ -63,11 +63,15 @@ impl Provider for Federation<'_> {
         let (mut access, mut id) = (federated, None);
         if let Some(account) = &gcp.service_account {
             let impersonated = if let Some(subject) = &gcp.subject {
-                self.delegated(subject, account, &access.token, context).await?
+                self.delegated(subject, account, &access.token, context).await
             } else {
                 let answer = self.impersonated(account, &access.token, context).await;
-                answer.map_err(leg("impersonation for an access token", false))?
+                answer.map_err(leg("impersonation for an access token", false))
             };
+            // The federated token, which nobody holds any more, lives on.
+            let until = access.ends;
+            let on_the_way = |error| Error::OnTheWay { until, source: Box::new(error) };
+            let impersonated = impersonated.map_err(on_the_way)?;
             if let Some(wanted) = &gcp.id_token {
                 let answer = self.id_token(wanted, account, &access.token, context).await;
                 id = Some(answer.map_err(leg("impersonation for an ID token", true))?);
