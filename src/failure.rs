@@ -74,7 +74,19 @@ impl Failure {
             causes.push(error.to_string());
             cause = error.source();
         }
-        Self { ident, class, what: error.to_string(), causes, presented: None, hint: None, left: None }
+        Self::new(ident, class, error.to_string()).caused_by(causes)
+    }
+
+    /// A failure that no error tells of.
+    pub fn new(ident: &'static str, class: Class, what: impl Into<String>) -> Self {
+        Self { ident, class, what: what.into(), causes: Vec::new(), presented: None, hint: None, left: None }
+    }
+
+    /// The same failure with its causes, nearest first.
+    #[must_use]
+    pub fn caused_by(mut self, causes: Vec<String>) -> Self {
+        self.causes = causes;
+        self
     }
 
     /// What happened and why, in one sentence.

@@ -57,6 +57,11 @@ impl Fingerprint {
         &self.0
     }
 
+    /// Enough of it to tell one secret of a record from another, where a provider has no name for it.
+    pub fn handle(&self) -> String {
+        format!("sha256:{}", self.short(16))
+    }
+
     /// The first `digits` hexadecimal digits, for names of files and for people.
     pub fn short(&self, digits: usize) -> &str {
         self.0.get("sha256:".len()..).and_then(|hex| hex.get(..digits)).unwrap_or(&self.0)

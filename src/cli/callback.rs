@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::print;
-use crate::failure::{Class, Failure};
+use crate::failure::Failure;
 use crate::hook::keeper;
-use crate::hook::renew::{Callback, Renewed};
+use crate::hook::renew::{Callback, Renewed, not_renewed};
 use crate::host::{Host, env};
 use crate::lease::kept::Form;
 use crate::secret::Secret;
@@ -93,15 +93,7 @@ pub(super) async fn keep(host: &Host, arguments: &Keeper) -> Result<(), Failure>
 }
 
 fn not_handed(what: impl Into<String>, hint: &str) -> Failure {
-    Failure {
-        ident: "not-renewed",
-        class: Class::Configuration,
-        what: what.into(),
-        causes: Vec::new(),
-        presented: None,
-        hint: Some(hint.to_owned()),
-        left: None,
-    }
+    not_renewed(what).hinted(hint)
 }
 
 /// Credentials in the form of the AWS SDKs' process provider, version 1.

@@ -109,15 +109,7 @@ async fn attempt(host: &Host, loaded: &Loaded, order: &Order) -> Result<Report, 
 }
 
 fn impossible(what: String) -> Failure {
-    Failure {
-        ident: "denial-impossible",
-        class: Class::Configuration,
-        what,
-        causes: Vec::new(),
-        presented: None,
-        hint: None,
-        left: Some("nothing was denied".to_owned()),
-    }
+    Failure::new("denial-impossible", Class::Configuration, what).leaving("nothing was denied")
 }
 
 /// An answer of AWS that was no use, as a person is told it.

@@ -61,16 +61,7 @@ fn sts(doors: &Doors<'_>, order: &Order) -> Result<Url, Failure> {
 }
 
 fn unfit(what: String) -> Failure {
-    let failure = Failure {
-        ident: "operator-unfit",
-        class: Class::Denied,
-        what,
-        causes: Vec::new(),
-        presented: None,
-        hint: None,
-        left: None,
-    };
-    failure
+    Failure::new("operator-unfit", Class::Denied, what)
         .hinted("deny with a role that no job of these can assume: one that can, could also undo it")
         .leaving("nothing was denied")
 }

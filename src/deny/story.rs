@@ -202,15 +202,8 @@ impl<'a> Story<'a> {
         if self.undenied.is_empty() {
             return;
         }
-        let failure = Failure {
-            ident: "session-not-denied",
-            class: Class::Unsettled,
-            what: "what should be denied is not".to_owned(),
-            causes: self.undenied,
-            presented: None,
-            hint: None,
-            left: None,
-        };
+        let failure = Failure::new("session-not-denied", Class::Unsettled, "what should be denied is not")
+            .caused_by(self.undenied);
         // The other failure is worth a retry, perhaps, and this one is then told by that.
         match &mut self.report.failure {
             Some(first) => first.causes.extend(failure.causes),

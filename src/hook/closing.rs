@@ -137,14 +137,9 @@ fn write_end(context: &Context<'_>, journal: &mut Journal, end: End, ended: &mut
         ended.warnings.push(format!("the END link could not be written: {error}"));
     }
     if unsettled && context.loaded.config.required.settlement {
-        ended.failure = Some(Failure {
-            ident: "lease-unsettled",
-            class: Class::Unsettled,
-            what: "a lease could not be settled, and the host config requires it".into(),
-            causes: ended.settled.clone(),
-            presented: None,
-            hint: None,
-            left: None,
+        ended.failure = Some({
+            let what = "a lease could not be settled, and the host config requires it";
+            Failure::new("lease-unsettled", Class::Unsettled, what).caused_by(ended.settled.clone())
         });
     }
 }

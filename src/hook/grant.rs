@@ -238,15 +238,9 @@ pub(super) fn denial(one: &Decided) -> Failure {
         let seen = mismatch.seen.as_ref().map_or_else(|| "nothing".to_owned(), |seen| format!("`{seen}`"));
         format!("claim `{}`: expected `{}`, saw {seen}", mismatch.claim, mismatch.expected)
     });
-    Failure {
-        ident: "denied",
-        class: Class::Denied,
-        what: format!("this host's policy does not lend {provider} `{target}` ({})", one.request.place),
-        causes: std::iter::once(format!("rule `{}`: {}", one.decision.rule, one.decision.reason))
-            .chain(failed)
-            .collect(),
-        presented: None,
-        hint: Some("the host config decides this; the platform engineers of this host own it".into()),
-        left: None,
-    }
+    let rule = format!("rule `{}`: {}", one.decision.rule, one.decision.reason);
+    let what = format!("this host's policy does not lend {provider} `{target}` ({})", one.request.place);
+    Failure::new("denied", Class::Denied, what)
+        .caused_by(std::iter::once(rule).chain(failed).collect())
+        .hinted("the host config decides this; the platform engineers of this host own it")
 }

@@ -132,13 +132,5 @@ async fn attempt(
 
 /// A fault of this program, as a hook reports it.
 pub fn bug(what: &str) -> Failure {
-    Failure {
-        ident: "bug",
-        class: Class::Bug,
-        what: what.to_owned(),
-        causes: Vec::new(),
-        presented: None,
-        hint: Some("please report it with the lines above".into()),
-        left: None,
-    }
+    Failure::new("bug", Class::Bug, what).hinted("please report it with the lines above")
 }

@@ -53,16 +53,9 @@ pub struct Renewed {
     pub git_wants_bearer: bool,
 }
 
-pub(super) fn failure(what: impl Into<String>) -> Failure {
-    Failure {
-        ident: "not-renewed",
-        class: Class::Configuration,
-        what: what.into(),
-        causes: Vec::new(),
-        presented: None,
-        hint: None,
-        left: None,
-    }
+/// Why nothing is handed to whoever calls back.
+pub fn not_renewed(what: impl Into<String>) -> Failure {
+    Failure::new("not-renewed", Class::Configuration, what)
 }
 
 impl<'a> Callback<'a> {
@@ -90,7 +83,7 @@ impl<'a> Callback<'a> {
         let subset: Vec<(usize, &Request)> = places.into_iter().zip(&asked.requests).collect();
         let mut journal = self.journal(&file.journal).await?;
         if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
-            return Err(failure("the block belongs to another job"));
+            return Err(not_renewed("the block belongs to another job"));
         }
         let decided = decide(&context, &journal, &subset, &identity)?;
         let unusable = |error| Unusable::Journal(error).failure();
@@ -118,13 +111,13 @@ impl<'a> Callback<'a> {
     /// Forgets what is kept: somebody was refused with it.
     pub fn forget(&self) -> Result<(), Failure> {
         let removed = files::remove(&Kept::path(&self.folder, &self.name));
-        removed.map_err(|error| failure(format!("what is kept cannot be removed: {error}")))
+        removed.map_err(|error| not_renewed(format!("what is kept cannot be removed: {error}")))
     }
 
     pub(super) fn context(&self) -> Result<Context<'a>, Failure> {
         let loaded = load::load(&self.host.env).map_err(|error| error.failure())?;
         if loaded.config.mode == Mode::Off {
-            return Err(failure("lending is switched off by the host config"));
+            return Err(not_renewed("lending is switched off by the host config"));
         }
         Context::new(self.host, Form::AgentHook, loaded)
     }
@@ -135,8 +128,9 @@ impl<'a> Callback<'a> {
             let told = Failure::of("not-renewed", Class::Configuration, &error);
             told.hinted("the leases of the block have ended, or `--block` names no folder of this program")
         })?;
-        let file: BlockFile = serde_json::from_slice(&bytes)
-            .map_err(|error| failure(format!("`{}` is not what a hook wrote: {error}", path.display())))?;
+        let file: BlockFile = serde_json::from_slice(&bytes).map_err(|error| {
+            not_renewed(format!("`{}` is not what a hook wrote: {error}", path.display()))
+        })?;
         let step = Step::read(serde_json::json!({ "credentials": file.credentials }));
         let requests = step.and_then(|step| request::of_step(&step, &context.loaded.config));
         let requests = file.asked_for(requests.map_err(|error| error.failure())?);
@@ -146,7 +140,7 @@ impl<'a> Callback<'a> {
     pub(super) fn find<'r>(&self, requests: &'r [Request]) -> Result<&'r Request, Failure> {
         let named = requests.iter().find(|request| request.name.as_deref() == Some(&self.name));
         named.filter(|request| request.may_be_renewed()).ok_or_else(|| {
-            failure(format!("the block has no credential `{}` that may be renewed", self.name))
+            not_renewed(format!("the block has no credential `{}` that may be renewed", self.name))
                 .hinted("`refresh: true` lets a credential be renewed while the step runs")
         })
     }
@@ -163,10 +157,12 @@ impl<'a> Callback<'a> {
             match files::lock(&path) {
                 Ok(Some(locked)) => return Ok(locked),
                 Ok(None) => self.host.clock.sleep(TRIES.1).await,
-                Err(error) => return Err(failure(format!("`{}` cannot be locked: {error}", path.display()))),
+                Err(error) => {
+                    return Err(not_renewed(format!("`{}` cannot be locked: {error}", path.display())));
+                }
             }
         }
-        Err(failure("another process has been renewing it for too long"))
+        Err(not_renewed("another process has been renewing it for too long"))
     }
 
     /// The block's journal, as soon as nobody else writes; a block whose leases end lends nothing more.
@@ -179,7 +175,7 @@ impl<'a> Callback<'a> {
                 Err(_) => break,
             }
         }
-        Err(failure("the leases of the block are being given back, or have ended"))
+        Err(not_renewed("the leases of the block are being given back, or have ended"))
     }
 
     pub(super) async fn redact(&self, secrets: &[Secret]) -> Result<(), Failure> {
@@ -192,7 +188,7 @@ impl<'a> Callback<'a> {
         self.redact(&credential.secrets()).await?;
         let kept = Kept::of(&credential, context.host.clock.now());
         let written = kept.write(&self.folder, &self.name);
-        written.map_err(|error| failure(format!("the renewed credential cannot be kept: {error}")))?;
+        written.map_err(|error| not_renewed(format!("the renewed credential cannot be kept: {error}")))?;
         Ok(kept)
     }
 }

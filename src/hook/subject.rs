@@ -5,7 +5,7 @@
 
 use super::asked::{BlockFile, decide};
 use super::exchange::Exchange;
-use super::renew::{Callback, failure};
+use super::renew::{Callback, not_renewed};
 use super::{Context, bug};
 use crate::claims::SubjectToken;
 use crate::failure::Failure;
@@ -45,16 +45,18 @@ impl Callback<'_> {
         request: &Request,
     ) -> Result<(SubjectToken, Journal), Failure> {
         let index = all.iter().position(|one| one == request);
-        let index = index.ok_or_else(|| failure("the block no longer asks for it"))?;
+        let index = index.ok_or_else(|| not_renewed("the block no longer asks for it"))?;
         let exchange = Exchange::new(context)?;
         let (identity, asked) = exchange.settle(vec![request.clone()]).await?;
         let [request] = asked.requests.as_slice() else { return Err(bug("a request went missing")) };
-        let (_, token) =
-            exchange.token(request).await.ok_or_else(|| failure("it is not made with a token of the job"))?;
+        let (_, token) = exchange
+            .token(request)
+            .await
+            .ok_or_else(|| not_renewed("it is not made with a token of the job"))?;
         // Nobody has the token before the journal does.
         let mut journal = self.journal(&file.journal).await?;
         if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
-            return Err(failure("the block belongs to another job"));
+            return Err(not_renewed("the block belongs to another job"));
         }
         let decided = decide(context, &journal, &[(index, request)], &identity)?;
         let [one] = decided.as_slice() else { return Err(bug("one request was decided as several")) };

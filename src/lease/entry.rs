@@ -134,3 +134,24 @@ pub struct Sealed {
     /// Its bytes: canonical JSON.
     pub document: String,
 }
+
+#[cfg(test)]
+impl Opened {
+    /// Of nobody: for tests of what stands after it.
+    pub(super) fn of_nobody() -> Self {
+        Self {
+            version: super::journal::VERSION,
+            job: "job-1".into(),
+            instance: "abc".into(),
+            container: None,
+            bootstrap: ProcessId { boot: None, namespace: None, pid: 1, started: None },
+            socket: None,
+            release_at_pre_exit: false,
+            install: "plugin".into(),
+            mode: "enforce".into(),
+            host_config: None,
+            records: "v=1".into(),
+            at: DateTime::UNIX_EPOCH,
+        }
+    }
+}

@@ -280,27 +280,9 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::host::process::ProcessId;
     use crate::lease::Kept;
     use crate::secret::Secret;
     use crate::settlement::Settlement;
-
-    fn opened() -> Opened {
-        Opened {
-            version: VERSION,
-            job: "job-1".into(),
-            instance: "abc".into(),
-            container: None,
-            bootstrap: ProcessId { boot: None, namespace: None, pid: 1, started: None },
-            socket: None,
-            release_at_pre_exit: false,
-            install: "plugin".into(),
-            mode: "enforce".into(),
-            host_config: None,
-            records: "v=1".into(),
-            at: DateTime::UNIX_EPOCH,
-        }
-    }
 
     fn intent(id: &str) -> Entry {
         Entry::Intent(Intent {
@@ -318,7 +300,7 @@ mod tests {
     fn written(entries: Vec<Entry>) -> (tempfile::TempDir, PathBuf) {
         let state = tempfile::tempdir().unwrap();
         let folder = state.path().join("job");
-        Journal::create(&folder, opened()).unwrap().append(entries).unwrap();
+        Journal::create(&folder, Opened::of_nobody()).unwrap().append(entries).unwrap();
         (state, folder)
     }
 
@@ -326,7 +308,7 @@ mod tests {
     fn what_was_appended_reads_back() {
         let (_state, folder) = written(vec![intent("1"), settled("1")]);
         let journal = Journal::open(&folder).unwrap();
-        assert_eq!(journal.opened(), &opened());
+        assert_eq!(journal.opened(), &Opened::of_nobody());
         assert_eq!(journal.settlements().len(), 1);
         assert!(journal.lost_intents().is_empty());
     }
@@ -440,7 +422,7 @@ mod tests {
     fn no_secret_is_on_the_disk_and_without_its_key_none_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("block");
-        let mut journal = Journal::create(&folder, opened()).unwrap();
+        let mut journal = Journal::create(&folder, Opened::of_nobody()).unwrap();
         let previous = Some(Kept(Secret::new("old-secret-value")));
         let exported = Exported { name: "TOKEN".into(), fingerprint: Fingerprint::of(b""), previous };
         journal.append(vec![Entry::Exporting { variables: vec![exported] }]).unwrap();
@@ -460,7 +442,7 @@ mod tests {
     fn the_key_goes_with_the_journal() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("block");
-        let mut journal = Journal::create(&folder, opened()).unwrap();
+        let mut journal = Journal::create(&folder, Opened::of_nobody()).unwrap();
         let previous = Some(Kept(Secret::new("old-secret-value")));
         journal.append(vec![Entry::Rebased { name: "TOKEN".into(), previous }]).unwrap();
         assert!(Key::of(&folder).is_some());

@@ -165,30 +165,15 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::process::ProcessId;
     use crate::lease::Need;
-    use crate::lease::journal::{Opened, VERSION};
+    use crate::lease::journal::Opened;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
     fn journal(folder: &std::path::Path) -> Journal {
-        let opened = Opened {
-            version: VERSION,
-            job: "job-1".into(),
-            instance: "abc".into(),
-            container: None,
-            bootstrap: ProcessId { boot: None, namespace: None, pid: 1, started: None },
-            socket: None,
-            release_at_pre_exit: false,
-            install: "plugin".into(),
-            mode: "enforce".into(),
-            host_config: None,
-            records: "v=1".into(),
-            at: at(0),
-        };
-        let mut journal = Journal::create(&folder.join("block"), opened).unwrap();
+        let mut journal = Journal::create(&folder.join("block"), Opened::of_nobody()).unwrap();
         let lease = Lease {
             id: "1".into(),
             provider: "vault".into(),

@@ -103,7 +103,7 @@ async fn cloud(consumer: &Consumer, context: &Context<'_>) -> Result<Made, Error
     let token_text = usable(&answer, token.access_token)?;
     let life = token.expires_in.map_or(CLOUD_LIFE, |seconds| seconds.0);
     Ok(Made {
-        handle: format!("sha256:{}", token_text.fingerprint().short(16)),
+        handle: token_text.fingerprint().handle(),
         expires_at: answer.ends_in(life, context.clock.now())?,
         token: token_text,
         // No endpoint takes such a token back.

@@ -62,7 +62,7 @@ impl Provider for ApiToken<'_> {
             material: Material::Token(token.clone()),
             expires_at,
             principal: asked.target(),
-            handle: format!("sha256:{}", token.fingerprint().short(16)),
+            handle: token.fingerprint().handle(),
             settle_with: SettleWith::Handle {
                 secret: token,
                 detail: BTreeMap::from([(API_URL.to_owned(), api)]),

@@ -57,13 +57,12 @@ impl Tokens {
 
     /// The token for `key`, shared with everybody who asks for the same.
     pub async fn get(&self, key: &Key) -> Result<SubjectToken, Error> {
-        let cell = self.cell(key, false);
-        cell.get_or_try_init(|| self.fetch(key)).await.cloned()
+        self.take(key, false).await
     }
 
-    /// A token for `key` that nobody used before.
-    pub async fn fresh(&self, key: &Key) -> Result<SubjectToken, Error> {
-        let cell = self.cell(key, true);
+    /// The same, or a `fresh` one that nobody used before.
+    pub async fn take(&self, key: &Key, fresh: bool) -> Result<SubjectToken, Error> {
+        let cell = self.cell(key, fresh);
         cell.get_or_try_init(|| self.fetch(key)).await.cloned()
     }
 

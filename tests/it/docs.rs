@@ -69,7 +69,7 @@ fn named(text: &str) -> Named {
             classes.extend(class.map(name));
         }
     }
-    let made = text.split("Failure::of(").skip(1);
+    let made = ["Failure::of(", "Failure::new("].into_iter().flat_map(|door| text.split(door).skip(1));
     named.unseen = made.filter(|rest| !rest.starts_with('"') && !rest.starts_with("ident,")).count();
     named
 }

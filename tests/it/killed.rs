@@ -36,12 +36,18 @@ fn patient(scene: &Scene) -> (Running, PathBuf) {
     (runs(scene, &command), go)
 }
 
+/// The one account of the job is closed, by this one and with this word for its end.
+#[track_caller]
+fn gave_back(scene: &Scene, by: SealedBy, outcome: JobOutcome) {
+    let accounts = scene.all_is_given_back();
+    let [(_, end)] = accounts.as_slice() else { panic!("{accounts:?}") };
+    assert_eq!((end.sealed_by, end.result.outcome), (by, outcome));
+}
+
 /// The job was killed: its one account was closed by the keeper.
 #[track_caller]
 fn the_keeper_gave_back(scene: &Scene) {
-    let accounts = scene.all_is_given_back();
-    let [(_, end)] = accounts.as_slice() else { panic!("{accounts:?}") };
-    assert_eq!((end.sealed_by, end.result.outcome), (SealedBy::Keeper, JobOutcome::Abort));
+    gave_back(scene, SealedBy::Keeper, JobOutcome::Abort);
 }
 
 /// Cancels a step and waits for the moment at which the agent has lost patience.
@@ -106,8 +112,7 @@ fn an_agent_that_is_told_to_stop_lets_its_job_end_well() {
         running.signal(Signal::SIGTERM);
         std::fs::write(go, "").unwrap();
         scene.finished(running);
-        let [(_, end)] = scene.all_is_given_back().try_into().unwrap();
-        assert_eq!((end.sealed_by, end.result.outcome), (SealedBy::PostCommand, JobOutcome::Passed));
+        gave_back(&scene, SealedBy::PostCommand, JobOutcome::Passed);
     }
 }
 
@@ -118,8 +123,7 @@ fn an_agent_that_is_told_to_stop_at_once_cancels_its_job_whose_hooks_give_back()
         let running = runs(&scene, "touch RUNNING; sleep 50");
         running.signal(Signal::SIGQUIT);
         scene.finished(running);
-        let [(_, end)] = scene.all_is_given_back().try_into().unwrap();
-        assert_eq!((end.sealed_by, end.result.outcome), (SealedBy::PostCommand, JobOutcome::Cancelled));
+        gave_back(&scene, SealedBy::PostCommand, JobOutcome::Cancelled);
     }
 }
 
@@ -154,8 +158,7 @@ fn a_control_group_that_is_killed_takes_the_keeper_along_and_a_sweep_gives_back(
         assert!(scene.given_and_living().1 > 0, "who gave back?");
         let told = scene.sweep();
         assert!(told.contains("revoked"), "{told}");
-        let [(_, end)] = scene.all_is_given_back().try_into().unwrap();
-        assert_eq!((end.sealed_by, end.result.outcome), (SealedBy::Sweep, JobOutcome::Abort));
+        gave_back(&scene, SealedBy::Sweep, JobOutcome::Abort);
     }
 }
 
@@ -184,8 +187,7 @@ fn a_keeper_that_is_told_to_stop_gives_back_at_once_and_leaves_the_rest_to_the_h
         std::fs::write(go, "").unwrap();
         assert_eq!(scene.finished(running).status, Some(0));
         scene.is_as_before();
-        let [(_, end)] = scene.all_is_given_back().try_into().unwrap();
-        assert_eq!((end.sealed_by, end.result.outcome), (SealedBy::PostCommand, JobOutcome::Passed));
+        gave_back(&scene, SealedBy::PostCommand, JobOutcome::Passed);
     }
 }
 
@@ -198,8 +200,7 @@ fn a_step_that_kills_its_keeper_is_given_back_from_by_the_hooks() {
         std::fs::write(go, "").unwrap();
         assert_eq!(scene.finished(running).status, Some(0));
         scene.is_as_before();
-        let [(_, end)] = scene.all_is_given_back().try_into().unwrap();
-        assert_eq!((end.sealed_by, end.result.outcome), (SealedBy::PostCommand, JobOutcome::Passed));
+        gave_back(&scene, SealedBy::PostCommand, JobOutcome::Passed);
     }
 }
 
@@ -236,8 +237,7 @@ fn a_binary_that_is_replaced_while_a_step_runs_gives_back_what_the_old_one_lent(
         upgrade(&binary);
         std::fs::write(go, "").unwrap();
         assert_eq!(scene.finished(running).status, Some(0));
-        let [(_, end)] = scene.all_is_given_back().try_into().unwrap();
-        assert_eq!((end.sealed_by, end.result.outcome), (SealedBy::PostCommand, JobOutcome::Passed));
+        gave_back(&scene, SealedBy::PostCommand, JobOutcome::Passed);
     }
 }
 
@@ -289,8 +289,7 @@ fn where_other_plugins_hooks_fail_pre_exit_gives_back_and_the_keeper_has_nothing
             scene.plugins.push(last);
             let step = scene.run("true");
             assert_eq!(step.status, Some(7), "{}", step.log);
-            let [(_, end)] = scene.all_is_given_back().try_into().unwrap();
-            assert_eq!((end.sealed_by, end.result.outcome), (SealedBy::PreExit, outcome));
+            gave_back(&scene, SealedBy::PreExit, outcome);
         }
     }
 }

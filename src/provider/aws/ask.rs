@@ -104,8 +104,7 @@ impl<'a> Sts<'a> {
         let key = provider::key_of(self.aws).ok_or_else(|| self.lacking("token"))?;
         let (client, host) = (self.client(None), self.host());
         let attempt = async |fresh: bool| {
-            let tokens = self.context.tokens;
-            let token = if fresh { tokens.fresh(&key).await? } else { tokens.get(&key).await? };
+            let token = self.context.tokens.take(&key, fresh).await?;
             let request = client
                 .assume_role_with_web_identity()
                 .role_arn(self.aws.role.as_str())

@@ -91,8 +91,7 @@ impl Identity<'_> {
         let Identity(azure) = self;
         let (key, url) = (self.key(), self.url()?);
         let answer = call(context, refusal::explain, async |fresh| {
-            let token =
-                if fresh { context.tokens.fresh(&key).await? } else { context.tokens.get(&key).await? };
+            let token = context.tokens.take(&key, fresh).await?;
             let form = url::form_urlencoded::Serializer::new(String::new())
                 .append_pair("grant_type", "client_credentials")
                 .append_pair("client_id", &azure.client_id)

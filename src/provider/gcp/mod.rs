@@ -121,8 +121,7 @@ impl Federation<'_> {
         let gcp = self.gcp;
         let key = self.key();
         let answer = call(context, refusal::explain, async |fresh| {
-            let token =
-                if fresh { context.tokens.fresh(&key).await? } else { context.tokens.get(&key).await? };
+            let token = context.tokens.take(&key, fresh).await?;
             self.exchange_request(&token, gcp)
         });
         let answer = answer.await?;

@@ -63,7 +63,7 @@ impl Provider for Installation<'_> {
             files: Vec::new(),
             expires_at,
             principal: github.target(),
-            handle: format!("sha256:{}", minted.token.fingerprint().short(16)),
+            handle: minted.token.fingerprint().handle(),
             material: Material::Token(minted.token),
             settle_with,
             answer_lost: answer.lost,
@@ -90,8 +90,7 @@ impl Installation<'_> {
             async move {
                 let (token, audience) = github.token().ok_or(Error::Source("token".into()))?;
                 let key = TokenKey { from: token.from.clone(), shape: token.shape(&audience) };
-                let token =
-                    if fresh { context.tokens.fresh(&key).await? } else { context.tokens.get(&key).await? };
+                let token = context.tokens.take(&key, fresh).await?;
                 let request = Request::new(method, url, TIMEOUT).header("accept", "application/json")?;
                 Ok(request.secret_header("authorization", "Bearer ", token.secret())?)
             }

@@ -127,7 +127,7 @@ impl Client<'_> {
         let token = match oauth.token() {
             Some((token, audience)) => {
                 let key = TokenKey { from: token.from.clone(), shape: token.shape(&audience) };
-                Some(if fresh { context.tokens.fresh(&key).await? } else { context.tokens.get(&key).await? })
+                Some(context.tokens.take(&key, fresh).await?)
             }
             None => None,
         };
@@ -254,7 +254,7 @@ impl Client<'_> {
 pub(super) fn handle(token: &Secret) -> String {
     let claims = SubjectToken::new(token.clone()).unverified_claims().ok();
     let named = claims.and_then(|claims| claims.text("jti"));
-    named.unwrap_or_else(|| format!("sha256:{}", token.fingerprint().short(16)))
+    named.unwrap_or_else(|| token.fingerprint().handle())
 }
 
 fn is_of_the_client(error: &Error) -> bool {

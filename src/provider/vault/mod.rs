@@ -140,8 +140,7 @@ impl Login<'_> {
         let key = super::Key { from: vault.token.from.clone(), shape };
         let (place, path) = (Place::of(vault), format!("auth/{}/login", vault.mount));
         let make = async |fresh: bool| {
-            let token =
-                if fresh { context.tokens.fresh(&key).await? } else { context.tokens.get(&key).await? };
+            let token = context.tokens.take(&key, fresh).await?;
             let body = json!({"role": vault.role, "jwt": token.expose()}).to_string();
             let request = place.request(Method::POST, place.url(&path))?;
             Ok(request.body(JSON, body.into_bytes()))
