@@ -7,6 +7,7 @@ use url::Url;
 
 use super::aws::is_safe;
 use crate::host::http::Network;
+use crate::host::identity::Identity;
 
 /// The network, as this host reaches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -19,6 +20,8 @@ pub struct NetworkConfig {
     pub proxy: Option<Url>,
     /// Origins that this host reaches by another way: private endpoints.
     pub routes: Vec<Route>,
+    /// Certificates by which servers know this host (mTLS).
+    pub client_certificates: Vec<ClientCertificate>,
 }
 
 /// Another way to one origin.
@@ -32,13 +35,63 @@ pub struct Route {
     pub to: Url,
 }
 
+/// A certificate of this host's, and the one server that it is shown to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClientCertificate {
+    /// The exact origin, such as `https://vault.example.test:8200`.
+    pub endpoint: Url,
+    /// The certificate and what leads to its authority, a PEM file.
+    pub certificate: PathBuf,
+    /// Its private key, a PEM file that only its owner and their group can read.
+    pub key: PathBuf,
+}
+
 impl NetworkConfig {
     /// What is wrong, with the key that is wrong.
     pub fn check(&self) -> Result<(), (String, String)> {
         let mut routes = self.routes.iter().enumerate();
-        let Some((index, route)) = routes.find(|(_, route)| !is_safe(&route.to)) else { return Ok(()) };
-        let seen = route.to.origin().ascii_serialization();
-        Err((format!("routes[{index}].to"), format!("expected an https URL, saw `{seen}`")))
+        if let Some((index, route)) = routes.find(|(_, route)| !is_safe(&route.to)) {
+            let seen = route.to.origin().ascii_serialization();
+            return Err((format!("routes[{index}].to"), format!("expected an https URL, saw `{seen}`")));
+        }
+        self.check_certificates()
+    }
+
+    fn check_certificates(&self) -> Result<(), (String, String)> {
+        let mut seen = Vec::new();
+        for (index, one) in self.client_certificates.iter().enumerate() {
+            let wrong =
+                |key: &str, problem: String| Err((format!("client-certificates[{index}].{key}"), problem));
+            let origin = one.endpoint.origin();
+            if one.endpoint.scheme() != "https"
+                || one.endpoint.as_str() != format!("{}/", origin.ascii_serialization())
+            {
+                let problem = "expected an origin such as `https://vault.example.test:8200`, saw";
+                return wrong("endpoint", format!("{problem} `{}`", one.endpoint));
+            }
+            if seen.contains(&origin) {
+                return wrong(
+                    "endpoint",
+                    format!("`{}` has a certificate already", origin.ascii_serialization()),
+                );
+            }
+            seen.push(origin);
+            for (key, path) in [("certificate", &one.certificate), ("key", &one.key)] {
+                if !path.is_absolute() {
+                    return wrong(key, format!("expected an absolute path, saw `{}`", path.display()));
+                }
+            }
+        }
+        // Its own TLS is set up with the same client: it would be shown every certificate as well.
+        match &self.proxy {
+            Some(proxy) if !seen.is_empty() && proxy.scheme() == "https" => Err((
+                "proxy".into(),
+                "expected an `http` proxy where there are client certificates, saw `https`".into(),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// How requests leave this host.
@@ -47,7 +100,61 @@ impl NetworkConfig {
             ca_file: self.ca_file.clone(),
             proxy: self.proxy.clone(),
             routes: self.routes.iter().map(|route| (route.from.origin(), route.to.clone())).collect(),
+            identities: self.client_certificates.iter().map(ClientCertificate::identity).collect(),
             unix_socket: None,
         }
+    }
+}
+
+impl ClientCertificate {
+    fn identity(&self) -> Identity {
+        let (certificate, key) = (self.certificate.clone(), self.key.clone());
+        Identity { origin: self.endpoint.origin(), certificate, key }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(yaml: &str, place: &str, problem: &str) {
+        let network: NetworkConfig = serde_yaml::from_str(yaml).unwrap();
+        assert_eq!(network.check().unwrap_err(), (place.to_owned(), problem.to_owned()));
+    }
+
+    #[test]
+    fn a_client_certificate_is_for_one_origin_and_its_files_are_where_they_are_said_to_be() {
+        let one = |endpoint: &str, key: &str| {
+            format!("{{endpoint: '{endpoint}', certificate: /a.pem, key: {key}}}")
+        };
+        let all = |items: &str| format!("client-certificates: [{items}]");
+        let good = one("https://vault.example.test:8200", "/a.key");
+        assert_eq!(serde_yaml::from_str::<NetworkConfig>(&all(&good)).unwrap().check(), Ok(()));
+        let origin = "expected an origin such as `https://vault.example.test:8200`, saw";
+        for seen in
+            ["http://127.0.0.1:8200/", "https://vault.example.test/v1", "https://u@vault.example.test/"]
+        {
+            refused(
+                &all(&one(seen, "/a.key")),
+                "client-certificates[0].endpoint",
+                &format!("{origin} `{seen}`"),
+            );
+        }
+        refused(
+            &all(&format!("{good}, {good}")),
+            "client-certificates[1].endpoint",
+            "`https://vault.example.test:8200` has a certificate already",
+        );
+        refused(
+            &all(&one("https://vault.example.test", "a.key")),
+            "client-certificates[0].key",
+            "expected an absolute path, saw `a.key`",
+        );
+        refused(
+            &format!("proxy: 'https://proxy.test'\n{}", all(&good)),
+            "proxy",
+            "expected an `http` proxy where there are client certificates, saw `https`",
+        );
     }
 }

@@ -11,7 +11,9 @@ use tokio::sync::OnceCell;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{fault, files, tls};
+use super::identity::{self, Identity, Known};
+pub use super::unanswered::Error;
+use super::{fault, tls};
 use crate::secret::Secret;
 
 /// No answer that this program reads is longer, in bytes.
@@ -26,6 +28,8 @@ pub struct Network {
     pub proxy: Option<Url>,
     /// Origins to reach by another way, and that way: private endpoints.
     pub routes: Vec<(url::Origin, Url)>,
+    /// Certificates by which servers know this host.
+    pub identities: Vec<Identity>,
     /// A Unix socket to speak to, whatever the URL's host.
     pub unix_socket: Option<PathBuf>,
 }
@@ -40,62 +44,11 @@ impl Network {
         routed.set_query(url.query());
         routed
     }
-}
 
-/// Why no usable answer came.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The certificates could not be read.
-    #[error("cannot read certificates")]
-    Certificates(#[source] files::Untrusted),
-    /// No certificate of the host was found.
-    #[error("found no CA certificates (looked at {})", tls::SYSTEM_CERTIFICATES.join(", "))]
-    NoCertificates,
-    /// The client could not be set up.
-    #[error("cannot set up TLS")]
-    Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A name or value is no HTTP header.
-    #[error("`{0}` cannot be sent as a header")]
-    Header(String),
-    /// Nothing is listening, no such name, the handshake failed, or the connection broke.
-    #[error("cannot reach `{host}`")]
-    Unreachable {
-        /// Which host.
-        host: String,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// No whole answer in time.
-    #[error("`{host}` did not answer within {}s", .after.as_secs_f32())]
-    Timeout {
-        /// Which host.
-        host: String,
-        /// The time it had.
-        after: Duration,
-    },
-    /// A redirect: followed, it would carry a token to a host that nobody chose.
-    #[error("`{host}` answered {status} and a redirect{to}, which is not followed")]
-    Redirect {
-        /// Which host.
-        host: String,
-        /// Its status.
-        status: StatusCode,
-        /// ` to HOST`, or nothing.
-        to: String,
-    },
-    /// A body past [`MAX_BODY`].
-    #[error("`{host}` answered more than {MAX_BODY} bytes")]
-    TooLong {
-        /// Which host.
-        host: String,
-    },
-}
-
-impl Error {
-    /// Whether the same request may succeed later without anyone's help.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
+    /// The certificate for a URL, routed already, and its place in the list.
+    pub(super) fn identity(&self, url: &Url) -> Option<(usize, &Identity)> {
+        let origin = url.origin();
+        self.identities.iter().enumerate().find(|(_, identity)| identity.origin == origin)
     }
 }
 
@@ -190,12 +143,13 @@ impl std::fmt::Debug for Body {
 pub struct Http {
     network: Arc<Network>,
     client: Arc<OnceCell<reqwest::Client>>,
+    known: Arc<Known>,
 }
 
 impl Http {
     /// A client for these settings.
     pub fn new(network: Network) -> Self {
-        Self { network: Arc::new(network), client: Arc::default() }
+        Self { network: Arc::new(network), client: Arc::default(), known: Arc::default() }
     }
 
     /// The URL that a request for `url` goes to.
@@ -213,9 +167,13 @@ impl Http {
     async fn exchange(&self, request: &Request) -> Result<Response, Error> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
         let after = request.timeout;
-        let client = self.client.get_or_try_init(|| async { build(&self.network) }).await?;
+        let url = self.network.route(request.url.clone());
+        let client = match self.known.client(&self.network, &url) {
+            Some(client) => &client?,
+            None => self.client.get_or_try_init(|| async { build(&self.network, None) }).await?,
+        };
         let started = client
-            .request(request.method.clone(), self.network.route(request.url.clone()))
+            .request(request.method.clone(), url.clone())
             .headers(request.headers.clone())
             .body(request.body.to_vec())
             .timeout(after);
@@ -223,6 +181,8 @@ impl Http {
             let (host, source) = (host.clone(), source.without_url());
             if source.is_timeout() {
                 Error::Timeout { host, after }
+            } else if let Some(alert) = identity::alert(&source) {
+                Error::Unwelcome { host, alert, shown: self.known.refused(&self.network, &url) }
             } else {
                 Error::Unreachable { host, source }
             }
@@ -250,7 +210,7 @@ fn target(headers: &HeaderMap) -> String {
     host.map(|host| format!(" to `{host}`")).unwrap_or_default()
 }
 
-fn build(network: &Network) -> Result<reqwest::Client, Error> {
+pub(super) fn build(network: &Network, identity: Option<&Identity>) -> Result<reqwest::Client, Error> {
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     let mut builder = reqwest::Client::builder()
         .no_proxy()
@@ -263,9 +223,9 @@ fn build(network: &Network) -> Result<reqwest::Client, Error> {
         // No TLS on a socket, and the certificates are not read for it.
         builder = builder
             .unix_socket(socket.clone())
-            .tls_backend_preconfigured(tls::config(rustls::RootCertStore::empty())?);
+            .tls_backend_preconfigured(tls::config(rustls::RootCertStore::empty(), None)?);
     } else {
-        builder = builder.tls_backend_preconfigured(tls::config(tls::roots(network)?)?);
+        builder = builder.tls_backend_preconfigured(tls::config(tls::roots(network)?, identity)?);
     }
     if let Some(proxy) = &network.proxy {
         let proxy = reqwest::Proxy::all(proxy.clone()).map_err(setup)?;

@@ -9,11 +9,13 @@ pub mod env;
 mod fault;
 pub mod files;
 pub mod http;
+pub mod identity;
 pub mod memory;
 pub mod process;
 pub mod retry;
 pub mod serve;
 mod tls;
+mod unanswered;
 mod untrusted;
 pub mod watch;
 

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::files;
 use super::http::{Error, Network, setup};
+use super::identity::Identity;
 
 /// Where distributions keep the certificates that the host trusts; the first that exists is used.
 pub(super) const SYSTEM_CERTIFICATES: [&str; 5] = [
@@ -18,10 +19,17 @@ pub(super) const SYSTEM_CERTIFICATES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-pub(super) fn config(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, Error> {
+pub(super) fn config(
+    roots: rustls::RootCertStore,
+    identity: Option<&Identity>,
+) -> Result<rustls::ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(builder.map_err(setup)?.with_root_certificates(roots).with_no_client_auth())
+    let builder = builder.map_err(setup)?.with_root_certificates(roots);
+    match identity {
+        Some(identity) => identity.shown(builder),
+        None => Ok(builder.with_no_client_auth()),
+    }
 }
 
 pub(super) fn roots(network: &Network) -> Result<rustls::RootCertStore, Error> {

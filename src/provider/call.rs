@@ -103,6 +103,9 @@ impl CallError {
         match self {
             Self::Refused { refusal, .. } => refusal.code.clone(),
             Self::Malformed { .. } => "malformed-answer".to_owned(),
+            Self::Unreachable(http::Error::Identity { .. } | http::Error::Unwelcome { .. }) => {
+                "client-certificate".to_owned()
+            }
             Self::Unreachable(_) => "unreachable".to_owned(),
         }
     }
@@ -141,6 +144,16 @@ impl CallError {
                 Class::Refused,
                 format!("no usable answer of {provider} came for `{target}`"),
             ),
+            Self::Unreachable(http::Error::Identity { .. }) => (
+                "client-certificate-unusable",
+                Class::Configuration,
+                format!("{provider} was not asked for `{target}`"),
+            ),
+            Self::Unreachable(http::Error::Unwelcome { .. }) => (
+                "client-certificate-refused",
+                Class::Refused,
+                format!("{provider} does not speak to this host for `{target}`"),
+            ),
             Self::Unreachable(_) => (
                 "provider-unreachable",
                 Class::Unreachable,
@@ -152,9 +165,7 @@ impl CallError {
         failure.hint = match self {
             Self::Refused { refusal, .. } => refusal.hint.clone(),
             Self::Malformed { .. } => None,
-            Self::Unreachable(_) => {
-                Some("the host must reach it: see `network` in the host config".to_owned())
-            }
+            Self::Unreachable(error) => Some(error.hint().to_owned()),
         };
         failure
     }

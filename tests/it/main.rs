@@ -34,6 +34,7 @@ mod keeper;
 mod keys;
 mod killed;
 mod long;
+mod mtls;
 mod oauth;
 mod pipeline;
 mod plugin_yml;

@@ -1,23 +1,57 @@
 //! TLS in front of the sandbox, with a certificate that nobody knows.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 /// An acceptor whose certificate is written to `ca.pem` in a folder.
 pub(crate) fn acceptor(folder: &Path) -> TlsAcceptor {
+    accepting(folder, Arc::new(NoClientAuth), rustls::ALL_VERSIONS)
+}
+
+/// The same for those only who show `client.pem`, whose key is `client.key`; nobody knows `stranger.pem`.
+pub(crate) fn demanding(
+    folder: &Path,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> TlsAcceptor {
+    let mut roots = RootCertStore::empty();
+    for name in ["stranger", "client"] {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let key = folder.join(format!("{name}.key"));
+        std::fs::write(folder.join(format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if name == "client" {
+            roots.add(made.cert.der().clone()).unwrap();
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+    accepting(folder, verifier, versions)
+}
+
+fn accepting(
+    folder: &Path,
+    verifier: Arc<dyn ClientCertVerifier>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> TlsAcceptor {
     let made =
         rcgen::generate_simple_self_signed(["localhost".to_owned(), "away.example.test".to_owned()]).unwrap();
     std::fs::write(folder.join("ca.pem"), made.cert.pem()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config =
-        rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+        rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+    let config =
+        config.with_client_cert_verifier(verifier).with_single_cert(vec![made.cert.der().clone()], key);
     TlsAcceptor::from(Arc::new(config.unwrap()))
 }
 
