@@ -43,6 +43,7 @@ pub mod sink;
 pub mod deny;
 pub mod hook;
 pub mod rehearse;
+pub mod revoke;
 
 // Floor 7, face: arguments in, text and an exit code out; the only printer.
 pub mod cli;

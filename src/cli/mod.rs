@@ -14,6 +14,7 @@ mod deny;
 mod diagnostics;
 mod print;
 mod rehearse;
+mod revoke;
 
 /// Lends a Buildkite step exactly the credentials it may have, takes them back, and leaves a record.
 #[derive(Debug, Parser)]
@@ -28,6 +29,7 @@ enum Command {
     /// Settle what dead jobs of this host left, and deliver their records.
     Sweep,
     Deny(Box<deny::Deny>),
+    Revoke(revoke::Revoke),
     Rehearse(Box<rehearse::Arguments>),
     CredentialProcess(callback::CredentialProcess),
     Token(callback::Token),
@@ -87,6 +89,10 @@ fn run_command(host: &Host, arguments: &Arguments) -> ExitCode {
         }
         Command::Deny(arguments) => {
             let report = runtime.block_on(deny::deny(host, arguments)).unwrap_or_else(failed);
+            finish(host, &report)
+        }
+        Command::Revoke(arguments) => {
+            let report = runtime.block_on(revoke::revoke(host, arguments)).unwrap_or_else(failed);
             finish(host, &report)
         }
         Command::Rehearse(arguments) => match runtime.block_on(rehearse::run(host, arguments)) {

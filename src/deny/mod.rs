@@ -19,7 +19,6 @@ use crate::provider::call::CallError;
 use crate::provider::sigv4::Keys;
 use crate::span::Span;
 
-mod chain;
 mod operator;
 mod role;
 mod session;

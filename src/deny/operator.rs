@@ -2,13 +2,14 @@
 
 use url::Url;
 
-use super::chain::Chain;
 use super::session::RoleName;
 use super::{Doors, Order, impossible};
 use crate::failure::{Class, Failure};
 use crate::host::{Env, env};
+use crate::provider::aws;
 use crate::provider::aws::iam;
 use crate::provider::sigv4::Keys;
+use crate::sink::chain::Chain;
 
 /// The operator's keys, from the variables that AWS's own tools read.
 pub(super) fn keys(env: &Env) -> Result<Keys, Failure> {
@@ -29,7 +30,7 @@ pub(super) fn keys(env: &Env) -> Result<Keys, Failure> {
 
 /// Who holds the keys, by STS's word or else the order's; refused where a job of `chains` can be the same.
 pub(super) async fn known(doors: &Doors<'_>, order: &Order, chains: &[Chain]) -> Result<String, Failure> {
-    let mut lent = chains.iter().flat_map(Chain::lent);
+    let mut lent = chains.iter().flat_map(|chain| chain.lent(aws::NAME));
     if let Some(lent) = lent.find(|lent| lent.handle == doors.keys.access_key_id) {
         return Err(unfit(format!(
             "the keys in the environment are those that were lent as `{}`",
@@ -44,11 +45,19 @@ pub(super) async fn known(doors: &Doors<'_>, order: &Order, chains: &[Chain]) ->
         })?,
     };
     let role = RoleName::of(&arn);
-    let theirs = chains.iter().flat_map(Chain::roles).filter_map(RoleName::of);
+    let theirs = chains.iter().flat_map(roles).filter_map(RoleName::of);
     if let Some(role) = role.and_then(|role| theirs.into_iter().find(|other| *other == role)) {
         return Err(unfit(format!("the operator is `{arn}`, and `{role}` is a role of the jobs themselves")));
     }
     Ok(arn)
+}
+
+/// The ARNs of every role that the job of a chain could have sessions of.
+fn roles(chain: &Chain) -> impl Iterator<Item = &str> {
+    let through = chain.lent(aws::NAME).filter_map(|lent| lent.facts.get(aws::THROUGH));
+    let lent = chain.lent(aws::NAME).map(|lent| lent.principal.as_str());
+    lent.chain(chain.asked(aws::NAME).map(|asked| asked.target.as_str()))
+        .chain(through.flat_map(|arns| arns.split(' ')))
 }
 
 fn sts(doors: &Doors<'_>, order: &Order) -> Result<Url, Failure> {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::chain::{self, Chain, Wanted};
+use chrono::{DateTime, Utc};
+
 use super::role::{Outcome, Standing};
 use super::session::{Denial, RoleName, Session};
 use super::{Doors, Order, impossible, operator, refused};
@@ -11,8 +12,14 @@ use crate::failure::{Class, Failure};
 use crate::hook::Report;
 use crate::host::Host;
 use crate::host::http::Http;
+use crate::provider::aws;
 use crate::provider::aws::iam::Iam;
 use crate::provider::call::CallError;
+use crate::record::end::SettledLease;
+use crate::record::parts::Told;
+use crate::settlement::Settlement;
+use crate::sink;
+use crate::sink::chain::{self, Chain, Wanted};
 
 /// One session, and where it is told of.
 #[derive(Debug)]
@@ -61,12 +68,9 @@ impl<'a> Story<'a> {
         let wanted = if jobs.is_empty() { Wanted::Denied } else { Wanted::Jobs(jobs) };
         let found = chain::find(records, wanted)
             .map_err(|error| impossible(format!("`{}` cannot be read: {error}", records.display())))?;
-        let is_missing = |job: &&String| !found.chains.iter().any(|chain| chain.job() == job.as_str());
-        for job in jobs.iter().filter(is_missing) {
-            if found.broken.is_empty() {
-                return Err(impossible(format!("no record of job `{job}` is below `{}`", records.display()))
-                    .hinted("`--job` is BUILDKITE_JOB_ID, `run.job` of a link; `--records` the folder of a file sink"));
-            }
+        if let Some(job) = found.missing(jobs) {
+            return Err(impossible(format!("no record of job `{job}` is below `{}`", records.display()))
+                .hinted(chain::WHERE));
         }
         self.undenied.extend(found.broken);
         Ok(found.chains)
@@ -76,7 +80,7 @@ impl<'a> Story<'a> {
     fn sessions<'c>(&mut self, chains: &'c [Chain]) -> Roles<'c> {
         let mut roles = Roles::new();
         for (index, chain) in chains.iter().enumerate() {
-            for lent in chain.lent() {
+            for lent in chain.lent(aws::NAME) {
                 match Session::of(lent) {
                     Ok(session) => {
                         let one = One { chain: index, request: &lent.request, session };
@@ -191,7 +195,7 @@ impl<'a> Story<'a> {
                     "the record of job {} is not closed yet: run this again after its END, and it tells of the denial",
                     chain.job()
                 ));
-            } else if let Err(error) = chain.tell(&new, now) {
+            } else if let Err(error) = tell(chain, &new, now) {
                 let failure = Failure::of("record-not-stored", Class::Unrecorded, &error);
                 self.report.failure.get_or_insert(failure);
             }
@@ -210,6 +214,19 @@ impl<'a> Story<'a> {
             none => *none = Some(failure),
         }
     }
+}
+
+/// Each request with the sentence of its finding.
+fn tell(chain: &Chain, denied: &[(String, String)], now: DateTime<Utc>) -> Result<(), sink::Error> {
+    let settlement = || Settlement::Denied { at: now };
+    let settled = |request: &String| SettledLease { request: request.clone(), settlement: settlement() };
+    let settlements = denied.iter().map(|(request, _)| settled(request)).collect();
+    let findings = denied.iter().map(|(_, what)| told("session-denied", what)).collect();
+    chain.tell(settlements, findings, now)
+}
+
+fn told(ident: &str, what: &str) -> Told {
+    Told { ident: ident.to_owned(), what: what.to_owned() }
 }
 
 fn principal(session: &Session) -> String {

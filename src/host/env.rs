@@ -73,6 +73,13 @@ variables! {
     AWS_ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID", Anyone, "who `deny` asks AWS as; nothing else reads it";
     AWS_SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY", Anyone, "who `deny` asks AWS as; nothing else reads it";
     AWS_SESSION_TOKEN = "AWS_SESSION_TOKEN", Anyone, "who `deny` asks AWS as; nothing else reads it";
+    VAULT_ADDR = "VAULT_ADDR", Anyone, "which Vault `revoke` asks; nothing else reads it";
+    VAULT_TOKEN = "VAULT_TOKEN", Anyone, "who `revoke` asks Vault as; nothing else reads it";
+    VAULT_NAMESPACE = "VAULT_NAMESPACE", Anyone, "where `revoke` asks; nothing else reads it";
+    VAULT_CACERT = "VAULT_CACERT", Anyone, "whose certificates `revoke` believes; nothing else reads it";
+    VAULT_CLIENT_CERT = "VAULT_CLIENT_CERT", Anyone, "the certificate that `revoke` shows; nothing else reads it";
+    VAULT_CLIENT_KEY = "VAULT_CLIENT_KEY", Anyone, "the key of that certificate; nothing else reads it";
+    HOME = "HOME", Anyone, "where `revoke` looks for `.vault-token`; nothing else reads it";
 }
 
 /// Server-specified headers travel to hooks as `BUILDKITE_REQUEST_HEADER_BUILDKITE_FOO=v`.

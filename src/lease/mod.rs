@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::credential::{Credential, SettleWith};
-use crate::provider::Terms;
+use crate::provider::{Terms, vault};
 use crate::secret::{Fingerprint, Secret};
 
 pub mod entry;
@@ -120,7 +120,17 @@ impl Lease {
 
     /// What else is known of it, for the record.
     pub fn facts(&self) -> BTreeMap<String, String> {
-        if let Need::Facts(facts) = &self.settle_with { facts.clone() } else { BTreeMap::new() }
+        match &self.settle_with {
+            Need::Facts(facts) => facts.clone(),
+            // An operator who is to revoke it must know where it is.
+            Need::Handle { detail, .. } | Need::Detail(detail) if self.provider == vault::NAME => {
+                let told = [vault::ADDRESS, vault::NAMESPACE, vault::LIVING];
+                let told =
+                    told.iter().filter_map(|name| Some(((*name).to_owned(), detail.get(*name)?.clone())));
+                told.collect()
+            }
+            _ => BTreeMap::new(),
+        }
     }
 
     /// Whether somebody is asked to take it back: others end by themselves.

@@ -172,7 +172,7 @@ part! {
         /// When it ends by itself.
         expires_at: DateTime<Utc>,
         /// What else is known of it: `userid`, `deadline` and `session-ends`, `packed-policy-percent`,
-        /// `session-token-percent`, `through`.
+        /// `session-token-percent`, `through`; of Vault `address`, `namespace`, `living`.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         facts: BTreeMap<String, String>,
     }

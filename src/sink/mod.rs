@@ -6,6 +6,7 @@ use crate::config::host::{HostConfig, Sink};
 use crate::lease::journal::{Entry, Journal, Sealed};
 use crate::lease::state::State;
 
+pub mod chain;
 pub mod file;
 pub mod retention;
 

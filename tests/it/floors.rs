@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["policy"],
     &["provider", "lease"],
     &["record", "sink"],
-    &["hook", "deny", "rehearse"],
+    &["hook", "deny", "revoke", "rehearse"],
     &["cli", "schemas"],
 ];
 

@@ -41,6 +41,7 @@ mod plugin_yml;
 mod real_oauth;
 mod redaction;
 mod rehearse;
+mod revoke;
 mod sandbox;
 mod secrets;
 mod support;

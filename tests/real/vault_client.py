@@ -79,6 +79,10 @@ def ask(url, root, login):
     known = [client.is_authenticated()]
     answer["signed"] = {kind: signed(client, root, kind, algorithm) for kind, algorithm in KINDS.items()}
     answer["no-key"] = named(lambda: client.secrets.transit.sign_data("none", hash_input=b64(b"x")))
+    accessor = client.auth.jwt.jwt_login(role=login["role"], jwt=login["jwt"], path="jwt", use_token=False)["auth"]["accessor"]
+    if accessor:
+        by_accessor = [root.auth.token.revoke_accessor(accessor) for _ in range(2)]
+        answer["by-accessor"] = [by_accessor[0].status_code, by_accessor[1]["warnings"]]
     answer["revoked"] = named(client.auth.token.revoke_self)
     client.token = auth["client_token"]
     answer["known"] = known + [client.is_authenticated()]

@@ -19,6 +19,7 @@ use crate::host::http::{self, Http, Method, Request};
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 
+pub mod accessor;
 mod error;
 mod read;
 mod revoke;
@@ -28,6 +29,16 @@ pub(super) use transit::sign;
 
 /// The provider's name in configurations and records.
 pub const NAME: &str = "vault";
+
+/// What a record has in place of an accessor where there is none: a batch token.
+pub const NO_ACCESSOR: &str = "batch";
+
+/// Where it is: of what is kept for the settlement, this stands in the record too.
+pub const ADDRESS: &str = "address";
+/// Its namespace, likewise.
+pub const NAMESPACE: &str = "namespace";
+/// The paths of what was read with it and lives on, likewise, one a line.
+pub const LIVING: &str = "living";
 
 const JSON: &str = "application/json";
 
@@ -167,10 +178,10 @@ impl Login<'_> {
         let variable =
             |(name, value): (&str, Option<Value>)| Some(Variable { name: name.parse().ok()?, value: value? });
         let ours = ours.into_iter().filter(|_| vault.export_token).filter_map(variable);
-        let mut detail = BTreeMap::from([("address".to_owned(), vault.address.to_string())]);
-        detail.extend(vault.namespace.clone().map(|namespace| ("namespace".to_owned(), namespace)));
+        let mut detail = BTreeMap::from([(ADDRESS.to_owned(), vault.address.to_string())]);
+        detail.extend(vault.namespace.clone().map(|namespace| (NAMESPACE.to_owned(), namespace)));
         // Paths hold no line breaks: the step config is checked for them.
-        detail.extend((!read.living.is_empty()).then(|| ("living".to_owned(), read.living.join("\n"))));
+        detail.extend((!read.living.is_empty()).then(|| (LIVING.to_owned(), read.living.join("\n"))));
         // Nobody can revoke a batch token: the journal needs not hold it.
         let settle_with = if auth.token_type == "batch" {
             detail.insert("batch".to_owned(), "true".to_owned());
@@ -190,7 +201,7 @@ impl Login<'_> {
             expires_at,
             principal: vault.target(),
             // A batch token has no accessor.
-            handle: if auth.accessor.is_empty() { "batch".to_owned() } else { auth.accessor },
+            handle: if auth.accessor.is_empty() { NO_ACCESSOR.to_owned() } else { auth.accessor },
             settle_with,
             answer_lost,
         }

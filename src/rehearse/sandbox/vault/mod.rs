@@ -18,6 +18,7 @@ use crate::config::key::PrivateKey;
 use crate::config::secrets::Store;
 use crate::host::Clock;
 use crate::host::serve::{Request, Response};
+use crate::provider::vault::accessor::PATH as REVOKE_ACCESSOR;
 use crate::secret::Secret;
 
 mod engine;
@@ -215,6 +216,8 @@ impl Vault {
             login::login(state, &self.issuer, call, now)?
         } else if path.ends_with("sys/wrapping/unwrap") && call.writes() {
             return token::unwrap(state, call, now);
+        } else if call.token == ROOT && path.ends_with(REVOKE_ACCESSOR) && call.writes() {
+            return Ok(token::revoke_by_accessor(state, call));
         } else if call.token == ROOT {
             return prepare::by_root(state, call);
         } else {

@@ -44,6 +44,19 @@ pub(super) fn revoke(state: &mut State, whose: usize) -> Result<Value, Refusal> 
     }
 }
 
+/// An operator's revocation; what is not there is a warning.
+pub(super) fn revoke_by_accessor(state: &mut State, call: &Call<'_>) -> Value {
+    let accessor = call.body.get("accessor").and_then(Value::as_str).unwrap_or_default();
+    let lives = |token: &&mut Token| token.accessor == accessor && !token.batch && !token.revoked;
+    match state.tokens.iter_mut().find(lives) {
+        Some(token) => {
+            token.revoked = true;
+            Value::Null
+        }
+        None => answer(json!({ "warnings": ["No token found with this accessor"] })),
+    }
+}
+
 pub(super) fn wrap(state: &mut State, inner: Value, seconds: i64, path: &str, now: DateTime<Utc>) -> Value {
     let token = format!("hvs.CAESW{}{}", random(), random());
     state.values.push(Lent { value: Secret::new(token.as_str()), leased_to: None });

@@ -1,26 +1,26 @@
-//! The chains of a folder of records: found, checked, and made longer by a LATE link.
+//! The chains of a folder of records: found, checked, and made longer by a LATE link, for what an operator does
+//! from outside of the host (`deny`, `revoke`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::{Error, file};
 use crate::host::files;
 use crate::lease::state::plain;
-use crate::provider::aws;
 use crate::record::end::{Late, SettledLease};
-use crate::record::parts::{Lent, Told};
+use crate::record::parts::{Lent, Requested, Told};
 use crate::record::{self, Kind, Link, Part, seal_after};
 use crate::secret::Fingerprint;
 use crate::settlement::Settlement;
-use crate::sink::{self, file};
 
 /// How long after the last lease could be given back its job's own host may still write to its chain.
 const AFTERWARDS: TimeDelta = TimeDelta::hours(1);
 
 /// Which chains are wanted.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Wanted<'a> {
+pub enum Wanted<'a> {
     /// Those of these jobs.
     Jobs(&'a [String]),
     /// Those in which a session was denied.
@@ -29,7 +29,7 @@ pub(super) enum Wanted<'a> {
 
 /// One plugin block's account, whole up to its last link.
 #[derive(Debug)]
-pub(super) struct Chain {
+pub struct Chain {
     folder: PathBuf,
     links: Vec<Link>,
     last: Fingerprint,
@@ -37,7 +37,7 @@ pub(super) struct Chain {
 
 /// Why a chain is not believed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub enum Broken {
     /// It cannot be read.
     #[error("cannot be read")]
     Unreadable(#[from] files::Untrusted),
@@ -51,15 +51,27 @@ pub(super) enum Broken {
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub struct Found {
     /// Whole chains.
-    pub(super) chains: Vec<Chain>,
+    pub chains: Vec<Chain>,
     /// The others, told.
-    pub(super) broken: Vec<String>,
+    pub broken: Vec<String>,
+}
+
+/// What a person should look at who named a job without a record.
+pub const WHERE: &str =
+    "`--job` is BUILDKITE_JOB_ID, `run.job` of a link; `--records` the folder of a file sink";
+
+impl Found {
+    /// A job that is told of by no chain, and by none that is broken.
+    pub fn missing<'j>(&self, jobs: &'j [String]) -> Option<&'j String> {
+        let is_there = |job: &String| self.chains.iter().any(|chain| chain.job() == job.as_str());
+        jobs.iter().find(|job| self.broken.is_empty() && !is_there(job))
+    }
 }
 
 /// Reads the wanted chains below `records`.
-pub(super) fn find(records: &Path, wanted: Wanted<'_>) -> std::io::Result<Found> {
+pub fn find(records: &Path, wanted: Wanted<'_>) -> std::io::Result<Found> {
     let mut files: BTreeMap<(PathBuf, String), Vec<PathBuf>> = BTreeMap::new();
     for path in files::list_deep(records)? {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -109,26 +121,27 @@ fn read(folder: PathBuf, paths: &[PathBuf]) -> Result<Chain, (PathBuf, Broken)> 
 
 impl Chain {
     /// The job that it is the account of.
-    pub(super) fn job(&self) -> &str {
+    pub fn job(&self) -> &str {
         self.links.first().map_or("", |link| link.run.job.as_str())
     }
 
-    /// The sessions of AWS that were lent, at the start and while the step ran.
-    pub(super) fn lent(&self) -> impl Iterator<Item = &Lent> {
+    /// What a provider lent, at the start and while the step ran.
+    pub fn lent(&self, provider: &str) -> impl Iterator<Item = &Lent> {
         let at_start =
             self.links.iter().filter_map(|link| link.start.as_ref()).flat_map(|start| &start.leases);
         let later = self.links.iter().filter_map(|link| link.end.as_ref()).flat_map(|end| &end.renewals);
-        at_start.chain(later).filter(|lent| lent.provider == aws::NAME)
+        at_start.chain(later).filter(move |lent| lent.provider == provider)
     }
 
-    /// The ARNs of every role that the job could have sessions of.
-    pub(super) fn roles(&self) -> impl Iterator<Item = &str> {
+    /// What was asked of a provider.
+    pub fn asked(&self, provider: &str) -> impl Iterator<Item = &Requested> {
         let starts = self.links.iter().filter_map(|link| link.start.as_ref());
-        let asked = starts.flat_map(|start| &start.requests).filter(|request| request.provider == aws::NAME);
-        let through = self.lent().filter_map(|lent| lent.facts.get(aws::THROUGH));
-        let lent = self.lent().map(|lent| lent.principal.as_str());
-        lent.chain(asked.map(|request| request.target.as_str()))
-            .chain(through.flat_map(|arns| arns.split(' ')))
+        starts.flat_map(|start| &start.requests).filter(move |asked| asked.provider == provider)
+    }
+
+    /// What became of a lease, as far as it is told.
+    pub fn settlement(&self, request: &str) -> Option<&Settlement> {
+        self.settled().filter(|one| one.request == request).last().map(|one| &one.settlement)
     }
 
     fn settled(&self) -> impl Iterator<Item = &SettledLease> {
@@ -140,7 +153,7 @@ impl Chain {
     }
 
     /// Whether the record tells already that a session was denied.
-    pub(super) fn tells_denied(&self, request: &str) -> bool {
+    pub fn tells_denied(&self, request: &str) -> bool {
         let denied = |one: &SettledLease| matches!(one.settlement, Settlement::Denied { .. });
         self.settled().any(|one| one.request == request && denied(one))
     }
@@ -151,7 +164,7 @@ impl Chain {
 
     /// Whether nobody else writes to it any more: the END is there, and nothing is left that its job's own
     /// host could still give back. A link in between would take the place of that host's own.
-    pub(super) fn is_closed(&self, now: DateTime<Utc>) -> bool {
+    pub fn is_closed(&self, now: DateTime<Utc>) -> bool {
         let mut last: BTreeMap<&str, &Settlement> = BTreeMap::new();
         for one in self.settled() {
             last.insert(&one.request, &one.settlement);
@@ -163,28 +176,22 @@ impl Chain {
         self.links.iter().any(|link| link.kind == Kind::End) && last.into_values().all(over)
     }
 
-    /// Seals a LATE link that tells of denied sessions, and stores it beside the others.
-    pub(super) fn tell(&self, denied: &[(String, String)], now: DateTime<Utc>) -> Result<(), sink::Error> {
-        let failed = |source: serde_json::Error| sink::Error {
+    /// Seals a LATE link, and stores it beside the others.
+    pub fn tell(
+        &self,
+        settlements: Vec<SettledLease>,
+        findings: Vec<Told>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let failed = |source: serde_json::Error| Error {
             sink: self.folder.display().to_string(),
             source: source.into(),
         };
-        let settlement = || Settlement::Denied { at: now };
-        let settled = |request: &String| SettledLease { request: request.clone(), settlement: settlement() };
-        let finding = |what: &String| told("session-denied", what);
-        let late = Late {
-            settlements: denied.iter().map(|(request, _)| settled(request)).collect(),
-            outputs: Vec::new(),
-            findings: denied.iter().map(|(_, what)| finding(what)).collect(),
-        };
+        let late = Late { settlements, outputs: Vec::new(), findings };
         let Some(last) = self.links.last() else { return Ok(()) };
         let link = seal_after(Part::Late(late), last, self.last.clone(), now).map_err(failed)?;
         file::store(&self.folder, &link)
     }
-}
-
-fn told(ident: &str, what: &str) -> Told {
-    Told { ident: ident.to_owned(), what: what.to_owned() }
 }
 
 #[cfg(test)]

@@ -1,0 +1,177 @@
+//! Revoking logins of Vault from outside of the host that they were lent on, by the accessors in their records.
+//!
+//! A job's own host gives its logins back, and tries again for as long as they live. Where that host is gone, or too
+//! slow for whoever knows that something leaked, an operator does it.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+use crate::config::load::Loaded;
+use crate::failure::{Class, Failure};
+use crate::hook::Report;
+use crate::host::Host;
+use crate::host::http::Http;
+use crate::provider::Settling;
+use crate::provider::vault::{self, accessor};
+use crate::record::end::SettledLease;
+use crate::record::parts::{Lent, Told};
+use crate::settlement::Settlement;
+use crate::sink::chain::{self, Chain, Wanted};
+
+mod operator;
+
+use operator::Operator;
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Order {
+    /// The folder of the records.
+    pub records: PathBuf,
+    /// The jobs whose logins are revoked.
+    pub jobs: Vec<String>,
+    /// Whether the jobs' hosts will never write to their records again.
+    pub host_gone: bool,
+}
+
+/// Revokes the logins that the records of some jobs tell of, and says so in the records.
+pub async fn revoke(host: &Host, loaded: &Loaded, order: &Order) -> Report {
+    let mut report = Report::default();
+    if let Err(failure) = attempt(host, loaded, order, &mut report).await {
+        report.failure = Some(failure);
+    }
+    report
+}
+
+async fn attempt(host: &Host, loaded: &Loaded, order: &Order, report: &mut Report) -> Result<(), Failure> {
+    let operator = Operator::of(&host.env)?;
+    host.mask.add(&operator.token);
+    let records = &order.records;
+    let found = chain::find(records, Wanted::Jobs(&order.jobs))
+        .map_err(|error| impossible(format!("`{}` cannot be read: {error}", records.display())))?;
+    if let Some(job) = found.missing(&order.jobs) {
+        return Err(impossible(format!("no record of job `{job}` is below `{}`", records.display()))
+            .hinted(chain::WHERE));
+    }
+    let http = Http::new(operator.network(&host.env, loaded));
+    let context = Settling { host: &loaded.config, http: &http, clock: &host.clock };
+    let mut story = Story { operator, context, report, unrevoked: found.broken };
+    for chain in &found.chains {
+        story.chain(chain, order.host_gone).await;
+    }
+    story.end()
+}
+
+/// One run, and what it has to say.
+struct Story<'a> {
+    operator: Operator,
+    context: Settling<'a>,
+    report: &'a mut Report,
+    /// What should be revoked and is not, or nobody can tell.
+    unrevoked: Vec<String>,
+}
+
+impl Story<'_> {
+    async fn chain(&mut self, chain: &Chain, host_gone: bool) {
+        let (mut settlements, mut findings) = (Vec::new(), Vec::new());
+        for lent in chain.lent(vault::NAME) {
+            if !self.is_due(lent, chain.settlement(&lent.request)) {
+                continue;
+            }
+            match self.one(lent).await {
+                Ok(settlement) => {
+                    self.report
+                        .lines
+                        .push(format!("`{}`, accessor `{}`: {settlement}", lent.principal, lent.handle));
+                    let what = format!(
+                        "request {}: by an operator, by its accessor `{}`",
+                        lent.request, lent.handle
+                    );
+                    findings.push(told("login-revoked", what));
+                    settlements.push(SettledLease { request: lent.request.clone(), settlement });
+                }
+                Err(why) => {
+                    self.unrevoked.push(format!("`{}`, accessor `{}`: {why}", lent.principal, lent.handle))
+                }
+            }
+        }
+        let now = self.context.clock.now();
+        if settlements.is_empty() {
+            return;
+        }
+        if !host_gone && !chain.is_closed(now) {
+            self.report.warnings.push(format!(
+                "the record of job {} is still its host's to go on with, and does not tell of this: \
+                 `--host-gone` writes it where that host is gone for good",
+                chain.job()
+            ));
+        } else if let Err(error) = chain.tell(settlements, findings, now) {
+            self.report.failure = Some(Failure::of("record-not-stored", Class::Unrecorded, &error));
+        }
+    }
+
+    /// Whether a login is to be revoked: it lives, and nobody said yet that it does not.
+    fn is_due(&mut self, lent: &Lent, settlement: Option<&Settlement>) -> bool {
+        let over = match settlement {
+            _ if lent.expires_at <= self.context.clock.now() => format!("ended at {}", lent.expires_at),
+            None | Some(Settlement::Failed { .. } | Settlement::Left { .. }) => return true,
+            Some(settlement) => format!("its record says {settlement}"),
+        };
+        self.report.lines.push(format!("`{}`, accessor `{}`: {over}", lent.principal, lent.handle));
+        false
+    }
+
+    async fn one(&self, lent: &Lent) -> Result<Settlement, String> {
+        let Operator { address, namespace, token } = &self.operator;
+        let fact = |name: &str| lent.facts.get(name).map(String::as_str);
+        if lent.handle == vault::NO_ACCESSOR {
+            return Err(format!("nobody can revoke a batch token: it ends at {}", lent.expires_at));
+        }
+        let theirs = fact(vault::ADDRESS).ok_or("its record does not tell its address: revoke it by hand")?;
+        let same = |url: &Url| url.as_str().trim_end_matches('/') == address.as_str().trim_end_matches('/');
+        if !theirs.parse().is_ok_and(|url| same(&url)) {
+            return Err(format!("it is of `{theirs}`, and `VAULT_ADDR` is `{address}`"));
+        }
+        let place = (address, namespace.as_deref().or(fact(vault::NAMESPACE)));
+        let at = self.context.clock.now();
+        let living: Vec<String> =
+            fact(vault::LIVING).iter().flat_map(|paths| paths.lines()).map(str::to_owned).collect();
+        match accessor::revoke(place, &lent.handle, token, &self.context).await {
+            accessor::Outcome::Revoked if living.is_empty() => Ok(Settlement::Revoked { at }),
+            accessor::Outcome::Revoked => Ok(Settlement::RevokedInPart { at, living }),
+            accessor::Outcome::Inferred => Ok(Settlement::RevokedInferred { at }),
+            accessor::Outcome::Unknown(said) => Err(format!(
+                "this Vault knows no login by it ({said}): it has ended, or is of another namespace"
+            )),
+            accessor::Outcome::Not(why) => Err(why),
+        }
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        if self.unrevoked.is_empty() {
+            return self.report.failure.take().map_or(Ok(()), Err);
+        }
+        let denied = self.unrevoked.iter().any(|why| why.contains(": 403"));
+        let mut causes = self.unrevoked;
+        causes.extend(self.report.failure.take().map(|failure| failure.sentence()));
+        let failure = Failure::new(
+            "login-not-revoked",
+            Class::Unsettled,
+            "what should be revoked is not, or nobody can tell",
+        )
+        .caused_by(causes);
+        Err(if denied {
+            failure.hinted(format!("the operator's policies must allow `update` on `{}`", accessor::PATH))
+        } else {
+            failure
+        })
+    }
+}
+
+fn told(ident: &str, what: String) -> Told {
+    Told { ident: ident.to_owned(), what }
+}
+
+fn impossible(what: impl Into<String>) -> Failure {
+    Failure::new("revocation-impossible", Class::Configuration, what).leaving("nothing was revoked")
+}
