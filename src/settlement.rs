@@ -52,9 +52,9 @@ pub enum Settlement {
         /// When the server answered.
         at: DateTime<Utc>,
     },
-    /// It had run out before anyone tried to give it back.
+    /// It was gone before anyone here tried to give it back: it had run out, or somebody else took it back.
     AlreadyExpired {
-        /// When it ran out.
+        /// When it ran out, or else when it was seen to be gone.
         at: DateTime<Utc>,
     },
     /// The configuration asked to leave it alive (`settle: leave`).

@@ -75,7 +75,7 @@ impl Provider for AccessToken<'_> {
         }
         let url = lease.detail.get(TOKEN_URL).and_then(|url| Url::parse(url).ok());
         let (Some(admin), Some(url)) = (&lease.handle, url) else {
-            return Settlement::Expires { at: lease.expires_at };
+            return lease.without_a_way_back();
         };
         let make = || {
             Request::new(Method::DELETE, url.clone(), giving_back::TIMEOUT).secret_header(

@@ -55,7 +55,7 @@ pub async fn delete_itself(
         return Settlement::AlreadyExpired { at: lease.expires_at };
     }
     let (Some(token), Some(url)) = (&lease.handle, url) else {
-        return Settlement::Expires { at: lease.expires_at };
+        return lease.without_a_way_back();
     };
     let make = || {
         Request::new(Method::DELETE, url.clone(), TIMEOUT).header("accept", accept)?.secret_header(

@@ -110,6 +110,18 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// What becomes of it where there is nobody to ask: without a handle there is nothing to give back, and a
+    /// handle without the rest should have been.
+    fn without_a_way_back(&self) -> Settlement {
+        let until = self.expires_at;
+        match self.handle {
+            None => Settlement::Expires { at: until },
+            Some(_) => {
+                Settlement::Failed { reason: "the journal lacks where it is given back".to_owned(), until }
+            }
+        }
+    }
+
     /// What becomes of a credential that nobody can take back.
     fn runs_out(&self, now: DateTime<Utc>) -> Settlement {
         let at = self.expires_at;
@@ -186,5 +198,32 @@ pub async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
             reason: format!("this version knows no provider `{other}`"),
             until: lease.expires_at,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_nobody_to_ask_fails_only_where_there_was_something_to_give_back() {
+        let clock = Clock::System;
+        let (host, http) = (HostConfig::default(), Http::new(crate::host::http::Network::default()));
+        let context = Settling { host: &host, http: &http, clock: &clock };
+        let word = |provider: &str, handle: Option<&str>| {
+            let expires_at = clock.now() + chrono::TimeDelta::hours(1);
+            let handle = handle.map(Secret::new);
+            let detail = BTreeMap::new();
+            let lease = Terms { provider: provider.to_owned(), expires_at, handle, detail, tried: false };
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(settle(&lease, &context)).word()
+        };
+        for provider in [vault::NAME, oauth::NAME, github::NAME, bitbucket::NAME, buildkite::NAME] {
+            assert_eq!(
+                (word(provider, None), word(provider, Some("x"))),
+                ("expires", "failed"),
+                "{provider}"
+            );
+        }
     }
 }

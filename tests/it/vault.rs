@@ -167,8 +167,11 @@ fn parameters_are_written_and_an_older_version_is_read() {
 }
 
 #[test]
-fn a_batch_token_is_told_as_what_it_is() {
-    let mut stage = unprepared(&json!({"export-token": true}));
+fn a_batch_token_is_told_as_what_it_is_whatever_was_read_with_it() {
+    let mut more = one_key();
+    more["export-token"] = json!(true);
+    let mut stage = unprepared(&more);
+    write(&stage, "secret/data/train", &json!({"data": {"api_key": "the-value-that-lives"}}));
     stage.config["endpoints"] = json!([stage.sandbox.url()]);
     let audience = stage.sandbox.provider_url("vault");
     let role = json!({"role_type": "jwt", "user_claim": "sub", "bound_audiences": [audience], "token_type": "batch"});
@@ -320,7 +323,8 @@ fn an_end_that_went_otherwise_is_told_as_what_it_was() {
     let cut = || Response { cut: true, ..html(200) };
     check(vec![errors(503, &["Vault is sealed"])], "revoked");
     check(vec![cut(), errors(403, &["permission denied"])], "revoked-inferred");
-    check(vec![errors(403, &["permission denied", "invalid token"])], "revoked");
+    check(vec![errors(403, &["permission denied", "invalid token"])], "already-expired");
+    check(vec![cut(), errors(403, &["permission denied", "invalid token"])], "revoked-inferred");
     check(vec![errors(403, &["permission denied"])], "failed");
     check(vec![html(404)], "failed");
     check((0..9).map(|_| errors(500, &["internal error"])).collect(), "failed");

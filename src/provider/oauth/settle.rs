@@ -84,7 +84,7 @@ pub(super) async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement 
     let endpoint = |name: &str| lease.detail.get(name).and_then(|url| Url::parse(url).ok());
     let handle = lease.handle.as_ref().and_then(|handle| serde_json::from_str(handle.expose()).ok());
     let (Some(revocation), Some(handle)) = (endpoint(REVOCATION), handle) else {
-        return Settlement::Expires { at: lease.expires_at };
+        return lease.without_a_way_back();
     };
     let failed = |reason| Settlement::Failed { reason, until: lease.expires_at };
     let given = match post(&handle, 0, &revocation, context).await {

@@ -14,8 +14,10 @@ const REVOKE: &str = "auth/token/revoke-self";
 /// How one try to give a login back was answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It does not work any more.
+    /// Vault took it back.
     Gone,
+    /// It was gone.
+    Unknown,
     /// It does not work, or may not give itself back: Vault does not say which.
     Forbidden,
     /// A batch token, which nobody can revoke.
@@ -28,7 +30,7 @@ pub(super) enum Answer {
 
 impl Answer {
     pub(super) fn is_gone(&self) -> bool {
-        *self == Self::Gone
+        matches!(self, Self::Gone | Self::Unknown)
     }
 
     /// 403 means both "no such token" and "no such permission"; since 1.16 a second line says which.
@@ -41,7 +43,7 @@ impl Answer {
         let told = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
         match status.as_u16() {
             200 | 204 => Self::Gone,
-            403 if said.contains("invalid token") || said.contains("bad token") => Self::Gone,
+            403 if said.contains("invalid token") || said.contains("bad token") => Self::Unknown,
             403 => Self::Forbidden,
             400 if said.contains("batch token") => Self::Batch,
             _ if error::is_busy(status) => Self::Busy(told),
@@ -70,19 +72,19 @@ pub(super) async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement 
     let (clock, until) = (context.clock, lease.expires_at);
     let detail = |name: &str| lease.detail.get(name).cloned();
     let living: Vec<String> =
-        detail("living").iter().flat_map(|paths| paths.lines()).map(str::to_owned).collect();
+        detail(super::LIVING).iter().flat_map(|paths| paths.lines()).map(str::to_owned).collect();
     if until <= clock.now() {
         return ended(Settlement::AlreadyExpired { at: until }, living);
     }
     if detail("batch").is_some() {
-        return ended(Settlement::Expires { at: until }, living);
+        return Settlement::Expires { at: until };
     }
     let failed = |reason: &str| Settlement::Failed { reason: reason.to_owned(), until };
-    let address = detail("address").and_then(|text| text.parse().ok());
+    let address = detail(super::ADDRESS).and_then(|text| text.parse().ok());
     let (Some(token), Some(address)) = (&lease.handle, address) else {
-        return failed("the journal lacks the login or its address");
+        return lease.without_a_way_back();
     };
-    let place = Place { address, namespace: detail("namespace") };
+    let place = Place { address, namespace: detail(super::NAMESPACE) };
     // The caller's deadline is the one that counts; a try more or less makes no difference to it.
     let backoff = Backoff { attempts: 4, base: Duration::from_millis(200), jitter: true };
     let lost = std::cell::Cell::new(lease.tried);
@@ -105,14 +107,18 @@ pub(super) async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement 
     match answer.err().unwrap_or(Answer::Gone) {
         Answer::Gone if living.is_empty() => Settlement::Revoked { at },
         Answer::Gone => Settlement::RevokedInPart { at, living },
-        Answer::Batch => ended(Settlement::Expires { at: until }, living),
-        Answer::Forbidden if lost.get() => ended(Settlement::RevokedInferred { at }, living),
+        // Whoever has it can use it: that is more than what was read with it.
+        Answer::Batch => Settlement::Expires { at: until },
+        Answer::Forbidden | Answer::Unknown if lost.get() => {
+            ended(Settlement::RevokedInferred { at }, living)
+        }
+        Answer::Unknown => ended(Settlement::AlreadyExpired { at }, living),
         Answer::Forbidden => failed("403: the login's policies do not let it revoke itself, or it is gone"),
         Answer::Busy(reason) | Answer::Refused(reason) => failed(&reason),
     }
 }
 
-/// What became of the login, unless a stored value was read with it: that is what a reader must know.
+/// What became of a login that is gone, unless a stored value was read with it: that is what a reader must know.
 fn ended(settlement: Settlement, living: Vec<String>) -> Settlement {
     if living.is_empty() { settlement } else { Settlement::Stored { living } }
 }
@@ -137,8 +143,8 @@ mod tests {
     fn each_answer_to_a_revocation_is_read_for_what_it_says() {
         assert_eq!(answer(204, ""), Answer::Gone);
         let two = r#"{"errors":["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"]}"#;
-        assert_eq!(answer(403, two), Answer::Gone);
-        assert_eq!(answer(403, r#"{"errors":["bad token"]}"#), Answer::Gone);
+        assert_eq!(answer(403, two), Answer::Unknown);
+        assert_eq!(answer(403, r#"{"errors":["bad token"]}"#), Answer::Unknown);
         assert_eq!(answer(403, r#"{"errors":["permission denied"]}"#), Answer::Forbidden);
         assert_eq!(answer(400, r#"{"errors":["batch tokens cannot be revoked"]}"#), Answer::Batch);
         assert!(matches!(answer(503, r#"{"errors":["Vault is sealed"]}"#), Answer::Busy(_)));
