@@ -303,6 +303,10 @@ fn what_becomes_of_a_token_is_told_as_the_server_tells_it() {
     let html = |status| Response::new(status, "text/html", "<html>");
     let error = |code: &str| Response::json(400, &json!({ "error": code }));
     assert!(matches!(check("/introspect", 9, html(403)), Settlement::RevokeAccepted { .. }));
+    // So a server answers a client that may not ask.
+    let inactive = Response::json(200, &json!({"active": false}));
+    assert!(matches!(check("/introspect", 9, inactive.clone()), Settlement::RevokeAccepted { .. }));
+    assert!(matches!(check("/introspect", 1, inactive), Settlement::RevokeAccepted { .. }));
     assert!(matches!(check("/revoke", 1, html(503)), Settlement::Revoked { .. }));
     assert!(matches!(check("/revoke", 9, error("unsupported_token_type")), Settlement::Expires { .. }));
     let failed = |settlement, told: &str| match settlement {

@@ -178,7 +178,7 @@ impl Client<'_> {
         Ok(clients)
     }
 
-    /// Two assertions for each request of the settlement, for each is good once: the key itself is not kept.
+    /// The assertions for the requests of the settlement, for each is good once: the key itself is not kept.
     async fn assertions(
         &self,
         signer: &Signer<'_>,
@@ -186,7 +186,7 @@ impl Client<'_> {
         until: DateTime<Utc>,
         context: &Context<'_>,
     ) -> Result<Vec<wire::Client>, Error> {
-        try_join_all((0..4).map(|_| self.assertion(signer, endpoints, until, context))).await
+        try_join_all((0..settle::ASSERTIONS).map(|_| self.assertion(signer, endpoints, until, context))).await
     }
 
     async fn assertion(

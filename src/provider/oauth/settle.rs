@@ -16,8 +16,10 @@ use crate::provider::{Settling, Terms};
 use crate::secret::{Mask, Secret};
 use crate::settlement::Settlement;
 
-/// Revocation and introspection.
-const REQUESTS: usize = 2;
+/// Revocation, introspection after it, and before it.
+const REQUESTS: usize = 3;
+/// How many assertions they need: a second try shows another.
+pub(super) const ASSERTIONS: usize = REQUESTS * 2;
 const REVOCATION: &str = "revocation-endpoint";
 const INTROSPECTION: &str = "introspection-endpoint";
 
@@ -27,7 +29,7 @@ struct Handle {
     token: Kept,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// The client's secret, or two assertions for each of the two requests.
+    /// The client's secret, or two assertions for each request.
     secrets: Vec<Kept>,
     how: How,
 }
@@ -86,6 +88,16 @@ pub(super) async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement 
     let (Some(revocation), Some(handle)) = (endpoint(REVOCATION), handle) else {
         return lease.without_a_way_back();
     };
+    let introspection = endpoint(INTROSPECTION);
+    // Not active is also what a client is told that may not ask (RFC 7662, section 2.2): who was told once that it is
+    // active, may. The revocation does not wait long for that.
+    let may_ask = match &introspection {
+        None => false,
+        Some(url) => {
+            let asked = context.clock.within(TIMEOUT, post(&handle, 2, url, context)).await;
+            asked.and_then(Result::ok).and_then(|given| is_active(&given)) == Some(true)
+        }
+    };
     let failed = |reason| Settlement::Failed { reason, until: lease.expires_at };
     let given = match post(&handle, 0, &revocation, context).await {
         Ok(given) => given,
@@ -102,13 +114,11 @@ pub(super) async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement 
         };
     }
     let at = context.clock.now();
-    match endpoint(INTROSPECTION) {
-        None => Settlement::RevokeAccepted { at },
-        Some(url) => match post(&handle, 1, &url, context).await.ok().and_then(|given| is_active(&given)) {
-            Some(false) => Settlement::Revoked { at },
-            Some(true) => failed("introspection says that it is still active".to_owned()),
-            None => Settlement::RevokeAccepted { at },
-        },
+    let Some(url) = introspection else { return Settlement::RevokeAccepted { at } };
+    match post(&handle, 1, &url, context).await.ok().and_then(|given| is_active(&given)) {
+        Some(true) => failed("introspection says that it is still active".to_owned()),
+        Some(false) if may_ask => Settlement::Revoked { at },
+        _ => Settlement::RevokeAccepted { at },
     }
 }
 
