@@ -12,8 +12,7 @@ use super::credential::{Credential, What};
 use super::network::NetworkConfig;
 use super::place::{self, Error};
 use super::retention::Retention;
-use super::step;
-use super::template;
+use super::{step, written};
 use crate::span::Span;
 
 /// The host config; every key has a default, so that no file at all works too.
@@ -235,7 +234,7 @@ pub fn parse(file: &str, text: &str) -> Result<HostConfig, Error> {
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(HostConfig::default());
     }
-    let config = with_claims(file, text)?.map_or_else(|| place::from_yaml(file, text), Ok)?;
+    let config = written::with_claims(file, text)?.map_or_else(|| place::from_yaml(file, text), Ok)?;
     check_places(file, &config)?;
     config.retention.check(file)?;
     let mut names = BTreeMap::new();
@@ -256,15 +255,6 @@ pub fn parse(file: &str, text: &str) -> Result<HostConfig, Error> {
         }
     }
     Ok(config)
-}
-
-/// The host config whose grants use claims: their entries are kept as they are written, and read with stand-ins.
-fn with_claims(file: &str, text: &str) -> Result<Option<HostConfig>, Error> {
-    let Ok(mut whole) = serde_yaml::from_str::<Value>(text) else { return Ok(None) };
-    let Some(written) = template::of_grants(file, &mut whole)? else { return Ok(None) };
-    let mut config: HostConfig = place::from_json(file, whole)?;
-    config.grants.iter_mut().zip(written).for_each(|(grant, written)| grant.written = written);
-    Ok(Some(config))
 }
 
 /// A relative path would lead into whatever folder a hook happens to start in: the checkout.

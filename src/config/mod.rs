@@ -21,5 +21,6 @@ pub mod template;
 pub mod token;
 pub mod value;
 pub mod vault;
+mod written;
 
 pub use place::Error;

@@ -61,6 +61,15 @@ pub fn is_in(value: &Value) -> bool {
 
 /// The entry with something else for each claim, which any text of the kind could be.
 pub fn with_stand_ins(file: &str, place: &str, entry: &Value) -> Result<Value, Error> {
+    standing_in(file, place, entry, "x")
+}
+
+/// The same with other texts: what differs between the two depends on claims.
+pub fn with_others(file: &str, place: &str, entry: &Value) -> Result<Value, Error> {
+    standing_in(file, place, entry, "y")
+}
+
+fn standing_in(file: &str, place: &str, entry: &Value, stem: &str) -> Result<Value, Error> {
     let mut seen: Vec<String> = Vec::new();
     let filled = walk(entry, &mut Vec::new(), &mut |path, text| {
         if let Some(problem) = fixed(path) {
@@ -71,7 +80,7 @@ pub fn with_stand_ins(file: &str, place: &str, entry: &Value) -> Result<Value, E
                 seen.push(name.to_owned());
                 seen.len() - 1
             });
-            Ok(format!("x{}", known + 1))
+            Ok(format!("{stem}{}", known + 1))
         })
         .map_err(|problem| broken(Error::at(file, under(place, path), problem)))
     })?;
