@@ -46,6 +46,7 @@ pub(super) async fn account(
         };
         ended.warnings.extend(findings.iter().map(|finding| finding.what.clone()));
         findings.extend(known);
+        findings.extend(journal.findings().map(|(ident, what)| account::told(ident, what)));
         findings.extend(unsettled(&journal));
         findings.extend(damaged(&journal));
         let end = end(context, &journal, sealed_by, variables, findings);

@@ -20,11 +20,12 @@ use crate::credential::Credential;
 use crate::failure::{Class, Failure};
 use crate::host::{Host, files};
 use crate::lease::export;
-use crate::lease::journal::Journal;
+use crate::lease::journal::{Entry, Journal};
 use crate::lease::kept::Kept;
 use crate::lease::state::Unusable;
 use crate::policy::{Request, request};
 use crate::provider;
+use crate::record::parts::Told;
 use crate::secret::Secret;
 
 /// A kept credential with less left is renewed: botocore begins to ask at 15 minutes.
@@ -91,7 +92,9 @@ impl<'a> Callback<'a> {
         // Others may need the journal while the provider thinks.
         drop(journal);
         let answers = exchange.all(&decided, &self.folder).await;
-        let answered = lend::answered(&exchange, &decided, answers).await;
+        let mut answered = lend::answered(&exchange, &decided, answers).await;
+        let found = answered.findings.drain(..).map(|Told { ident, what }| Entry::Found { ident, what });
+        answered.entries.extend(found);
         let written = match self.journal(&file.journal).await {
             Ok(mut journal) => journal.append(answered.entries).map_err(unusable),
             Err(closed) => Err(closed),

@@ -60,6 +60,13 @@ pub enum Entry {
         /// The link's digest.
         digest: Fingerprint,
     },
+    /// While the step ran something happened that a reader should look at: the END tells of it.
+    Found {
+        /// Kebab-case, stable.
+        ident: String,
+        /// One sentence.
+        what: String,
+    },
     /// Written by a newer version; kept out of the way.
     #[serde(other)]
     Unknown,

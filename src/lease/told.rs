@@ -73,6 +73,14 @@ impl Journal {
         ends.max()
     }
 
+    /// What was found while the step ran, by identifier and sentence.
+    pub fn findings(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries().iter().filter_map(|entry| match entry {
+            Entry::Found { ident, what } => Some((ident.as_str(), what.as_str())),
+            _ => None,
+        })
+    }
+
     /// What became of a lease, as far as is known.
     pub fn settlement(&self, id: &str) -> Option<&Settlement> {
         self.entries().iter().rev().find_map(|entry| match entry {

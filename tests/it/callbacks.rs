@@ -2,6 +2,8 @@
 
 use std::process::Output;
 
+use buildkite_dataflow::host::serve::Response;
+use buildkite_dataflow::rehearse::sandbox::faults::Fault;
 use serde_json::{Value, json};
 
 use crate::support::hooks::{ROLE, Stage, files};
@@ -67,6 +69,19 @@ fn a_renewal_is_a_lease_of_the_same_journal_and_told_in_the_end() {
     let words: Vec<_> =
         end.settlements.iter().map(|one| (one.request.as_str(), one.settlement.word())).collect();
     assert_eq!(words, [("1", "expires"), ("1+1", "expires")]);
+}
+
+#[test]
+fn what_is_found_in_a_renewal_is_told_in_the_end() {
+    let mut stage = lent();
+    forget(&stage);
+    let answer = Response { cut: true, ..Response::json(200, &json!({})) };
+    stage.sandbox.faults().order(Fault { path: "/".into(), times: 1, answer, after_acting: true });
+    keys(&ask(&stage));
+    ends(&mut stage);
+    let end = stage.records().pop().unwrap().end.unwrap();
+    let [lost] = end.findings.as_slice() else { panic!("{:?}", end.findings) };
+    assert!(lost.ident == "answer-lost" && lost.what.contains("request 1+1"), "{lost:?}");
 }
 
 #[test]
