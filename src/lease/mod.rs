@@ -102,7 +102,8 @@ impl Lease {
             fingerprint: Fingerprint::of(secrets.as_bytes()),
             issued_at: now,
             expires_at: match credential.settle_with {
-                SettleWith::Later { until } => credential.expires_at.max(until),
+                // A renewal hands over the credential alone, and nothing that makes more of them.
+                SettleWith::Later { until } if !id.contains(RENEWAL) => credential.expires_at.max(until),
                 _ => credential.expires_at,
             },
             children: Vec::new(),
@@ -158,5 +159,28 @@ impl Lease {
             Need::Nothing => (None, BTreeMap::new()),
         };
         Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail, tried }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::Material;
+
+    #[test]
+    fn a_lease_of_a_token_that_makes_more_of_it_ends_later_and_its_renewal_does_not() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        let credential = Credential {
+            variables: Vec::new(),
+            files: Vec::new(),
+            material: Material::Token(Secret::new("token-1")),
+            expires_at: at(100),
+            principal: "p".into(),
+            handle: "h".into(),
+            settle_with: SettleWith::Later { until: at(200) },
+            answer_lost: false,
+        };
+        let ends = |id| Lease::on(&credential, id, "gcp", "s", at(0)).expires_at;
+        assert_eq!((ends("1"), ends("1+1")), (at(200), at(100)));
     }
 }
