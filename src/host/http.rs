@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::identity::{self, Identity, Known};
 pub use super::unanswered::Error;
 use super::{fault, tls};
-use crate::secret::Secret;
+use crate::secret::{Mask, Secret};
 
 /// No answer that this program reads is longer, in bytes.
 pub const MAX_BODY: usize = 1 << 20;
@@ -93,6 +93,14 @@ impl Request {
         value.set_sensitive(sensitive);
         self.headers.insert(header, value);
         Ok(())
+    }
+
+    /// Has a mask know what its secret headers carry, in the form in which it is sent: a server may repeat that.
+    pub fn hide_in(&self, mask: &Mask) {
+        for value in self.headers.values().filter(|value| value.is_sensitive()) {
+            let text = value.to_str().unwrap_or_default();
+            mask.add(&Secret::new(text.split_once(' ').map_or(text, |(_, sent)| sent)));
+        }
     }
 
     /// Adds a body, wiped after it was sent.
@@ -260,6 +268,20 @@ mod tests {
             .secret_header("authorization", "Bearer ", &Secret::new("tok-123456"))
             .unwrap();
         assert!(!format!("{request:?}").contains("tok-123456"));
+    }
+
+    #[test]
+    fn a_mask_hides_a_secret_header_in_the_form_in_which_it_was_sent() {
+        let url = Url::parse("https://example.test/").unwrap();
+        let request = Request::new(Method::POST, url, Duration::from_secs(1));
+        let request =
+            request.secret_header("authorization", "Basic ", &Secret::new("Y2k6aHVudGVyMg==")).unwrap();
+        let mask = Mask::default();
+        request.header("accept", "application/json").unwrap().hide_in(&mask);
+        assert_eq!(
+            mask.apply("application/json, `Basic Y2k6aHVudGVyMg==`"),
+            "application/json, `Basic [REDACTED]`"
+        );
     }
 
     #[test]

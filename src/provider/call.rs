@@ -195,6 +195,7 @@ where
     let attempt = |_| async {
         let request = make(fresh.replace(false)).await?;
         let host = request.host();
+        request.hide_in(context.mask);
         let answered = context.http.send(request).await.map_err(CallError::from);
         let answered = answered.and_then(|response| {
             if response.status.is_success() {

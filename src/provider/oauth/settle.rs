@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::discovery::Endpoints;
-use super::wire::{Client, Form, told};
+use super::wire::{Client, Form, basic, told};
 use crate::config::oauth::ClientAuth;
 use crate::credential::SettleWith;
 use crate::lease::Kept;
@@ -39,6 +39,9 @@ impl Handle {
     fn hidden(&self, said: &[u8]) -> String {
         let mask = Mask::default();
         [&self.token].into_iter().chain(&self.secrets).for_each(|kept| mask.add(&kept.0));
+        if let (How::Basic, Some(id)) = (self.how, &self.id) {
+            self.secrets.iter().for_each(|kept| mask.add(&basic(id, &kept.0)));
+        }
         mask.apply(&String::from_utf8_lossy(said))
     }
 }
