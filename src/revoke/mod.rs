@@ -78,21 +78,16 @@ impl Story<'_> {
             if !self.is_due(lent, chain.settlement(&lent.request)) {
                 continue;
             }
+            let who = format!("`{}`, accessor `{}`", lent.principal, lent.handle);
             match self.one(lent).await {
                 Ok(settlement) => {
-                    self.report
-                        .lines
-                        .push(format!("`{}`, accessor `{}`: {settlement}", lent.principal, lent.handle));
-                    let what = format!(
-                        "request {}: by an operator, by its accessor `{}`",
-                        lent.request, lent.handle
-                    );
+                    self.report.lines.push(format!("{who}: {settlement}"));
+                    let what =
+                        format!("request {}: by an operator, accessor `{}`", lent.request, lent.handle);
                     findings.push(told("login-revoked", what));
                     settlements.push(SettledLease { request: lent.request.clone(), settlement });
                 }
-                Err(why) => {
-                    self.unrevoked.push(format!("`{}`, accessor `{}`: {why}", lent.principal, lent.handle))
-                }
+                Err(why) => self.unrevoked.push(format!("{who}: {why}")),
             }
         }
         let now = self.context.clock.now();

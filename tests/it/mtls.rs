@@ -1,20 +1,43 @@
 //! A Vault that speaks only to hosts that it knows by a certificate.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
 
-use rustls::SupportedProtocolVersion;
+use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, SupportedProtocolVersion};
 use serde_json::{Value, json};
+use tokio_rustls::TlsAcceptor;
 
+use crate::support::agent::until;
 use crate::support::hooks::Stage;
 use crate::support::{child, components, tls};
 
 const LOGIN: &str = "auth/jwt/login";
 
+/// An acceptor of those only who show `client.pem`, whose key is `client.key`; nobody knows `stranger.pem`.
+fn demanding(folder: &Path, versions: &[&'static rustls::SupportedProtocolVersion]) -> TlsAcceptor {
+    let mut roots = RootCertStore::empty();
+    for name in ["stranger", "client"] {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let key = folder.join(format!("{name}.key"));
+        std::fs::write(folder.join(format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if name == "client" {
+            roots.add(made.cert.der().clone()).unwrap();
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+    tls::accepting(folder, verifier, versions)
+}
+
 /// A job that asks a Vault behind TLS that demands a certificate; the host has one for it.
 fn stage(versions: &[&'static SupportedProtocolVersion]) -> Stage {
     let mut stage = Stage::new();
-    let acceptor = tls::demanding(stage.folder.path(), versions);
+    let acceptor = demanding(stage.folder.path(), versions);
     let port = stage.listen("127.0.0.1", |front| tls::serve(front, acceptor, stage.behind())).unwrap();
     let origin = format!("https://localhost:{port}");
     stage.block = json!({"credentials": [{"vault": {"address": format!("{origin}/vault"), "role": "train",
@@ -168,4 +191,28 @@ fn a_certificate_that_is_gone_at_the_end_is_told_and_what_comes_next_tries_again
     assert_eq!(stage.hook("pre-exit").status, 0);
     assert_eq!(living(&stage), 0);
     stage.nothing_left();
+}
+
+#[test]
+fn a_login_whose_bootstrap_died_is_given_back_with_the_certificate() {
+    let mut stage = stage(rustls::ALL_VERSIONS);
+    stage.write_config();
+    let hook = stage.command("pre-command");
+    // A shell that starts the hook and ends: the hook's parent is the bootstrap.
+    let mut bootstrap = std::process::Command::new("sh");
+    bootstrap.args(["-c", "\"$@\"; exit $?", "sh"]).arg(hook.get_program()).args(hook.get_args()).env_clear();
+    for (name, value) in hook.get_envs() {
+        bootstrap.env(name, value.unwrap());
+    }
+    let output = bootstrap.output().unwrap();
+    assert!(output.status.success(), "{}", stage.ended(&output).text);
+    // By its keeper.
+    until(
+        || "everything to be given back".to_owned(),
+        || living(&stage) == 0 && stage.open_journals().is_empty(),
+    );
+    assert_eq!(
+        stage.records().pop().unwrap().end.unwrap().settlements[0].settlement.word(),
+        "revoked-in-part"
+    );
 }

@@ -1,14 +1,12 @@
 //! TLS in front of the sandbox, with a certificate that nobody knows.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::server::NoClientAuth;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -17,28 +15,8 @@ pub(crate) fn acceptor(folder: &Path) -> TlsAcceptor {
     accepting(folder, Arc::new(NoClientAuth), rustls::ALL_VERSIONS)
 }
 
-/// The same for those only who show `client.pem`, whose key is `client.key`; nobody knows `stranger.pem`.
-pub(crate) fn demanding(
-    folder: &Path,
-    versions: &[&'static rustls::SupportedProtocolVersion],
-) -> TlsAcceptor {
-    let mut roots = RootCertStore::empty();
-    for name in ["stranger", "client"] {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-        let key = folder.join(format!("{name}.key"));
-        std::fs::write(folder.join(format!("{name}.pem")), made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
-        if name == "client" {
-            roots.add(made.cert.der().clone()).unwrap();
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
-    accepting(folder, verifier, versions)
-}
-
-fn accepting(
+/// The same with this verifier of clients and these versions.
+pub(crate) fn accepting(
     folder: &Path,
     verifier: Arc<dyn ClientCertVerifier>,
     versions: &[&'static rustls::SupportedProtocolVersion],
