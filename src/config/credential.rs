@@ -166,6 +166,11 @@ pub trait Kind {
         Vec::new()
     }
 
+    /// What is no secret, and is to be hidden in the job's log all the same.
+    fn hidden(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Where a token or a secret is sent because this block says so, and not by the provider's own convention.
     fn endpoints(&self) -> Vec<&Url> {
         Vec::new()

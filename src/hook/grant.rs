@@ -21,6 +21,7 @@ use crate::provider;
 use crate::record::end::SealedBy;
 use crate::record::parts::{Outcome, Start};
 use crate::record::{Part, seal};
+use crate::secret::Secret;
 use crate::sink;
 
 pub(super) type Refused = (Outcome, Failure);
@@ -90,7 +91,10 @@ impl<'a> Lending<'a> {
             clock: &self.context.host.clock,
         };
         let callbacks = callbacks::prepare(place, &decided, &credentials);
-        let callbacks = callbacks.map_err(|_| failed(super::bug("what callbacks need cannot be written")))?;
+        let mut callbacks =
+            callbacks.map_err(|_| failed(super::bug("what callbacks need cannot be written")))?;
+        let hidden = decided.iter().flat_map(|one| one.request.ask.kind().hidden());
+        callbacks.secrets.extend(hidden.map(Secret::new));
         let seen = credentials.into_iter().zip(&decided).filter(|(_, one)| one.request.export);
         let seen: Vec<Credential> = seen.map(|(credential, _)| credential).collect();
         let export = callbacks.beside(seen, &folder, &self.context.host.env);

@@ -412,3 +412,14 @@ fn a_role_in_china_is_asked_for_with_chinas_audience() {
     assert!(only(&start).principal.starts_with("arn:aws-cn:sts::"), "{start:?}");
     assert_eq!(start.tokens[0].audience, "sts.amazonaws.com.cn");
 }
+
+#[test]
+fn account_numbers_are_hidden_in_the_log_where_that_is_asked_for_and_only_there() {
+    for (more, shown) in [(json!({"mask-account-id": true}), "[REDACTED]"), (json!({}), "123456789012")] {
+        let mut stage = Stage::new();
+        stage.block = aws(&more);
+        assert_eq!(stage.hook("pre-command").status, 0);
+        let told = stage.api.redacted("arn:aws:iam::123456789012:role/deploy");
+        assert_eq!(told, format!("arn:aws:iam::{shown}:role/deploy"));
+    }
+}

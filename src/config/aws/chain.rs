@@ -8,6 +8,10 @@ use super::session::SessionPolicy;
 use super::words::{PolicyArn, RoleArn, SessionName};
 use crate::span::Span;
 
+/// The shortest duration that STS gives.
+pub const MIN_DURATION: Span = Span::seconds(900);
+/// The longest duration that any role allows.
+pub const MAX_DURATION: Span = Span::seconds(12 * 3600);
 /// The longest that STS lets a session live which was had from another session.
 pub const MAX_CHAINED: Span = Span::seconds(3600);
 

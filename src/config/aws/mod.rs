@@ -9,10 +9,12 @@ use super::token::Token;
 use crate::span::Span;
 
 mod chain;
+mod names;
 mod session;
 mod words;
 
-pub use chain::{Hop, MAX_CHAINED};
+pub use chain::{Hop, MAX_CHAINED, MAX_DURATION, MIN_DURATION};
+pub use names::{FILES, KEYS, REGIONS};
 pub use session::{MAX_ARNS, SessionPolicy, Unfit, document};
 pub use words::{Account, Partition, PolicyArn, Prefix, Profile, Region, RoleArn, SessionName};
 
@@ -51,6 +53,9 @@ pub struct Aws {
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub allowed_accounts: Vec<Account>,
+    /// Whether the numbers of the accounts named here are hidden in the job's log.
+    #[serde(default)]
+    pub mask_account_id: bool,
     /// Further roles, each assumed with the session of the one before; the last one is lent.
     #[serde(default)]
     pub chain: Vec<Hop>,
@@ -66,17 +71,6 @@ pub struct Aws {
     #[serde(default)]
     pub token: Token,
 }
-
-/// The shortest duration that STS gives.
-pub const MIN_DURATION: Span = Span::seconds(900);
-/// The longest duration that any role allows.
-pub const MAX_DURATION: Span = Span::seconds(12 * 3600);
-/// The variables that name the AWS tools' two files.
-pub const FILES: [&str; 2] = ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"];
-/// The variables that hold a session's keys.
-pub const KEYS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-/// The variables that name a region.
-pub const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
 type Wrong = (String, String);
 
@@ -151,6 +145,10 @@ impl Kind for Aws {
             .chain(self.chain.iter().map(|hop| &hop.role))
             .map(RoleArn::account)
             .collect()
+    }
+
+    fn hidden(&self) -> Vec<&str> {
+        if self.mask_account_id { self.accounts() } else { Vec::new() }
     }
 
     fn endpoints(&self) -> Vec<&Url> {
