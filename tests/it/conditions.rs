@@ -103,6 +103,19 @@ fn what_no_claim_carries_is_as_the_environment_reports_it() {
 }
 
 #[test]
+fn keys_that_are_there_already_are_left_alone_where_the_condition_says_so() {
+    let aws = json!([{"if": "env('AWS_ACCESS_KEY_ID') == ''", "aws": role(ROLE)}]);
+    let mut with = stage(&aws);
+    with.set("AWS_ACCESS_KEY_ID", "AKIA-of-the-host");
+    lends(&mut with);
+    assert_eq!(with.variable("AWS_ACCESS_KEY_ID").unwrap(), "AKIA-of-the-host");
+    let mut without = stage(&aws);
+    lends(&mut without);
+    ends(&mut without);
+    assert_eq!((asked(&with), asked(&without)), (0, 1));
+}
+
+#[test]
 fn a_condition_that_cannot_be_read_names_its_place_and_column() {
     refuses(
         &mut stage(&json!([{"if": "build.brnch == 'main'", "aws": role(ROLE)}])),

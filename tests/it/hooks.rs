@@ -350,6 +350,22 @@ fn a_token_can_come_from_a_file_or_a_command_while_the_job_is_who_the_agent_says
     assert_eq!(tokens.len(), 2);
 }
 
+#[test]
+fn the_jobs_token_is_asked_for_in_the_shape_that_the_block_names() {
+    let mut stage = Stage::new();
+    let token = json!({"audience": "urn:ours", "lifetime": "10m", "claims": ["pipeline_id"], "subject-claim": "pipeline_id"});
+    let vault = json!({"address": stage.sandbox.provider_url("vault"), "role": "train", "token": token});
+    stage.block = json!({"credentials": [{ "vault": vault }]});
+    stage.config["endpoints"] = json!([stage.sandbox.url()]);
+    stage.prepare();
+    step(&mut stage, 0);
+    let token = stage.sandbox.agent().tokens().pop().unwrap();
+    let claims = buildkite_dataflow::claims::SubjectToken::new(token).unverified_claims().unwrap();
+    let life = claims.seconds("exp").unwrap() - claims.seconds("iat").unwrap();
+    assert_eq!((claims.audiences(), life), (vec!["urn:ours".to_owned()], 600));
+    assert_eq!((claims.text("sub"), claims.text("pipeline_id")), (Some("p-1".into()), Some("p-1".into())));
+}
+
 /// Makes every link of the default folder as old as this, in a folder of such a day.
 fn aged(stage: &Stage, days: u64) {
     let at = |days: u64| std::time::SystemTime::now() - std::time::Duration::from_hours(24 * days);
