@@ -277,3 +277,17 @@ fn a_variable_of_the_jobs_own_comes_back() {
         assert_eq!(scene.environment("after")["AWS_SECRET_ACCESS_KEY"], "static-key-of-the-host");
     }
 }
+
+/// Why a competing variable is covered or reported, and never taken away: the agent puts each process on top of
+/// the environment that it was started with itself.
+#[test]
+fn the_agent_hands_on_a_variable_of_the_jobs_own_that_was_removed() {
+    for agent in Agent::all() {
+        let mut scene = Scene::with_plugin(&agent);
+        scene.env.insert("AWS_PROFILE".into(), "admin".into());
+        let unset = format!("{} env unset AWS_PROFILE", agent.path().display());
+        let step = scene.run(&unset);
+        assert!(step.status == Some(0) && step.log.contains("AWS_PROFILE"), "{}", step.log);
+        assert_eq!(scene.environment("after")["AWS_PROFILE"], "admin");
+    }
+}
