@@ -128,15 +128,23 @@ impl Story<'_> {
             return Err(format!("it is of `{theirs}`, and `VAULT_ADDR` is `{address}`"));
         }
         let place = (address, namespace.as_deref().or(fact(vault::NAMESPACE)));
+        let login = accessor::Recorded {
+            accessor: &lent.handle,
+            principal: &lent.principal,
+            issued_at: lent.issued_at,
+        };
         let at = self.context.clock.now();
         let living: Vec<String> =
             fact(vault::LIVING).iter().flat_map(|paths| paths.lines()).map(str::to_owned).collect();
-        match accessor::revoke(place, &lent.handle, token, &self.context).await {
+        match accessor::revoke(place, login, token, &self.context).await {
             accessor::Outcome::Revoked if living.is_empty() => Ok(Settlement::Revoked { at }),
             accessor::Outcome::Revoked => Ok(Settlement::RevokedInPart { at, living }),
             accessor::Outcome::Inferred => Ok(Settlement::RevokedInferred { at }),
             accessor::Outcome::Unknown(said) => Err(format!(
                 "this Vault knows no login by it ({said}): it has ended, or is of another namespace"
+            )),
+            accessor::Outcome::Another(other) => Err(format!(
+                "it is left alone, for it is of another login than the record tells: this Vault says {other}"
             )),
             accessor::Outcome::Not(why) => Err(why),
         }
@@ -156,7 +164,8 @@ impl Story<'_> {
         )
         .caused_by(causes);
         Err(if denied {
-            failure.hinted(format!("the operator's policies must allow `update` on `{}`", accessor::PATH))
+            let paths = format!("`{}` and on `{}`", accessor::PATH, accessor::LOOKUP);
+            failure.hinted(format!("the operator's policies must allow `update` on {paths}"))
         } else {
             failure
         })

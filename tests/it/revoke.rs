@@ -14,6 +14,7 @@ use crate::support::hooks::{Ended, JOB, Stage, files};
 use crate::support::{child, components};
 
 const REVOKE: &str = "auth/token/revoke-accessor";
+const LOOKUP: &str = "auth/token/lookup-accessor";
 
 /// A job that was lent a login, and still runs.
 fn running(more: &Value) -> Stage {
@@ -154,14 +155,65 @@ fn an_accessor_that_vault_does_not_know_is_told_as_that() {
     }
 }
 
+/// What Vault says of the login that the record names.
+fn another(stage: &Stage, change: &Value) {
+    let mut about = json!({"path": "auth/jwt/login", "meta": {"role": "train"},
+        "creation_time": chrono::Utc::now().timestamp()});
+    about.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    stage.fault(LOOKUP, 9, Response::json(200, &json!({ "data": about })));
+}
+
+#[test]
+fn a_login_that_is_another_than_the_record_tells_is_left_alone() {
+    for (change, told) in [
+        (json!({"path": "auth/token/root", "meta": null}), "this Vault says `auth/token/root`, of "),
+        (
+            json!({"path": "auth/userpass/login/ann", "meta": {"username": "ann"}}),
+            "`auth/userpass/login/ann`, of ",
+        ),
+        (json!({"meta": {"role": "deploy"}}), "`auth/jwt/login`, role `deploy`, of "),
+        (json!({"creation_time": 1_000_000_000}), "role `train`, of 2001-09-09 01:46:40 UTC"),
+    ] {
+        let mut stage = running(&json!({}));
+        another(&stage, &change);
+        let ended = revoke(&mut stage, &["--host-gone"]);
+        fails(&ended, 108, "login-not-revoked", told);
+        assert!(ended.text.contains("it is left alone"), "{}", ended.text);
+        assert_eq!((living(&stage), late(&stage).len(), stage.sandbox.faults().asked(REVOKE)), (1, 0, 0));
+    }
+    let mut stage = running(&json!({}));
+    another(&stage, &json!({}));
+    assert_eq!((revoke(&mut stage, &[]).status, living(&stage)), (0, 0));
+}
+
+#[test]
+fn a_vault_that_does_not_tell_whose_login_it_is_revokes_nothing() {
+    for (answer, told) in [
+        (
+            Response::json(403, &json!({"errors": ["permission denied"]})),
+            "and on `auth/token/lookup-accessor`",
+        ),
+        (Response::json(403, &json!({"errors": ["invalid accessor"]})), "this Vault knows no login by it ("),
+        (Response::json(200, &json!({"data": null})), "200 OK to the question whose login it is"),
+        (Response::new(200, "text/html", "<html>"), "accessor `"),
+    ] {
+        let mut stage = running(&json!({}));
+        stage.fault(LOOKUP, 9, answer);
+        fails(&revoke(&mut stage, &[]), 108, "login-not-revoked", told);
+        assert_eq!((living(&stage), stage.sandbox.faults().asked(REVOKE)), (1, 0));
+    }
+}
+
 #[test]
 fn an_operator_who_may_not_is_told_what_their_policy_lacks() {
     let mut stage = running(&json!({}));
     let address = stage.sandbox.provider_url("vault");
     let token = stage.variable("VAULT_TOKEN").unwrap();
-    stage.fault(REVOKE, 9, Response::json(403, &json!({"errors": ["permission denied"]})));
+    let lacks = "must allow `update` on `auth/token/revoke-accessor` and on `auth/token/lookup-accessor`";
     let ended = revoke_as(&mut stage, &[("VAULT_ADDR", &address), ("VAULT_TOKEN", &token)], &[]);
-    fails(&ended, 108, "login-not-revoked", "must allow `update` on `auth/token/revoke-accessor`");
+    fails(&ended, 108, "login-not-revoked", lacks);
+    stage.fault(REVOKE, 9, Response::json(403, &json!({"errors": ["permission denied"]})));
+    fails(&revoke(&mut stage, &[]), 108, "login-not-revoked", lacks);
     assert_eq!(living(&stage), 1);
 }
 

@@ -81,8 +81,11 @@ def ask(url, root, login):
     answer["no-key"] = named(lambda: client.secrets.transit.sign_data("none", hash_input=b64(b"x")))
     accessor = client.auth.jwt.jwt_login(role=login["role"], jwt=login["jwt"], path="jwt", use_token=False)["auth"]["accessor"]
     if accessor:
+        about = root.auth.token.lookup_accessor(accessor)["data"]
+        answer["whose"] = [about["path"], about["meta"], about["id"], about["creation_time"] > 1_700_000_000]
         by_accessor = [root.auth.token.revoke_accessor(accessor) for _ in range(2)]
         answer["by-accessor"] = [by_accessor[0].status_code, by_accessor[1]["warnings"]]
+        answer["nobodys"] = named(lambda: root.auth.token.lookup_accessor(accessor))
     answer["revoked"] = named(client.auth.token.revoke_self)
     client.token = auth["client_token"]
     answer["known"] = known + [client.is_authenticated()]

@@ -46,6 +46,8 @@ fn hvac_logs_in_reads_both_kinds_of_kv_signs_wraps_and_gives_back() {
         assert_eq!(answer["unwrapped-twice"], "InvalidRequest");
         let signed = json!({"rsa-2048": [true, true], "ecdsa-p256": [true, true]});
         assert_eq!(answer["by-accessor"], json!([204, ["No token found with this accessor"]]), "{answer}");
+        assert_eq!(answer["whose"], json!(["auth/jwt/login", {"role": "train"}, "", true]), "{answer}");
+        assert_eq!(answer["nobodys"], "Forbidden", "{answer}");
         assert_eq!((&answer["signed"], &answer["no-key"]), (&signed, &json!("InvalidPath")), "{answer}");
     });
 }

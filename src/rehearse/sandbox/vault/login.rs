@@ -51,7 +51,7 @@ pub(super) fn login(
     if user.is_none() {
         return Err(refuse(400, format!("claim \"{}\" not found in token", role.user_claim)));
     }
-    Ok(give(state, &role, name, now))
+    Ok(give(state, &role, call, name, now))
 }
 
 /// In the order in which the real one looks.
@@ -104,7 +104,7 @@ fn bound_claim(claims: &Claims, name: &str, bound: &Value, glob: bool) -> Result
     refused(format!("claim \"{name}\" does not match any associated bound claim values"))
 }
 
-fn give(state: &mut State, role: &Role, name: &str, now: DateTime<Utc>) -> Value {
+fn give(state: &mut State, role: &Role, call: &Call<'_>, name: &str, now: DateTime<Utc>) -> Value {
     let batch = role.token_type.as_deref() == Some("batch");
     let seconds = role.token_ttl.filter(|ttl| *ttl > 0).unwrap_or(3600);
     let token = Token {
@@ -115,6 +115,10 @@ fn give(state: &mut State, role: &Role, name: &str, now: DateTime<Utc>) -> Value
             random()
         )),
         accessor: if batch { String::new() } else { random() },
+        // Without its namespace.
+        path: call.path.find("auth/").map(|at| call.path.split_at(at).1.to_owned()).unwrap_or_default(),
+        role: name.to_owned(),
+        made: now,
         batch,
         ends: now + TimeDelta::seconds(seconds),
         revoked: false,

@@ -18,7 +18,7 @@ use crate::config::key::PrivateKey;
 use crate::config::secrets::Store;
 use crate::host::Clock;
 use crate::host::serve::{Request, Response};
-use crate::provider::vault::accessor::PATH as REVOKE_ACCESSOR;
+use crate::provider::vault::accessor;
 use crate::secret::Secret;
 
 mod engine;
@@ -216,8 +216,12 @@ impl Vault {
             login::login(state, &self.issuer, call, now)?
         } else if path.ends_with("sys/wrapping/unwrap") && call.writes() {
             return token::unwrap(state, call, now);
-        } else if call.token == ROOT && path.ends_with(REVOKE_ACCESSOR) && call.writes() {
-            return Ok(token::revoke_by_accessor(state, call));
+        } else if path.ends_with(accessor::LOOKUP) || path.ends_with(accessor::PATH) {
+            return match call.token {
+                ROOT if path.ends_with(accessor::LOOKUP) => token::by_accessor(state, call, now),
+                ROOT => Ok(token::revoke_by_accessor(state, call)),
+                _ => Err(Refusal::denied()),
+            };
         } else if call.token == ROOT {
             return prepare::by_root(state, call);
         } else {

@@ -11,6 +11,10 @@ use crate::secret::Secret;
 pub(super) struct Token {
     pub(super) value: Secret,
     pub(super) accessor: String,
+    /// By which path of a login method it was made, and by which role.
+    pub(super) path: String,
+    pub(super) role: String,
+    pub(super) made: DateTime<Utc>,
     pub(super) batch: bool,
     pub(super) ends: DateTime<Utc>,
     pub(super) revoked: bool,
@@ -27,10 +31,23 @@ pub(super) fn about(state: &State, whose: usize, now: DateTime<Utc>) -> Value {
         json!({
             "id": token.value.expose(), "accessor": token.accessor, "policies": ["default"],
             "ttl": (token.ends - now).num_seconds(), "type": if token.batch { "batch" } else { "service" },
-            "renewable": !token.batch, "orphan": true, "path": "auth/jwt/login",
+            "renewable": !token.batch, "orphan": true, "path": token.path, "meta": { "role": token.role },
+            "creation_time": token.made.timestamp(),
         })
     });
     answer(json!({ "data": about }))
+}
+
+/// What an operator is told by an accessor: everything but the token.
+pub(super) fn by_accessor(state: &State, call: &Call<'_>, now: DateTime<Utc>) -> Result<Value, Refusal> {
+    let accessor = call.body.get("accessor").and_then(Value::as_str).unwrap_or_default();
+    let lives = |token: &Token| token.accessor == accessor && !token.batch && !token.revoked;
+    let whose = state.tokens.iter().position(lives).ok_or_else(|| refuse(403, "invalid accessor"))?;
+    let mut told = about(state, whose, now);
+    if let Some(id) = told.pointer_mut("/data/id") {
+        *id = json!("");
+    }
+    Ok(told)
 }
 
 pub(super) fn revoke(state: &mut State, whose: usize) -> Result<Value, Refusal> {
