@@ -27,7 +27,7 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// The keepers of journals below a folder.
-fn keepers(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn keepers(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
     let has = |path: &PathBuf| {
         let line = std::fs::read(path.join("cmdline")).unwrap_or_default();

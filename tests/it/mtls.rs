@@ -1,15 +1,21 @@
 //! A Vault that speaks only to hosts that it knows by a certificate.
 
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 
+use buildkite_dataflow::record::end::SealedBy;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, SupportedProtocolVersion};
 use serde_json::{Value, json};
 use tokio_rustls::TlsAcceptor;
 
+use crate::keeper::keepers;
 use crate::support::agent::until;
 use crate::support::hooks::Stage;
 use crate::support::{child, components, tls};
@@ -193,18 +199,43 @@ fn a_certificate_that_is_gone_at_the_end_is_told_and_what_comes_next_tries_again
     stage.nothing_left();
 }
 
-#[test]
-fn a_login_whose_bootstrap_died_is_given_back_with_the_certificate() {
-    let mut stage = stage(rustls::ALL_VERSIONS);
+/// A shell that starts the hook: the hook's parent is the bootstrap.
+fn bootstrap(stage: &Stage, script: &str) -> std::process::Command {
     stage.write_config();
     let hook = stage.command("pre-command");
-    // A shell that starts the hook and ends: the hook's parent is the bootstrap.
     let mut bootstrap = std::process::Command::new("sh");
-    bootstrap.args(["-c", "\"$@\"; exit $?", "sh"]).arg(hook.get_program()).args(hook.get_args()).env_clear();
+    bootstrap.args(["-c", script, "sh"]).arg(hook.get_program()).args(hook.get_args()).env_clear();
     for (name, value) in hook.get_envs() {
         bootstrap.env(name, value.unwrap());
     }
-    let output = bootstrap.output().unwrap();
+    bootstrap
+}
+
+#[test]
+fn a_login_whose_bootstrap_and_keeper_died_is_given_back_with_the_certificate_by_a_sweep() {
+    let mut stage = stage(rustls::ALL_VERSIONS);
+    let mut shell = bootstrap(&stage, "\"$@\" >&2 && echo lent && read -r _");
+    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = [0; 5];
+    shell.stdout.take().unwrap().read_exact(&mut told).unwrap();
+    assert_eq!((&told, living(&stage)), (b"lent\n", 1));
+    let [keeper] = keepers(stage.folder.path()).try_into().unwrap();
+    let id = keeper.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    kill(Pid::from_raw(id), Signal::SIGKILL).unwrap();
+    until(|| "the keeper's end".to_owned(), || keepers(stage.folder.path()).is_empty());
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    assert_eq!(living(&stage), 1);
+    let ended = stage.sweep();
+    assert_eq!((living(&stage), stage.open_journals().len()), (0, 0), "{}", ended.text);
+    let end = stage.records().pop().unwrap().end.unwrap();
+    assert_eq!((end.sealed_by, end.settlements[0].settlement.word()), (SealedBy::Sweep, "revoked-in-part"));
+}
+
+#[test]
+fn a_login_whose_bootstrap_died_is_given_back_with_the_certificate() {
+    let mut stage = stage(rustls::ALL_VERSIONS);
+    let output = bootstrap(&stage, "\"$@\"; exit $?").output().unwrap();
     assert!(output.status.success(), "{}", stage.ended(&output).text);
     // By its keeper.
     until(
