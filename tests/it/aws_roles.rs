@@ -80,6 +80,28 @@ fn a_session_is_narrowed_by_policies_and_its_packed_size_is_recorded() {
 }
 
 #[test]
+fn a_session_has_the_name_and_the_life_that_were_asked_for() {
+    let mut stage = Stage::role(&json!({"session-name": "nightly", "duration": "20m"}));
+    let (_, start) = stage.takes();
+    assert_eq!(only(&start).principal, "arn:aws:sts::123456789012:assumed-role/deploy/nightly");
+    let life = (stage.last_issued().expires_at - chrono::Utc::now()).num_seconds();
+    assert!((1190..=1200).contains(&life), "{life}");
+}
+
+#[test]
+fn a_step_asks_an_sts_of_its_own_where_the_host_allows_it() {
+    let mut stage = Stage::new();
+    let origin = format!("https://localhost:{}", stage.tls());
+    stage.block = aws(&json!({ "endpoint": origin }));
+    stage.config["aws"]["sts-endpoint"] = json!("https://127.0.0.1:1");
+    stage.config["network"] = json!({"ca-file": stage.folder.path().join("ca.pem")});
+    stage.refuses(103, "denied");
+    stage.config["endpoints"] = json!([origin]);
+    stage.takes();
+    assert_eq!(stage.sandbox.sts().issued().len(), 1);
+}
+
+#[test]
 fn a_session_policy_that_is_nearly_full_is_told() {
     let resource = format!("arn:aws:s3:::{}", "x".repeat(1700));
     let statement = json!({"Effect": "Allow", "Action": "*", "Resource": resource});

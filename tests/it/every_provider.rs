@@ -179,6 +179,15 @@ fn every_provider_lends_at_its_own_addresses() {
 }
 
 #[test]
+fn every_provider_lends_where_no_command_line_of_a_vendor_can_be_found() {
+    for provider in ALL {
+        let stage = plainly(provider);
+        stage.set("PATH", "/nonexistent");
+        works(provider, stage);
+    }
+}
+
+#[test]
 fn an_address_that_the_host_does_not_allow_is_denied_at_every_provider_that_takes_one() {
     let evil = "https://evil.example.test";
     for (provider, place, value) in [

@@ -175,6 +175,21 @@ fn api(code: u16, status: &str, message: &str) -> Response {
 }
 
 #[test]
+fn an_access_token_lives_as_long_and_is_for_the_scopes_that_were_asked_for() {
+    let asked = |scope: &str| {
+        stage(&json!({"service-account": ACCOUNT, "credential-file": false, "access-token": true,
+            "lifetime": "30m", "scopes": ["https://www.googleapis.com/auth/devstorage.read_only", scope]}))
+    };
+    let mut stage = asked("https://www.googleapis.com/auth/pubsub");
+    stage.lends();
+    let lease = stage.records()[0].start.as_ref().unwrap().leases[0].clone();
+    let life = (lease.expires_at - chrono::Utc::now()).num_seconds();
+    assert!((1780..=1800).contains(&life), "{life}");
+    let text = asked("no-scope").refuses(105, "provider-refused");
+    assert!(text.contains("Invalid scope."), "{text}");
+}
+
+#[test]
 fn a_failure_says_which_leg_failed_and_what_to_do() {
     let check = |path: &str, answer: Response, exit, ident: &str, told: [&str; 2]| {
         let refused = stage(&whole()).refused(path, answer, exit, ident);

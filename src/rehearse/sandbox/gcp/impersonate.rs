@@ -45,6 +45,10 @@ impl Google {
         if body["scope"].as_array().is_none_or(Vec::is_empty) {
             return invalid("Scope required.");
         }
+        let known = |scope: &Value| scope.as_str().is_some_and(|scope| scope.starts_with("https://www."));
+        if !body["scope"].as_array().is_some_and(|scopes| scopes.iter().all(known)) {
+            return invalid("Invalid scope.");
+        }
         let lifetime = body["lifetime"].as_str().unwrap_or("3600s");
         let seconds = match lifetime.strip_suffix('s').and_then(|text| text.parse::<i64>().ok()) {
             Some(seconds @ 1..=HOUR) => seconds,
