@@ -194,6 +194,8 @@ impl<'a> Lending<'a> {
 
     /// Gives back what was lent so far, closes the record, and says what state is left.
     pub(super) async fn refuse(mut self, outcome: Outcome, failure: Failure) -> Failure {
+        // A pre-command that is told to end would leave to others what it can give back itself.
+        crate::host::process::outlive_signals();
         let told = account::failure(&failure, self.context);
         // A START that is sealed says that all went well: then the END tells why it did not.
         let known = if self.sealed { vec![told.clone()] } else { Vec::new() };

@@ -29,6 +29,7 @@ mod github;
 mod harness;
 mod hooks;
 mod hostile;
+mod interrupted;
 mod journals;
 mod keeper;
 mod keys;
