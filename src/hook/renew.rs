@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 
 use super::asked::{self, BlockFile, decide, needed};
 use super::exchange::Exchange;
-use super::{Context, Form, bug, lend};
+use super::{Context, Form, bug, lend, survivors};
 use crate::agent::job_api::JobApi;
 use crate::config::host::Mode;
 use crate::config::load;
@@ -93,12 +93,22 @@ impl<'a> Callback<'a> {
         let answers = exchange.all(&decided, &self.folder).await;
         let answered = lend::answered(&exchange, &decided, answers).await;
         let written = match self.journal(&file.journal).await {
-            Ok(mut journal) => journal.append(answered.entries).map_err(unusable),
+            Ok(mut journal) => journal
+                .append(answered.entries)
+                .map_err(unusable)
+                .map(|()| survivors::leave(&context, &journal, &answered.leases)),
             Err(closed) => Err(closed),
         };
-        if let Err(error) = written {
-            give_back(&context, &answered.leases).await;
-            return Err(error);
+        let left = match written {
+            Ok(left) => left,
+            Err(error) => {
+                give_back(&context, &answered.leases).await;
+                return Err(error);
+            }
+        };
+        // Where it is required and failed, the journal has the lease: it is given back with the others.
+        if let Some(told) = left? {
+            tracing::warn!("{}", told.what);
         }
         if let Some(error) = answered.failure {
             return Err(error);

@@ -29,7 +29,7 @@ pub fn read_open(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Un
         return Err(Untrusted::NotRegular { path: path.to_owned() });
     }
     check_owner(path, &meta, owners)?;
-    read_all(file, path)
+    read_all(file, path, MAX_LENGTH)
 }
 
 /// The same of a file that holds a secret: others may not even read it; its group may.
@@ -67,21 +67,21 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Untrusted> {
     fault::look("read");
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     let file = File::open(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
-    read_all(&file, path)
+    read_all(&file, path, MAX_LENGTH)
 }
 
-fn read_all(file: &File, path: &Path) -> Result<Vec<u8>, Untrusted> {
+pub(super) fn read_all(file: &File, path: &Path, most: u64) -> Result<Vec<u8>, Untrusted> {
     let mut bytes = Vec::new();
     let io = |source| Untrusted::Io { path: path.to_owned(), source };
-    file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > MAX_LENGTH {
-        return Err(Untrusted::TooLong { path: path.to_owned() });
+    file.take(most + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > most {
+        return Err(Untrusted::TooLong { path: path.to_owned(), most });
     }
     Ok(bytes)
 }
 
 // O_NONBLOCK: a FIFO in place of a file must not hang a hook.
-fn open_no_follow(path: &Path) -> io::Result<File> {
+pub(super) fn open_no_follow(path: &Path) -> io::Result<File> {
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK).open(path)
 }

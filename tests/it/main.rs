@@ -44,5 +44,6 @@ mod rehearse;
 mod sandbox;
 mod secrets;
 mod support;
+mod survivors;
 mod tls;
 mod vault;

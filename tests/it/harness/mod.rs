@@ -7,6 +7,7 @@
 
 mod bootstrap;
 mod held;
+mod reboot;
 mod story;
 
 use std::collections::BTreeMap;
