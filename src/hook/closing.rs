@@ -164,7 +164,7 @@ fn close(context: &Context<'_>, mut journal: Journal, ended: &mut Ended) {
     let config = &context.loaded.config;
     let waits = |lease: &Lease| survivors::waits(context, journal.folder(), lease);
     let left = journal.open_or_waiting(context.host.clock.now(), waits).len();
-    survivors::forget(context, &journal, left == 0);
+    survivors::forget(context, &journal, |_| left == 0);
     match sink::deliver(&mut journal, &sink::folders(config, &context.state)) {
         Ok(()) if journal.ended() && left == 0 => {
             if let Err(error) = journal.close() {

@@ -132,7 +132,7 @@ impl<'a> Sweeper<'a> {
         let now = self.host.clock.now();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if name.starts_with(drop_box::WRITING) {
-            self.remove_if(path, files::written(path).is_none_or(|at| at + KEPT < now));
+            remove_if(path, files::written(path).is_none_or(|at| at + KEPT < now));
             return Ok(None);
         }
         let (stem, answer) = name
@@ -143,13 +143,13 @@ impl<'a> Sweeper<'a> {
             return Err(Refused::Name);
         }
         if answer {
-            self.remove_if(path, self.said(path).is_none_or(|answer| answer.until + KEPT < now));
+            remove_if(path, self.said(path).is_none_or(|answer| answer.until + KEPT < now));
             return Ok(None);
         }
         let bytes = drop_box::read(path, MOST)?;
         let survivor = Survivor::parse(&bytes)?;
         if survivor.label.expires_at <= now {
-            self.remove_if(path, true);
+            remove_if(path, true);
             return Ok(None);
         }
         // While its boot lasts the job's own processes give it back, and know better how.
@@ -194,30 +194,36 @@ impl<'a> Sweeper<'a> {
     /// Gives one back. The answer is there before the request is: who comes after a crash must know of it.
     async fn one(&self, settling: &Settling<'_>, found: &Found) -> std::io::Result<Settlement> {
         let (lease, path) = (&found.lease, found.path.with_extension(ANSWER));
-        let tried = self.said(&path).is_some();
-        let until = lease.expires_at;
-        self.say(&path, until, Settlement::Failed { reason: "it is being given back".into(), until })?;
-        let settlement = ask(settling, &lease.terms(tried), self.loaded.config.deadlines.release.0).await;
-        self.say(&path, until, settlement.clone())?;
+        let (earlier, until) = (self.said(&path).map(|answer| answer.settlement), lease.expires_at);
+        let settlement = match earlier {
+            Some(settlement) if settlement.is_final() => settlement,
+            earlier => {
+                say(&path, until, Settlement::Failed { reason: "it is being given back".into(), until })?;
+                let terms = lease.terms(earlier.is_some());
+                let settlement = ask(settling, &terms, self.loaded.config.deadlines.release.0).await;
+                say(&path, until, settlement.clone())?;
+                settlement
+            }
+        };
         if settlement.is_final() {
             files::remove(&found.path)?;
         }
         Ok(settlement)
     }
 
-    fn say(&self, path: &Path, until: DateTime<Utc>, settlement: Settlement) -> std::io::Result<()> {
-        drop_box::leave(path, &serde_json::to_vec(&Answer { until, settlement })?)
-    }
-
     /// An answer of this user's own.
     fn said(&self, path: &Path) -> Option<Answer> {
         serde_json::from_slice(&files::read_trusted(path, &[self.user]).ok()?).ok()
     }
+}
 
-    fn remove_if(&self, path: &Path, over: bool) {
-        if over && let Err(error) = files::remove(path) {
-            tracing::warn!(%error, "a file of a lease that has ended stays");
-        }
+fn say(path: &Path, until: DateTime<Utc>, settlement: Settlement) -> std::io::Result<()> {
+    drop_box::leave(path, &serde_json::to_vec(&Answer { until, settlement })?)
+}
+
+fn remove_if(path: &Path, over: bool) {
+    if over && let Err(error) = files::remove(path) {
+        tracing::warn!(%error, "a file of a lease that has ended stays");
     }
 }
 

@@ -57,6 +57,9 @@ pub(super) async fn settle(
     if let Err(error) = journal.append(entries.collect()) {
         ended.warnings.push(format!("the settlements could not be written down: {error}"));
     }
+    survivors::forget(context, journal, |lease| {
+        journal.settlement(&lease.id).is_some_and(Settlement::is_final)
+    });
     let ends = settled.into_iter().filter(|(_, settlement)| settlement.is_final());
     ends.map(|(request, settlement)| SettledLease { request, settlement }).collect()
 }

@@ -97,11 +97,10 @@ fn place(survive: &SurviveReboot, journal: &Path, lease: &Lease) -> PathBuf {
     survive.directory.join(Fingerprint::of(&parts.join(&0)).short(32))
 }
 
-/// Takes away what was left of leases that have come to their end, or, where the account is closed, of all.
-pub(super) fn forget(context: &Context<'_>, journal: &Journal, closed: bool) {
+/// Takes away what was left of those leases of a journal for which it is needed no more.
+pub(super) fn forget(context: &Context<'_>, journal: &Journal, over: impl Fn(&Lease) -> bool) {
     let Some(survive) = &context.loaded.config.survive_reboot else { return };
-    let ended = |lease: &&Lease| closed || journal.settlement(&lease.id).is_some_and(Settlement::is_final);
-    for lease in journal.leases().filter(ended) {
+    for lease in journal.leases().filter(|lease| over(lease)) {
         if let Err(error) = files::remove(&place(survive, journal.folder(), lease)) {
             tracing::warn!(%error, "what a sweep after a restart would need stays, of a lease that has ended");
         }

@@ -51,6 +51,12 @@ pub struct Label {
     pub expires_at: DateTime<Utc>,
 }
 
+/// What every version's first line says.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
 /// Why a file is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
@@ -158,10 +164,6 @@ impl<'a> Survivor<'a> {
         let (Some(line), Some(sealed), None) = (lines.next(), lines.next(), lines.next()) else {
             return Err(Unreadable::NoSurvivor);
         };
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: u32,
-        }
         match serde_json::from_str::<Versioned>(line) {
             Ok(Versioned { version: VERSION }) => {}
             Ok(Versioned { version }) => return Err(Unreadable::Version(version)),

@@ -73,6 +73,29 @@ fn a_lease_is_sealed_to_the_sweeper_while_it_lives_and_gone_when_it_was_given_ba
 }
 
 #[test]
+fn a_renewal_is_left_as_what_was_lent_first_is() {
+    let mut stage = Stage::new();
+    let sweeper = Sweeper::of(&mut stage);
+    let oauth =
+        json!({"issuer": stage.sandbox.provider_url("oauth"), "grant": "token-exchange", "env": "API_TOKEN"});
+    stage.config["endpoints"] = json!([stage.sandbox.url()]);
+    stage.block = json!({"credentials": [{"name": "main", "refresh": true, "oauth": oauth}]});
+    lends(&mut stage);
+    let kept = files(&stage.folder.path().join("state/files"));
+    // As if it ended soon.
+    fs::remove_file(kept.iter().find(|path| path.ends_with("main.kept")).unwrap()).unwrap();
+    let mut callback = stage.program(&["token", "main"]);
+    Sweeper::as_agent(&mut callback);
+    let output = callback.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((stage.issued("oauth").len(), sweeper.left().len()), (2, 2));
+    stage.command_ended(0);
+    assert_eq!(Sweeper::hook(&mut stage, "post-command").status, 0);
+    assert!(stage.issued("oauth").iter().all(|one| one.revoked) && files(&sweeper.folder).is_empty());
+    stage.nothing_left();
+}
+
+#[test]
 fn while_the_boot_lasts_the_other_user_leaves_a_lease_to_the_jobs_own_processes() {
     let (mut stage, sweeper) = stage();
     lends(&mut stage);
@@ -150,52 +173,47 @@ fn rewrite(path: &Path, change: impl Fn(Vec<u8>) -> Vec<u8>) {
     fs::write(path, change(fs::read(path).unwrap())).unwrap();
 }
 
+/// Each with a word of what is told then.
+const SPOILED: [(&str, Spoil); 9] = [
+    ("regular file", |path| fs::hard_link(path, path.with_file_name("a".repeat(32))).unwrap()),
+    ("cannot read", |path| {
+        let other = path.parent().unwrap().with_file_name("other");
+        fs::rename(path, &other).unwrap();
+        std::os::unix::fs::symlink(other, path).unwrap();
+    }),
+    ("regular file", |path| {
+        fs::remove_file(path).unwrap();
+        assert!(
+            std::process::Command::new("mkfifo").args(["-m", "666"]).arg(path).status().unwrap().success()
+        );
+    }),
+    ("regular file", |path| {
+        fs::remove_file(path).unwrap();
+        fs::create_dir(path).unwrap();
+    }),
+    ("longer than 65536 bytes", |path| rewrite(path, |_| vec![b'x'; 70_000])),
+    ("not what a hook leaves", |path| rewrite(path, |_| b"{}\n".to_vec())),
+    ("newer version, 2", |path| {
+        rewrite(path, |bytes| {
+            String::from_utf8(bytes).unwrap().replacen("\"version\":1", "\"version\":2", 1).into_bytes()
+        });
+    }),
+    ("sealed to another, or changed", |path| {
+        rewrite(path, |bytes| String::from_utf8(bytes).unwrap().replacen("job-1", "job-2", 1).into_bytes());
+    }),
+    ("no hook gives a file such a name", |path| {
+        fs::rename(path, path.with_file_name("x\n^^^ +++")).unwrap();
+    }),
+];
+
 #[test]
 fn a_file_that_is_none_of_a_hooks_is_left_alone_and_told() {
-    let spoil: [(&str, Spoil); 9] = [
-        ("regular file", |path| fs::hard_link(path, path.with_file_name("a".repeat(32))).unwrap()),
-        ("cannot read", |path| {
-            let other = path.parent().unwrap().with_file_name("other");
-            fs::rename(path, &other).unwrap();
-            std::os::unix::fs::symlink(other, path).unwrap();
-        }),
-        ("regular file", |path| {
-            fs::remove_file(path).unwrap();
-            assert!(
-                std::process::Command::new("mkfifo")
-                    .args(["-m", "666"])
-                    .arg(path)
-                    .status()
-                    .unwrap()
-                    .success()
-            );
-        }),
-        ("regular file", |path| {
-            fs::remove_file(path).unwrap();
-            fs::create_dir(path).unwrap();
-        }),
-        ("longer than 65536 bytes", |path| rewrite(path, |_| vec![b'x'; 70_000])),
-        ("not what a hook leaves", |path| rewrite(path, |_| b"{}\n".to_vec())),
-        ("newer version, 2", |path| {
-            rewrite(path, |bytes| {
-                String::from_utf8(bytes).unwrap().replacen("\"version\":1", "\"version\":2", 1).into_bytes()
-            });
-        }),
-        ("sealed to another, or changed", |path| {
-            rewrite(path, |bytes| {
-                String::from_utf8(bytes).unwrap().replacen("job-1", "job-2", 1).into_bytes()
-            });
-        }),
-        ("no hook gives a file such a name", |path| {
-            fs::rename(path, path.with_file_name("x\n^^^ +++")).unwrap()
-        }),
-    ];
     let (mut stage, sweeper) = stage();
     let lease = given(&mut stage);
     for path in sweeper.left() {
         fs::remove_file(path).unwrap();
     }
-    for (number, (why, spoil)) in spoil.into_iter().enumerate() {
+    for (number, (why, spoil)) in SPOILED.into_iter().enumerate() {
         spoil(&sweeper.leave(&number.to_string(), &lease));
         let text = sweeper.sweep(&mut stage).text;
         assert!(text.contains("is left alone") && text.contains(why), "{number}, {why}: {text}");
@@ -227,7 +245,7 @@ fn a_file_that_is_cut_or_changed_anywhere_gives_nothing_back_and_stops_nothing()
             let text = sweeper.sweep(&mut stage).text;
             // One that says that it is over is removed: who changes it could remove it as well.
             assert!(
-                text.contains("is left alone") != !path.exists() && !text.contains("swept"),
+                text.contains("is left alone") == path.exists() && !text.contains("swept"),
                 "{at}: {text}"
             );
         }

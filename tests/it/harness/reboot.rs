@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use buildkite_dataflow::lease::survivor::Answer;
 use buildkite_dataflow::record::Kind;
 use buildkite_dataflow::record::end::SealedBy;
 use buildkite_dataflow::settlement::Settlement;
@@ -9,7 +10,7 @@ use buildkite_dataflow::settlement::Settlement;
 use super::bootstrap::{blocks, keepers_die, key_of};
 use super::story::{INTROSPECTED, REVOKED, Story};
 use crate::support::hooks::{Ended, Stage, files};
-use crate::support::survivors::Sweeper;
+use crate::support::survivors::{Sweeper, two_users};
 
 /// A job that was lent what must be given back, on a host that went down and came up again.
 fn rebooted(story: &Story) -> (Stage, Sweeper) {
@@ -111,4 +112,24 @@ fn without_the_other_users_key_nothing_on_the_disk_gives_anything_back() {
     let text = sweepers_sweep(&mut stage, &sweeper);
     assert!(text.contains("sealed to another, or changed"), "{text}");
     assert!(living(&stage, &REVOKED) > 0 && files(&sweeper.folder).len() == 1);
+}
+
+#[test]
+fn a_word_that_is_not_the_sweepers_does_not_reach_the_record() {
+    if !two_users() {
+        return;
+    }
+    let (mut stage, sweeper) = rebooted(&REVOKED);
+    let [left] = sweeper.left().try_into().unwrap();
+    let until = chrono::Utc::now() + chrono::TimeDelta::hours(1);
+    let said = Answer { until, settlement: Settlement::Revoked { at: until } };
+    let path = left.with_extension("settled");
+    std::fs::write(&path, serde_json::to_vec(&said).unwrap()).unwrap();
+    std::os::unix::fs::chown(&path, Some(Sweeper::agent()), None).unwrap();
+    agents_sweep(&mut stage);
+    let (_, end, _) = told(&stage);
+    assert!(end.iter().all(|one| matches!(one, Settlement::Failed { .. })), "{end:?}");
+    sweepers_sweep(&mut stage, &sweeper);
+    agents_sweep(&mut stage);
+    assert_eq!((living(&stage, &REVOKED), told(&stage).0.len()), (0, 3));
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Once;
 
 use buildkite_dataflow::host::process::ProcessId;
 use buildkite_dataflow::lease::survivor::{Label, PublicKey, seal};
@@ -14,6 +15,7 @@ use buildkite_dataflow::secret::{Fingerprint, Secret};
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
+use super::components::not_here;
 use super::hooks::{Ended, Stage, files};
 
 /// The users and the group that they share.
@@ -58,6 +60,9 @@ impl Sweeper {
             chown(&home, Some(SWEEPER), None).unwrap();
             chown(&key, Some(SWEEPER), None).unwrap();
             fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o711)).unwrap();
+        } else {
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| not_here("only root has two users: the agent's plays the sweeper too"));
         }
         fs::set_permissions(&folder, Permissions::from_mode(0o3770)).unwrap();
         fs::set_permissions(&home, Permissions::from_mode(0o700)).unwrap();
