@@ -20,8 +20,8 @@ type Aead = hpke::aead::ChaCha20Poly1305;
 type Kdf = hpke::kdf::HkdfSha256;
 type Kem = hpke::kem::X25519HkdfSha256;
 
-/// What is sealed, so that nothing else that was sealed to the same key is taken for it.
-const INFO: &[u8] = b"buildkite-dataflow survivor 1";
+/// What is sealed, so that nothing else that was sealed to the same key is taken for it; the label follows.
+const INFO: &str = "buildkite-dataflow survivor 1\n";
 /// The format that this version writes.
 const VERSION: u32 = 1;
 /// What stands before the 32 bytes of a key, as openssl writes them (RFC 8410).
@@ -124,13 +124,17 @@ impl Label {
     }
 }
 
+/// What the key of one file is derived from beside the shared secret.
+fn info(line: &str) -> Vec<u8> {
+    [INFO, line].concat().into_bytes()
+}
+
 /// The bytes of a file: `lease`, for the owner of `key` alone.
 pub fn seal(label: &Label, lease: &Lease, key: &PublicKey) -> Option<Vec<u8>> {
     let mut line = serde_json::to_string(label).ok()?;
     let text = Zeroizing::new(serde_json::to_vec(lease).ok()?);
     let (sender, sealed) =
-        hpke::single_shot_seal::<Aead, Kdf, Kem>(&OpModeS::Base, &key.0, INFO, &text, line.as_bytes())
-            .ok()?;
+        hpke::single_shot_seal::<Aead, Kdf, Kem>(&OpModeS::Base, &key.0, &info(&line), &text, b"").ok()?;
     line.push('\n');
     line.push_str(&STANDARD_NO_PAD.encode([sender.to_bytes().as_slice(), &sealed].concat()));
     line.push('\n');
@@ -178,14 +182,9 @@ impl<'a> Survivor<'a> {
         let bytes = STANDARD_NO_PAD.decode(self.sealed).map_err(|_| Unreadable::Locked)?;
         let (sender, sealed) = bytes.split_first_chunk::<ENCAPSULATED>().ok_or(Unreadable::Locked)?;
         let sender = <Kem as hpke::Kem>::EncappedKey::from_bytes(sender).map_err(|_| Unreadable::Locked)?;
-        let text = hpke::single_shot_open::<Aead, Kdf, Kem>(
-            &OpModeR::Base,
-            &key.0,
-            &sender,
-            INFO,
-            sealed,
-            self.line.as_bytes(),
-        );
+        let info = info(self.line);
+        let text =
+            hpke::single_shot_open::<Aead, Kdf, Kem>(&OpModeR::Base, &key.0, &sender, &info, sealed, b"");
         let text = Zeroizing::new(text.map_err(|_| Unreadable::Locked)?);
         let lease: Lease = serde_json::from_slice(&text).map_err(|_| Unreadable::Mislabelled)?;
         let named = lease.id == self.label.lease && lease.expires_at == self.label.expires_at;

@@ -13,6 +13,7 @@ use buildkite_dataflow::settlement::Settlement;
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
+use crate::support::components;
 use crate::support::hooks::{Stage, files};
 use crate::support::survivors::{Sweeper, lease, this_boot, two_users};
 
@@ -70,6 +71,25 @@ fn a_lease_is_sealed_to_the_sweeper_while_it_lives_and_gone_when_it_was_given_ba
     assert_eq!(Sweeper::hook(&mut stage, "post-command").status, 0);
     stage.nothing_left();
     assert_eq!(files(&sweeper.folder), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn another_implementation_of_hpke_opens_what_is_sealed_and_seals_what_is_opened() {
+    let Some(python) = components::find("venv/bin/python") else { return };
+    let (mut stage, sweeper) = stage();
+    let lease = given(&mut stage);
+    let path = sweeper.leave("one", &lease);
+    let client = |stage: &Stage, verb: &str, input: &str| {
+        let mut client = std::process::Command::new(&python);
+        client.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/hpke_client.py")).env_clear();
+        client.args([verb.as_ref(), sweeper.key.as_os_str(), path.as_os_str()]);
+        stage.step(client, input)
+    };
+    let opened = client(&stage, "open", "");
+    assert_eq!(opened, serde_json::to_value(&lease).unwrap());
+    client(&stage, "seal", &opened.to_string());
+    assert!(sweeper.sweep(&mut stage).text.contains("settled `who`: revoked"));
+    assert_eq!(revoked(&stage), 1);
 }
 
 #[test]
