@@ -197,7 +197,8 @@ pub fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
 /// When a regular file was last written; `None` for a link, a folder, or nothing at all.
 pub fn written(path: &Path) -> Option<DateTime<Utc>> {
     let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
-    meta.modified().ok().map(DateTime::from)
+    // Whoever wrote it may have set a time that no calendar has.
+    DateTime::from_timestamp(meta.mtime(), u32::try_from(meta.mtime_nsec()).unwrap_or_default())
 }
 
 /// How long a file is, in bytes, without following a link.

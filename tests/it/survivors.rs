@@ -307,6 +307,21 @@ fn what_is_over_is_removed() {
 }
 
 #[test]
+fn a_time_beyond_any_calendar_stops_nothing() {
+    let (mut stage, sweeper) = stage();
+    let mut lease = given(&mut stage);
+    lease.expires_at = chrono::DateTime::<Utc>::MAX_UTC;
+    sweeper.leave("one", &lease);
+    let writing = sweeper.folder.join(".writing-x");
+    fs::write(&writing, "").unwrap();
+    let far = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1 << 60);
+    // Where the disk keeps such a time; elsewhere it is the last that it can.
+    let _kept = fs::File::options().write(true).open(&writing).unwrap().set_modified(far);
+    assert!(sweeper.sweep(&mut stage).text.contains("settled `who`: revoked"));
+    assert_eq!((revoked(&stage), sweeper.sweep(&mut stage).text.as_str()), (1, ""));
+}
+
+#[test]
 fn a_sweep_that_cannot_be_one_says_why() {
     let refused = |sweeper: &Sweeper, stage: &mut Stage, told: &str| {
         let output = sweeper.command(stage).output().unwrap();
