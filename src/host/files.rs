@@ -71,8 +71,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Untrusted> {
 }
 
 pub(super) fn read_all(file: &File, path: &Path, most: u64) -> Result<Vec<u8>, Untrusted> {
-    let mut bytes = Vec::new();
     let io = |source| Untrusted::Io { path: path.to_owned(), source };
+    // A hint only: what is read from is not always a regular file.
+    let length = file.metadata().map_err(io)?.len().min(most);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
     file.take(most + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > most {
         return Err(Untrusted::TooLong { path: path.to_owned(), most });
