@@ -11,3 +11,4 @@ pub(crate) mod lent;
 pub(crate) mod network;
 pub(crate) mod provider;
 pub(crate) mod tls;
+pub(crate) mod vault;
