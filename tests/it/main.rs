@@ -38,6 +38,7 @@ mod oauth;
 mod pipeline;
 mod plugin_yml;
 mod real_oauth;
+mod real_vault;
 mod redaction;
 mod rehearse;
 mod sandbox;

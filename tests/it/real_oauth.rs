@@ -15,9 +15,9 @@ use crate::support::lent::{held, lends, of_held, settles, stage};
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/oidc-provider/server.mjs");
 const SECRET: &str = "the-secret-of-the-client-of-the-test";
 
-struct Real {
+pub(crate) struct Real {
     process: Child,
-    issuer: String,
+    pub(crate) issuer: String,
 }
 
 impl Drop for Real {
@@ -27,8 +27,9 @@ impl Drop for Real {
     }
 }
 
-/// Starts the server, which believes the issuer of this stage's jobs; `None` where it is not installed.
-fn real(stage: &Stage) -> Option<Real> {
+/// Starts the server, which believes the issuer of this stage's jobs, and a client with this key (PEM); `None` where
+/// it is not installed.
+pub(crate) fn real(stage: &Stage, key: &str) -> Option<Real> {
     let modules = components::find("oidc-provider/node_modules")?;
     let node =
         Command::new("node").arg(SERVER).arg(modules).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
@@ -36,7 +37,7 @@ fn real(stage: &Stage) -> Option<Real> {
         components::not_run("node is not on the PATH");
         return None;
     };
-    let asked = json!({"jobs": stage.sandbox.issuer_url(), "secret": SECRET, "key": keys::pem().expose()});
+    let asked = json!({"jobs": stage.sandbox.issuer_url(), "secret": SECRET, "key": key});
     writeln!(process.stdin.as_mut().unwrap(), "{asked}").unwrap();
     let mut issuer = String::new();
     BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut issuer).unwrap();
@@ -46,7 +47,7 @@ fn real(stage: &Stage) -> Option<Real> {
 /// Asks the real server, with a secret that another credential holds.
 fn asks(more: &Value, private_key: bool) -> Option<(Stage, Real)> {
     let mut stage = stage("oauth");
-    let real = real(&stage)?;
+    let real = real(&stage, keys::pem().expose())?;
     stage.config["endpoints"] = json!([stage.sandbox.url(), real.issuer]);
     let mut oauth = json!({"issuer": real.issuer, "env": "API_TOKEN", "scope": "read"});
     oauth.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
