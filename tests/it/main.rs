@@ -37,6 +37,7 @@ mod long;
 mod oauth;
 mod pipeline;
 mod plugin_yml;
+mod real_hydra;
 mod real_oauth;
 mod real_vault;
 mod redaction;

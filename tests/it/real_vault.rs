@@ -92,6 +92,24 @@ fn a_step_is_lent_what_each_engine_has_and_the_server_forgets_the_login_at_the_e
 }
 
 #[test]
+fn what_has_a_lease_ends_with_the_login() {
+    let parameters = json!({"common_name": "train.internal", "ttl": "10m"});
+    let Some((mut stage, real)) = asks(&json!({"secrets": [
+        {"path": "pki/issue/train", "key": "serial_number", "env": "SERIAL", "data": parameters},
+    ]})) else {
+        return;
+    };
+    real.write("pki/root/generate/internal", &json!({"common_name": "the root", "ttl": "100h"}));
+    real.write("pki/roles/train", &json!({"allow_any_name": true, "generate_lease": true}));
+    let serial = lent::lends(&mut stage, "SERIAL");
+    let revoked =
+        || real.ask("GET", &format!("pki/cert/{serial}"), &Value::Null).1["data"]["revocation_time"].clone();
+    assert_eq!(revoked(), json!(0));
+    assert!(matches!(lent::settles(&mut stage, "SERIAL"), Settlement::Revoked { .. }));
+    assert_ne!(revoked(), json!(0));
+}
+
+#[test]
 fn a_login_that_is_handed_over_works_until_it_is_revoked() {
     let Some((mut stage, real)) = asks(&json!({"export-token": true})) else { return };
     let token = lent::lends(&mut stage, "VAULT_TOKEN");

@@ -19,6 +19,17 @@ pub(crate) fn optional(name: &str) -> Option<PathBuf> {
     Some(place(name)).filter(|path| path.exists())
 }
 
+/// A server that takes long to build: where `variable` says, or where `.ci/components NAME` built it; says so loudly
+/// where it is not.
+pub(crate) fn by_name(name: &str, variable: &str) -> Option<PathBuf> {
+    let here =
+        env::var_os(variable).map(PathBuf::from).or_else(|| optional(name)).filter(|path| path.exists());
+    if here.is_none() {
+        told(&format!("`{name}` is not asked: `.ci/components {name}` builds it, or {variable} names one"));
+    }
+    here
+}
+
 /// Says loudly that something is not tried; in CI that is a failure.
 pub(crate) fn not_run(why: &str) {
     told(why);
