@@ -40,6 +40,7 @@ mod plugin_yml;
 mod real_hydra;
 mod real_oauth;
 mod real_vault;
+mod real_zitadel;
 mod redaction;
 mod rehearse;
 mod sandbox;

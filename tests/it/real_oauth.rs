@@ -13,7 +13,7 @@ use crate::support::hooks::Stage;
 use crate::support::lent::{held, lends, of_held, settles, stage};
 
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/oidc-provider/server.mjs");
-const SECRET: &str = "the-secret-of-the-client-of-the-test";
+pub(crate) const SECRET: &str = "the-secret-of-the-client-of-the-test";
 
 pub(crate) struct Real {
     process: Child,
@@ -31,17 +31,25 @@ impl Drop for Real {
 /// it is not installed.
 pub(crate) fn real(stage: &Stage, key: &str) -> Option<Real> {
     let modules = components::find("oidc-provider/node_modules")?;
-    let node =
-        Command::new("node").arg(SERVER).arg(modules).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let Ok(mut process) = node else {
-        components::not_run("node is not on the PATH");
-        return None;
-    };
+    let mut node = Command::new("node");
+    node.arg(SERVER).arg(modules);
     let asked = json!({"jobs": stage.sandbox.issuer_url(), "secret": SECRET, "key": key});
-    writeln!(process.stdin.as_mut().unwrap(), "{asked}").unwrap();
-    let mut issuer = String::new();
-    BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut issuer).unwrap();
-    Some(Real { process, issuer: issuer.trim().to_owned() })
+    let real = Real::start(node, &asked);
+    if real.is_none() {
+        components::not_run("node is not on the PATH");
+    }
+    real
+}
+
+impl Real {
+    /// Starts a server that reads what it is to know, writes its issuer, and serves until its input ends.
+    pub(crate) fn start(mut command: Command, asked: &Value) -> Option<Self> {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+        writeln!(process.stdin.as_mut().unwrap(), "{asked}").unwrap();
+        let mut issuer = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut issuer).unwrap();
+        Some(Self { process, issuer: issuer.trim().to_owned() })
+    }
 }
 
 /// Asks the real server, with a secret that another credential holds.

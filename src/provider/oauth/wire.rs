@@ -166,6 +166,8 @@ pub fn explain(grant: Grant, status: StatusCode, body: &[u8]) -> Refusal {
         "jti_known" if jobs => (Remedy::FreshToken, Some("the server takes each token of a job once")),
         // RFC 8693, section 2.2.2: so is a subject token refused that is invalid or not believed.
         "invalid_request" if grant == Grant::TokenExchange => (Remedy::OtherToken, Some(EXCHANGE)),
+        // zitadel/oidc has this code for a job's token that it does not believe.
+        "invalid_request" if jobs && message.contains("assertion") => (Remedy::OtherToken, Some(TRUST)),
         "invalid_grant" if jobs => (Remedy::OtherToken, Some(TRUST)),
         "invalid_client" if grant == Grant::ClientAssertion => (Remedy::OtherToken, Some(TRUST)),
         "invalid_client" if grant == Grant::PrivateKeyJwt => (Remedy::Stop, Some(KEY)),
@@ -217,6 +219,8 @@ mod tests {
         check(Grant::JwtBearer, &code("jti_known"), Remedy::FreshToken);
         check(Grant::TokenExchange, &code("invalid_request"), Remedy::OtherToken);
         check(Grant::JwtBearer, &code("invalid_request"), Remedy::Stop);
+        let unbelieved = r#"{"error":"invalid_request","error_description":"assertion invalid"}"#;
+        check(Grant::JwtBearer, unbelieved, Remedy::OtherToken);
         check(Grant::JwtBearer, &code("invalid_grant"), Remedy::OtherToken);
         check(Grant::ClientAssertion, &code("invalid_client"), Remedy::OtherToken);
         check(Grant::ClientCredentials, &code("invalid_client"), Remedy::Stop);
