@@ -71,8 +71,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Untrusted> {
 }
 
 fn read_all(file: &File, path: &Path) -> Result<Vec<u8>, Untrusted> {
-    let mut bytes = Vec::new();
     let io = |source| Untrusted::Io { path: path.to_owned(), source };
+    // A hint only: what is read from is not always a regular file.
+    let length = file.metadata().map_err(io)?.len().min(MAX_LENGTH);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
     file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > MAX_LENGTH {
         return Err(Untrusted::TooLong { path: path.to_owned() });

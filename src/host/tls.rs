@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use memchr::memmem;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 
 use super::files;
 use super::http::{Error, Network, setup};
@@ -30,7 +30,55 @@ pub(super) fn roots(network: &Network) -> Result<rustls::RootCertStore, Error> {
     for path in system.iter().chain(&network.ca_file) {
         let pem = files::read(path).map_err(Error::Certificates)?;
         // A bundle with one odd certificate is still a bundle: what cannot be parsed is left out.
-        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+        roots.add_parsable_certificates(certificates(&pem));
     }
     if roots.is_empty() { Err(Error::NoCertificates) } else { Ok(roots) }
+}
+
+/// The certificates of a PEM file (RFC 7468), without those that are no base64.
+///
+/// A system trusts some 150, and every hook that asks anybody reads them all: the reader of `rustls-pki-types` takes the
+/// same time for every byte, as private keys need it, and was two fifths of all that a hook computed.
+fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'_>> {
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    const END: &[u8] = b"-----END CERTIFICATE-----";
+    let bodies = memmem::find_iter(pem, BEGIN).filter_map(move |at| {
+        let body = pem.get(at + BEGIN.len()..)?;
+        body.get(..memmem::find(body, END)?)
+    });
+    bodies.filter_map(|body| base64_simd::forgiving_decode_to_vec(body).ok()).map(CertificateDer::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::pem::PemObject as _;
+
+    use super::*;
+
+    #[test]
+    fn certificates_are_read_as_the_reader_of_rustls_reads_them() {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert;
+        let (pem, der) = (made.pem(), made.der());
+        let bundles = [
+            format!("# a comment\n{pem}\n\n{pem}"),
+            format!("{}{pem}", pem.replace('\n', "\r\n")),
+            format!("{pem}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n{pem}"),
+        ];
+        for bundle in &bundles {
+            let ours: Vec<_> = certificates(bundle.as_bytes()).collect();
+            let theirs: Vec<_> = CertificateDer::pem_slice_iter(bundle.as_bytes()).flatten().collect();
+            assert_eq!(ours, theirs, "{bundle}");
+            assert_eq!(ours, [der.clone(), der.clone()], "{bundle}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_left_out_and_the_others_stay() {
+        let pem = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem();
+        let odd = "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n";
+        let torn = "-----BEGIN CERTIFICATE-----\nAAAA";
+        let bundle = format!("{odd}{pem}{torn}");
+        assert_eq!(certificates(bundle.as_bytes()).count(), 1);
+        assert_eq!(certificates(b"").count(), 0);
+    }
 }
