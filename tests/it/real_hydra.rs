@@ -47,26 +47,26 @@ impl Hydra {
             let grants = json!(["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"]);
             hydra.make(
                 "clients",
-                json!({"client_id": id, "client_secret": SECRET, "grant_types": grants,
+                &json!({"client_id": id, "client_secret": SECRET, "grant_types": grants,
                 "scope": "read write", "token_endpoint_auth_method": how}),
             );
         }
         hydra.make(
             "clients",
-            json!({"client_id": "keyed", "grant_types": ["client_credentials"], "scope": "read",
+            &json!({"client_id": "keyed", "grant_types": ["client_credentials"], "scope": "read",
             "token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [jwk()]}}),
         );
         let (_, keys) = ask("GET", &format!("{jobs}/.well-known/jwks"), None, &Value::Null);
         hydra.make(
             "trust/grants/jwt-bearer/issuers",
-            json!({"issuer": jobs, "allow_any_subject": true,
+            &json!({"issuer": jobs, "allow_any_subject": true,
             "scope": ["read"], "jwk": keys["keys"][0], "expires_at": "2100-01-01T00:00:00Z"}),
         );
         Some(hydra)
     }
 
-    fn make(&self, what: &str, body: Value) {
-        let (status, answer) = ask("POST", &format!("{}/admin/{what}", self.admin), None, &body);
+    fn make(&self, what: &str, body: &Value) {
+        let (status, answer) = ask("POST", &format!("{}/admin/{what}", self.admin), None, body);
         assert_eq!(status, 201, "{what}: {answer}");
     }
 
@@ -124,10 +124,13 @@ fn keyed(hydra: &Hydra) -> Value {
         "key-id": "k1", "private-key": of_held(), "scope": "read", "env": "API_TOKEN"})
 }
 
+/// What makes a credential of a server.
+type Make<'a> = dyn Fn(&Hydra) -> Value + 'a;
+
 #[test]
 fn each_grant_that_it_knows_gives_a_token_that_it_says_is_gone_at_the_end() {
     let post = json!({"grant": "client-credentials", "client-id": "svc-post", "client-auth": "post"});
-    let asked: [(bool, &dyn Fn(&Hydra) -> Value); 4] = [
+    let asked: [(bool, &Make); 4] = [
         (false, &|hydra| secret(hydra, &json!({"grant": "client-credentials"}))),
         (false, &|hydra| secret(hydra, &post)),
         (false, &|hydra| bearer(hydra, &json!({}))),
@@ -166,7 +169,7 @@ fn two_credentials_that_are_made_with_the_jobs_token_are_both_lent() {
 
 #[test]
 fn its_refusals_are_told_with_what_to_do() {
-    let check = |private_key, oauth: &dyn Fn(&Hydra) -> Value, ident: &str, told: &str| {
+    let check = |private_key, oauth: &Make, ident: &str, told: &str| {
         let Some((mut stage, _hydra)) = asks(private_key, |hydra| vec![oauth(hydra)]) else { return };
         let text = stage.refuses(105, ident);
         assert!(text.contains(told), "{text}");

@@ -31,7 +31,7 @@ struct Server {
 }
 
 /// Runs a test that needs hvac: of the sandbox's server, and of a real one where there is one.
-fn with_hvac(test: impl AsyncFn(&Server, &Sandbox)) {
+fn with_hvac(test: &impl AsyncFn(&Server, &Sandbox)) {
     let Some(python) = components::find("venv/bin/python") else { return };
     run(async {
         let sandbox = sandbox([].into()).await;
@@ -52,7 +52,7 @@ fn jwt(sandbox: &Sandbox, changed: &Value) -> String {
 
 #[test]
 fn hvac_logs_in_reads_both_kinds_of_kv_signs_wraps_and_gives_back() {
-    with_hvac(async |server, sandbox| {
+    with_hvac(&async |server, sandbox| {
         let login = json!({"role": "train", "jwt": jwt(sandbox, &json!({}))});
         let answer = hvac(server, &[login]).await.remove(0);
         assert_eq!(answer["v1"], json!({"user": "loader"}), "{answer}");
@@ -70,7 +70,7 @@ fn hvac_logs_in_reads_both_kinds_of_kv_signs_wraps_and_gives_back() {
 
 #[test]
 fn hvac_reads_each_refusal_of_a_login() {
-    with_hvac(async |server, sandbox| {
+    with_hvac(&async |server, sandbox| {
         let changed = |claims: Value| json!({"role": "train", "jwt": jwt(sandbox, &claims)});
         let strange = Issuer::new(sandbox.issuer_url()).unwrap();
         let real = jwt(sandbox, &json!({}));
@@ -96,7 +96,7 @@ fn hvac_reads_each_refusal_of_a_login() {
 
 #[test]
 fn hvac_learns_that_a_batch_token_cannot_be_revoked() {
-    with_hvac(async |server, sandbox| {
+    with_hvac(&async |server, sandbox| {
         let login = json!({"role": "batch", "jwt": jwt(sandbox, &json!({}))});
         let answer = hvac(server, &[login]).await.remove(0);
         assert_eq!(
