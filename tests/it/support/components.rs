@@ -3,6 +3,7 @@
 use std::env;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// Where a component is, below `$DATAFLOW_COMPONENTS` or `target/components`; says so loudly where it is missing.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
@@ -24,7 +25,10 @@ pub(crate) fn optional(name: &str) -> Option<PathBuf> {
 pub(crate) fn by_name(name: &str, variable: &str) -> Option<PathBuf> {
     let here =
         env::var_os(variable).map(PathBuf::from).or_else(|| optional(name)).filter(|path| path.exists());
-    if here.is_none() {
+    static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut names = TOLD.lock().unwrap();
+    if here.is_none() && !names.iter().any(|told| told == name) {
+        names.push(name.to_owned());
         told(&format!("`{name}` is not asked: `.ci/components {name}` builds it, or {variable} names one"));
     }
     here
