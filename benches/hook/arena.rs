@@ -1,7 +1,7 @@
 //! What both contenders are given: a sandbox behind TLS, a job, a Job API.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -36,10 +36,15 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
+    /// On the disk of temporary files.
     pub(crate) fn new() -> Self {
+        Self::on(&std::env::temp_dir())
+    }
+
+    pub(crate) fn on(disk: &Path) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir_in(disk).unwrap();
         let front = runtime.block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0))).unwrap();
         let port = front.local_addr().unwrap().port();
         let issuer = Issuer::new(&format!("https://localhost:{port}")).unwrap();

@@ -23,9 +23,9 @@ pub(crate) fn optional(name: &str) -> Option<PathBuf> {
 /// A server that takes long to build: where `variable` says, or where `.ci/components NAME` built it; says so loudly
 /// where it is not.
 pub(crate) fn by_name(name: &str, variable: &str) -> Option<PathBuf> {
+    static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let here =
         env::var_os(variable).map(PathBuf::from).or_else(|| optional(name)).filter(|path| path.exists());
-    static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let mut names = TOLD.lock().unwrap();
     if here.is_none() && !names.iter().any(|told| told == name) {
         names.push(name.to_owned());
