@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -44,8 +44,8 @@ impl Agent {
         let path = here.or_else(|| components::optional("buildkite-agent-v4")).filter(|path| path.exists());
         if path.is_none() {
             static TOLD: Once = Once::new();
-            let line = b"NOT RUN: nothing is tried under agent v4 (DATAFLOW_AGENT_V4 names none)\n";
-            TOLD.call_once(|| io::stderr().write_all(line).unwrap());
+            let why = "nothing is tried under agent v4 (DATAFLOW_AGENT_V4 names none)";
+            TOLD.call_once(|| components::told(why));
         }
         Some(Self { path: path? })
     }
