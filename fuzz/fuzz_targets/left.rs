@@ -1,14 +1,17 @@
-//! Any bytes in the files that a block leaves for callbacks, and in what others hand back: `block.json`, `NAME.kept`, a
-//! link of a record. What is whole is handed out, everything else is refused.
+//! Any bytes in the files that a block leaves for callbacks, for a sweep after a restart, and in what others hand back:
+//! `block.json`, `NAME.kept`, a sealed lease, a link of a record. What is whole is handed out, everything else is refused.
 #![no_main]
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use buildkite_dataflow::hook::renew::Callback;
 use buildkite_dataflow::host::{Clock, Env, Host};
 use buildkite_dataflow::lease::kept::Kept;
+use buildkite_dataflow::lease::survivor::{PrivateKey, Survivor};
 use buildkite_dataflow::pipeline::plugin;
 use buildkite_dataflow::record;
 use chrono::DateTime;
@@ -22,7 +25,11 @@ struct World {
     folder: PathBuf,
     host: Host,
     runtime: tokio::runtime::Runtime,
+    key: Option<PrivateKey>,
 }
+
+const KEY: &[u8] = b"-----BEGIN PRIVATE KEY-----\n\
+    MC4CAQAwBQYDK2VuBCIEIHcHbQpzGKV9PBbBclGyZkXfTC+H68CZKrF3+6UduSwq\n-----END PRIVATE KEY-----\n";
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let folder = shape::folder("left");
@@ -36,6 +43,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         folder,
         host,
         runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
+        key: PrivateKey::of_pem(KEY),
     }
 });
 
@@ -43,9 +51,10 @@ const WORDS: [&str; 8] = ["aws", "vault", "refresh", "git", "fields", "nothing",
 
 fuzz_target!(|input: &[u8]| {
     let mut bytes = Bytes(input);
-    match bytes.below(4) {
+    match bytes.below(5) {
         0 | 1 => callback(&mut bytes),
         2 => link(&mut bytes),
+        3 => survivor(&mut bytes),
         _ => {
             let text = bytes.text();
             drop((record::chain(&text), plugin::parse_plugins(&text)));
@@ -74,6 +83,20 @@ fn callback(bytes: &mut Bytes<'_>) {
     drop(Kept::read(&folder, "main"));
     let callback = Callback::of(&world.host, folder, "main".to_owned());
     drop(world.runtime.block_on(callback.credential()));
+}
+
+/// The first line is one of a hook's, edited; the second is what it may be. Nobody sealed either.
+fn survivor(bytes: &mut Bytes<'_>) {
+    let label = json!({"version": 1, "boot": "b", "job": "j", "block": "j.i", "lease": "1",
+        "expires-at": "2026-01-01T00:00:00Z"});
+    let mut file = document(label, bytes);
+    file.push(b'\n');
+    file.extend_from_slice(STANDARD_NO_PAD.encode(bytes.some()).as_bytes());
+    file.push(b'\n');
+    if let Ok(survivor) = Survivor::parse(&file) {
+        assert!(WORLD.key.as_ref().is_none_or(|key| survivor.open(key).is_err()), "nobody sealed this");
+    }
+    drop(Survivor::parse(bytes.some()));
 }
 
 fn link(bytes: &mut Bytes<'_>) {

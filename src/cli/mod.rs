@@ -1,5 +1,6 @@
 //! The face: arguments in, text and an exit code out; the only printer.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -27,7 +28,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Settle what dead jobs of this host left, and deliver their records.
-    Sweep,
+    Sweep {
+        /// Instead, as the user of `survive-reboot`, settle with this private key what outlived a restart
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
     Deny(Box<deny::Deny>),
     Revoke(revoke::Revoke),
     Rehearse(Box<rehearse::Arguments>),
@@ -83,8 +88,12 @@ fn run_command(host: &Host, arguments: &Arguments) -> ExitCode {
         }
     };
     match &arguments.command {
-        Command::Sweep => {
-            let report = runtime.block_on(hook::sweep::sweep(host)).unwrap_or_else(failed);
+        Command::Sweep { key } => {
+            let report = match key {
+                Some(key) => runtime.block_on(hook::rebooted::sweep(host, &host.cwd.join(key))),
+                None => runtime.block_on(hook::sweep::sweep(host)),
+            };
+            let report = report.unwrap_or_else(failed);
             finish(host, &report)
         }
         Command::Deny(arguments) => {

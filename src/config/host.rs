@@ -12,6 +12,7 @@ use super::credential::{Credential, What};
 use super::network::NetworkConfig;
 use super::place::{self, Error};
 use super::retention::Retention;
+use super::survive_reboot::SurviveReboot;
 use super::{step, written};
 use crate::span::Span;
 
@@ -36,6 +37,8 @@ pub struct HostConfig {
     pub grants: Vec<Grant>,
     /// Where leases are kept while jobs run.
     pub state_directory: Option<PathBuf>,
+    /// For whom leases are kept beyond a restart of this host; absent, they end by expiry then.
+    pub survive_reboot: Option<SurviveReboot>,
     /// Where records go.
     pub sinks: Vec<Sink>,
     /// How long what lies on this host is kept.
@@ -65,6 +68,7 @@ impl Default for HostConfig {
             key_files: Vec::new(),
             grants: Vec::new(),
             state_directory: None,
+            survive_reboot: None,
             sinks: Vec::new(),
             retention: Retention::default(),
             aws: AwsHost::default(),
@@ -209,6 +213,8 @@ pub struct Required {
     pub settlement: bool,
     /// A record that could not be stored (exit code 109).
     pub record: bool,
+    /// A lease that would not survive a restart: nothing is exported then (exit code 102).
+    pub survive_reboot: bool,
 }
 
 /// How much is told on standard error, beside what a user needs.
@@ -263,9 +269,11 @@ fn check_places(file: &str, config: &HostConfig) -> Result<(), Error> {
     let sinks =
         sinks.map(|(index, Sink::File(sink))| (format!("sinks[{index}].file.directory"), &sink.directory));
     let state = config.state_directory.iter().map(|path| ("state-directory".to_owned(), path));
+    let survive = config.survive_reboot.iter().flat_map(SurviveReboot::paths);
     let ca = config.network.ca_file.iter().map(|path| ("network.ca-file".to_owned(), path));
     let keys = config.key_files.iter().enumerate().map(|(index, path)| (format!("key-files[{index}]"), path));
-    let mut relative = sinks.chain(state).chain(ca).chain(keys).filter(|(_, path)| !path.is_absolute());
+    let mut relative =
+        sinks.chain(state).chain(survive).chain(ca).chain(keys).filter(|(_, path)| !path.is_absolute());
     if let Some((place, path)) = relative.next() {
         return Err(Error::at(file, place, format!("expected an absolute path, saw `{}`", path.display())));
     }

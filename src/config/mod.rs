@@ -17,6 +17,7 @@ pub mod place;
 pub mod retention;
 pub mod secrets;
 pub mod step;
+pub mod survive_reboot;
 pub mod template;
 pub mod token;
 pub mod value;

@@ -1,11 +1,12 @@
 //! Closing an account: every lease, every variable, then the END; never stopping early.
 
 use super::Context;
-use super::account;
 use super::restore::restore;
 use super::settle::settle;
+use super::{account, survivors};
 use crate::failure::{Class, Failure};
 use crate::host::{env, files};
+use crate::lease::Lease;
 use crate::lease::export::Restore;
 use crate::lease::journal::{Entry, Exported, Journal};
 use crate::lease::state::State;
@@ -162,7 +163,9 @@ fn remove_files(journal: &Journal, ended: &mut Ended) {
 /// back, is removed, and every secret in it.
 fn close(context: &Context<'_>, mut journal: Journal, ended: &mut Ended) {
     let config = &context.loaded.config;
-    let left = journal.open_leases(context.host.clock.now()).len();
+    let waits = |lease: &Lease| survivors::waits(context, journal.folder(), lease);
+    let left = journal.open_or_waiting(context.host.clock.now(), waits).len();
+    survivors::forget(context, &journal, |_| left == 0);
     match sink::deliver(&mut journal, &sink::folders(config, &context.state)) {
         Ok(()) if journal.ended() && left == 0 => {
             if let Err(error) = journal.close() {

@@ -6,7 +6,7 @@ use super::account::{self, Decided};
 use super::block::Block;
 use super::callbacks::{self, Place};
 use super::exchange::Exchange;
-use super::{Context, Report, closing, keeper, lend};
+use super::{Context, Report, closing, keeper, lend, survivors};
 use crate::agent::job_api::JobApi;
 use crate::config::host::Mode;
 use crate::config::step::Release;
@@ -166,9 +166,11 @@ impl<'a> Lending<'a> {
         self.start.findings.extend(answered.findings);
         self.leases = answered.leases;
         self.start.leases = self.leases.iter().map(account::lent).collect();
+        let left = survivors::leave(self.context, &self.journal, &self.leases);
         // Durable with the START link, which is sealed next, whatever happened here.
         let written = self.journal.note(answered.entries);
         written.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
+        self.start.findings.extend(left.map_err(|failure| (Outcome::Failed, failure))?);
         answered.failure.map_or(Ok(answered.credentials), |failure| Err((Outcome::Failed, failure)))
     }
 
@@ -198,6 +200,8 @@ impl<'a> Lending<'a> {
 
     /// Gives back what was lent so far, closes the record, and says what state is left.
     pub(super) async fn refuse(mut self, outcome: Outcome, failure: Failure) -> Failure {
+        // A pre-command that is told to end would leave to others what it can give back itself.
+        crate::host::process::outlive_signals();
         let told = account::failure(&failure, self.context);
         // A START that is sealed says that all went well: then the END tells why it did not.
         let known = if self.sealed { vec![told.clone()] } else { Vec::new() };

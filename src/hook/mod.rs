@@ -21,12 +21,14 @@ pub mod grant;
 pub mod keeper;
 mod lend;
 pub mod phase;
+pub mod rebooted;
 pub mod release;
 pub mod renew;
 mod restore;
 mod serve;
 mod settle;
 mod subject;
+mod survivors;
 pub mod sweep;
 
 pub use phase::{Form, Phase};

@@ -11,7 +11,8 @@ use chrono::TimeDelta;
 
 use super::asked::{self, BlockFile, decide, needed};
 use super::exchange::Exchange;
-use super::{Context, Form, bug, lend};
+use super::lend::{self, Answered};
+use super::{Context, Form, bug, survivors};
 use crate::agent::job_api::JobApi;
 use crate::config::host::Mode;
 use crate::config::load;
@@ -87,28 +88,50 @@ impl<'a> Callback<'a> {
             return Err(not_renewed("the block belongs to another job"));
         }
         let decided = decide(&context, &journal, &subset, &identity)?;
-        let unusable = |error| Unusable::Journal(error).failure();
-        journal.append(lend::intents(&exchange, &decided)).map_err(unusable)?;
+        let durable = journal.append(lend::intents(&exchange, &decided));
+        durable.map_err(|error| Unusable::Journal(error).failure())?;
         // Others may need the journal while the provider thinks.
         drop(journal);
         let answers = exchange.all(&decided, &self.folder).await;
         let mut answered = lend::answered(&exchange, &decided, answers).await;
-        let found = answered.findings.drain(..).map(|Told { ident, what }| Entry::Found { ident, what });
-        answered.entries.extend(found);
-        let written = match self.journal(&file.journal).await {
-            Ok(mut journal) => journal.append(answered.entries).map_err(unusable),
-            Err(closed) => Err(closed),
-        };
-        if let Err(error) = written {
-            give_back(&context, &answered.leases).await;
-            return Err(error);
-        }
+        self.write_down(&context, &file.journal, &mut answered).await?;
         if let Some(error) = answered.failure {
             return Err(error);
         }
         let last = answered.credentials.into_iter().next_back();
         let kept = self.keep(&context, last).await?;
         Ok(Renewed { kept, git_username, git_wants_bearer })
+    }
+
+    /// Notes what was lent and found, before anything is handed over; what cannot be noted is given back.
+    async fn write_down(
+        &self,
+        context: &Context<'_>,
+        journal: &Path,
+        answered: &mut Answered,
+    ) -> Result<(), Failure> {
+        let mut entries = std::mem::take(&mut answered.entries);
+        let found = answered.findings.drain(..).map(|Told { ident, what }| Entry::Found { ident, what });
+        entries.extend(found);
+        let written = match self.journal(journal).await {
+            Ok(mut journal) => journal
+                .append(entries)
+                .map_err(|error| Unusable::Journal(error).failure())
+                .map(|()| survivors::leave(context, &journal, &answered.leases)),
+            Err(closed) => Err(closed),
+        };
+        let left = match written {
+            Ok(left) => left,
+            Err(error) => {
+                give_back(context, &answered.leases).await;
+                return Err(error);
+            }
+        };
+        // Where it is required and failed, the journal has the lease: it is given back with the others.
+        if let Some(told) = left? {
+            tracing::warn!("{}", told.what);
+        }
+        Ok(())
     }
 
     /// Forgets what is kept: somebody was refused with it.

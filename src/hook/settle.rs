@@ -1,15 +1,16 @@
 //! Settling what a journal holds: children before what they were made with, never stopping early.
 
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
-use super::Context;
 use super::closing::Ended;
+use super::{Context, survivors};
 use crate::lease::Lease;
 use crate::lease::journal::{Entry, Journal};
-use crate::provider;
+use crate::provider::{self, Terms};
 use crate::record::end::{SealedBy, SettledLease};
 use crate::settlement::Settlement;
 
@@ -22,7 +23,9 @@ pub(super) async fn settle(
 ) -> Vec<SettledLease> {
     let clock = &context.host.clock;
     let until = clock.now() + context.loaded.config.deadlines.release.0;
-    let mut open: Vec<Lease> = journal.open_leases(clock.now()).into_iter().cloned().collect();
+    let waits = |lease: &Lease| survivors::waits(context, journal.folder(), lease);
+    let open = journal.open_or_waiting(clock.now(), waits);
+    let mut open: Vec<Lease> = open.into_iter().cloned().collect();
     // What was not handed over is of no use to anybody.
     for lease in &mut open {
         lease.leave &= sealed_by != SealedBy::PreCommand;
@@ -33,9 +36,11 @@ pub(super) async fn settle(
     announce(&open, journal, clock.now());
     let mut settled = Vec::new();
     // Children before what they were made with, everything else at once.
-    for wave in waves(open.iter().zip(tried).collect()) {
+    for wave in waves(open.iter().zip(tried).collect(), |(lease, _)| lease) {
         let left = (until - clock.now()).to_std().unwrap_or_default();
-        let answers = join_all(wave.into_iter().map(|(lease, tried)| one(context, lease, tried, left)));
+        let folder = journal.folder();
+        let answers =
+            join_all(wave.into_iter().map(|(lease, tried)| one(context, folder, lease, tried, left)));
         for (lease, settlement) in answers.await {
             ended.settled.push(format!("settled `{}`: {settlement}", lease.principal));
             settled.push((lease.id.clone(), settlement));
@@ -52,13 +57,16 @@ pub(super) async fn settle(
     if let Err(error) = journal.append(entries.collect()) {
         ended.warnings.push(format!("the settlements could not be written down: {error}"));
     }
+    survivors::forget(context, journal, |lease| {
+        journal.settlement(&lease.id).is_some_and(Settlement::is_final)
+    });
     let ends = settled.into_iter().filter(|(_, settlement)| settlement.is_final());
     ends.map(|(request, settlement)| SettledLease { request, settlement }).collect()
 }
 
 /// Whoever comes after a crash must know that an answer may have been lost.
 fn announce(open: &[Lease], journal: &mut Journal, at: DateTime<Utc>) {
-    let asking = open.iter().filter(|lease| lease.is_given_back());
+    let asking = open.iter().filter(|lease| lease.is_given_back() && !lease.is_locked());
     let attempts: Vec<Entry> = asking.map(|lease| Entry::Attempted { id: lease.id.clone(), at }).collect();
     if !attempts.is_empty()
         && let Err(error) = journal.append(attempts)
@@ -69,6 +77,7 @@ fn announce(open: &[Lease], journal: &mut Journal, at: DateTime<Utc>) {
 
 async fn one<'l>(
     context: &Context<'_>,
+    journal: &Path,
     lease: &'l Lease,
     tried: bool,
     left: Duration,
@@ -78,23 +87,45 @@ async fn one<'l>(
         return (lease, Settlement::Left { until: lease.expires_at });
     }
     if lease.is_locked() {
-        let reason =
-            "its handle was encrypted under a key that is not here (a restart takes keys away)".into();
-        return (lease, Settlement::Failed { reason, until: lease.expires_at });
+        return (lease, locked(context, journal, lease, tried));
     }
     let settling = provider::Settling { host: &context.loaded.config, http: &context.http, clock };
-    let terms = lease.terms(tried);
-    let settlement = clock.within(left, provider::settle(&terms, &settling)).await;
-    let late = || Settlement::Failed { reason: "out of time".into(), until: terms.expires_at };
-    (lease, settlement.unwrap_or_else(late))
+    (lease, ask(&settling, &lease.terms(tried), left).await)
+}
+
+/// What became of a lease that nobody here can give back.
+fn locked(context: &Context<'_>, journal: &Path, lease: &Lease, tried: bool) -> Settlement {
+    let mut reason =
+        "its handle was encrypted under a key that is not here (a restart takes keys away)".to_owned();
+    match survivors::answer(context, journal, lease) {
+        // The sweeper of another user cannot know that a process of this one had asked before.
+        Some(Settlement::AlreadyExpired { at }) if tried && at < lease.expires_at => {
+            return Settlement::RevokedInferred { at };
+        }
+        Some(settlement) => return settlement,
+        None if survivors::waits(context, journal, lease) => {
+            reason.push_str("; the sweeper of `survive-reboot` can give it back");
+        }
+        None => {}
+    }
+    Settlement::Failed { reason, until: lease.expires_at }
+}
+
+/// Gives one lease back, in the time that is left.
+pub(super) async fn ask(settling: &provider::Settling<'_>, terms: &Terms, left: Duration) -> Settlement {
+    let settlement = settling.clock.within(left, provider::settle(terms, settling)).await;
+    settlement.unwrap_or_else(|| Settlement::Failed { reason: "out of time".into(), until: terms.expires_at })
 }
 
 /// Leases in the order in which they are settled: a wave holds those whose children are in earlier ones.
-fn waves(mut leases: Vec<(&Lease, bool)>) -> Vec<Vec<(&Lease, bool)>> {
+pub(super) fn waves<T: Copy>(mut leases: Vec<T>, lease_of: impl Fn(&T) -> &Lease) -> Vec<Vec<T>> {
     let mut waves = Vec::new();
     while !leases.is_empty() {
-        let has_open_child = |(lease, _): &(&Lease, bool)| {
-            lease.children.iter().any(|child| leases.iter().any(|(other, _)| other.id == *child))
+        let has_open_child = |lease: &T| {
+            lease_of(lease)
+                .children
+                .iter()
+                .any(|child| leases.iter().any(|other| lease_of(other).id == *child))
         };
         let (later, now): (Vec<_>, Vec<_>) = leases.iter().copied().partition(has_open_child);
         // A circle is no order: a journal that says so was not written by this program.

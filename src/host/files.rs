@@ -29,7 +29,7 @@ pub fn read_open(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Un
         return Err(Untrusted::NotRegular { path: path.to_owned() });
     }
     check_owner(path, &meta, owners)?;
-    read_all(file, path)
+    read_all(file, path, MAX_LENGTH)
 }
 
 /// The same of a file that holds a secret: others may not even read it; its group may.
@@ -67,23 +67,23 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Untrusted> {
     fault::look("read");
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     let file = File::open(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
-    read_all(&file, path)
+    read_all(&file, path, MAX_LENGTH)
 }
 
-fn read_all(file: &File, path: &Path) -> Result<Vec<u8>, Untrusted> {
+pub(super) fn read_all(file: &File, path: &Path, most: u64) -> Result<Vec<u8>, Untrusted> {
     let io = |source| Untrusted::Io { path: path.to_owned(), source };
     // A hint only: what is read from is not always a regular file.
-    let length = file.metadata().map_err(io)?.len().min(MAX_LENGTH);
+    let length = file.metadata().map_err(io)?.len().min(most);
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
-    file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > MAX_LENGTH {
-        return Err(Untrusted::TooLong { path: path.to_owned() });
+    file.take(most + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > most {
+        return Err(Untrusted::TooLong { path: path.to_owned(), most });
     }
     Ok(bytes)
 }
 
 // O_NONBLOCK: a FIFO in place of a file must not hang a hook.
-fn open_no_follow(path: &Path) -> io::Result<File> {
+pub(super) fn open_no_follow(path: &Path) -> io::Result<File> {
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK).open(path)
 }
@@ -199,7 +199,8 @@ pub fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
 /// When a regular file was last written; `None` for a link, a folder, or nothing at all.
 pub fn written(path: &Path) -> Option<DateTime<Utc>> {
     let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
-    meta.modified().ok().map(DateTime::from)
+    // Whoever wrote it may have set a time that no calendar has.
+    DateTime::from_timestamp(meta.mtime(), u32::try_from(meta.mtime_nsec()).unwrap_or_default())
 }
 
 /// How long a file is, in bytes, without following a link.

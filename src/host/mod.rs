@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 pub mod clock;
+pub mod drop_box;
 pub mod env;
 mod fault;
 pub mod files;

@@ -109,7 +109,8 @@ pub fn stand_alone() {
     }
 }
 
-fn boot() -> Option<String> {
+/// What this boot of the machine is called, where it says.
+pub fn boot() -> Option<String> {
     #[cfg(feature = "faults")]
     if let Some(another) = fault::boot() {
         return Some(another);

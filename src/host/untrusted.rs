@@ -3,8 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::files::MAX_LENGTH;
-
 /// Why a file is not trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum Untrusted {
@@ -50,9 +48,11 @@ pub enum Untrusted {
         mode: u32,
     },
     /// Longer than any file of ours.
-    #[error("`{path}` is longer than {MAX_LENGTH} bytes")]
+    #[error("`{path}` is longer than {most} bytes")]
     TooLong {
         /// Which file.
         path: PathBuf,
+        /// How long it may be.
+        most: u64,
     },
 }

@@ -18,6 +18,7 @@ pub mod kept;
 mod model;
 pub mod rest;
 pub mod state;
+pub mod survivor;
 mod told;
 
 /// What stands between a request's id and the number of its renewal.

@@ -20,9 +20,14 @@ impl Journal {
     /// Leases that could still be given back at `now`: without an end, or with a failure that neither time nor
     /// a reboot has overtaken.
     pub fn open_leases(&self, now: DateTime<Utc>) -> Vec<&Lease> {
+        self.open_or_waiting(now, |_| false)
+    }
+
+    /// The same, and those that a reboot has overtaken while, as `waits` says, another user can give them back.
+    pub fn open_or_waiting(&self, now: DateTime<Utc>, waits: impl Fn(&Lease) -> bool) -> Vec<&Lease> {
         let open = |lease: &&Lease| match self.settlement(&lease.id) {
             None => true,
-            Some(Settlement::Failed { until, .. }) => *until > now && !self.is_lost(lease),
+            Some(Settlement::Failed { until, .. }) => *until > now && (!self.is_lost(lease) || waits(lease)),
             Some(_) => false,
         };
         self.leases().filter(open).collect()

@@ -64,6 +64,8 @@ impl Stage {
         }
         if let (Some(config), Value::Object(ours)) = (config.as_object_mut(), ours) {
             config.extend(ours);
+            // Nothing of a rehearsal belongs into a folder of the real host's.
+            config.remove("survive-reboot");
         }
         let stage = Self { folder, sandbox, records };
         stage.build(host, &config).map_err(Error::Stage)?;

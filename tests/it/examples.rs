@@ -12,6 +12,7 @@ use crate::support::documents::{read, root};
 
 const SERVICE: &str = "buildkite-dataflow-sweep.service";
 const TIMER: &str = "buildkite-dataflow-sweep.timer";
+const SURVIVORS: [&str; 2] = ["buildkite-dataflow-survivors.service", "buildkite-dataflow-survivors.timer"];
 const PLIST: &str = "examples/launchd/buildkite-dataflow.sweep.plist";
 
 fn unit(name: &str) -> String {
@@ -52,9 +53,10 @@ fn units() -> Option<(PathBuf, tempfile::TempDir)> {
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
-    let service = unit(SERVICE).replace(&installed(), env!("CARGO_BIN_EXE_buildkite-dataflow"));
-    std::fs::write(folder.path().join(SERVICE), service).unwrap();
-    std::fs::write(folder.path().join(TIMER), unit(TIMER)).unwrap();
+    for name in [SERVICE, TIMER, SURVIVORS[0], SURVIVORS[1]] {
+        let unit = unit(name).replace(&installed(), env!("CARGO_BIN_EXE_buildkite-dataflow"));
+        std::fs::write(folder.path().join(name), unit).unwrap();
+    }
     Some((analyze, folder))
 }
 
@@ -69,6 +71,11 @@ fn analyzes(analyze: &Path, folder: &Path, arguments: &[&str]) {
 fn systemd_takes_the_units_and_has_nothing_to_say() {
     let Some((analyze, folder)) = units() else { return };
     analyzes(&analyze, folder.path(), &["verify", "--man=no", "--recursive-errors=no", SERVICE, TIMER]);
+    analyzes(
+        &analyze,
+        folder.path(),
+        &[&["verify", "--man=no", "--recursive-errors=no"], &SURVIVORS[..]].concat(),
+    );
 }
 
 #[test]
@@ -76,7 +83,9 @@ fn systemd_calls_the_service_hardened() {
     let Some((analyze, folder)) = units() else { return };
     // In tenths: 2.5 of 10, where a service without any of it has 9.2.
     let offline = ["security", "--offline=true", "--no-pager", "--threshold=25"];
-    analyzes(&analyze, folder.path(), &[&offline[..], &[SERVICE]].concat());
+    for service in [SERVICE, SURVIVORS[0]] {
+        analyzes(&analyze, folder.path(), &[&offline[..], &[service]].concat());
+    }
 }
 
 #[test]
@@ -95,6 +104,24 @@ fn the_units_name_what_is_there() {
     assert!(writable.iter().any(|folder| Path::new(sink).starts_with(folder)), "{sink}: {writable:?}");
     for file in [SERVICE, TIMER] {
         assert!(root().join("examples/systemd").join(file).exists());
+    }
+}
+
+#[test]
+fn the_units_of_the_sweep_after_a_restart_are_those_that_the_guide_makes_a_user_for() {
+    let (service, timer) = (settings(&unit(SURVIVORS[0])), settings(&unit(SURVIVORS[1])));
+    let started: Vec<&str> = service["ExecStart"][0].split(' ').collect();
+    assert_eq!((started[0], timer["Unit"][0].as_str()), (installed().as_str(), SURVIVORS[0]));
+    the_binary_takes(&started[1..]);
+    let guide = read("docs/configuration.md");
+    let (user, folder) = (&service["User"][0], &service["ReadWritePaths"][0]);
+    for named in [
+        format!("{} {user}\n", service["Group"][0]),
+        format!("-out {}\n", started[3]),
+        format!("-o {user} -g {} {folder}\n", service["Group"][0]),
+        format!("directory: {folder}\n"),
+    ] {
+        assert!(guide.contains(&named), "{named}");
     }
 }
 

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
 use crate::support::agent::{Agent, Running, Scene, until};
-use crate::support::guarded::upgrade;
+use crate::support::guarded::{ControlGroup, upgrade};
 use crate::support::hooks::JOB;
 
 const ACQUIRE: &[&str] = &["--acquire-job", JOB];
@@ -154,6 +154,26 @@ fn a_control_group_that_is_killed_takes_the_keeper_along_and_a_sweep_gives_back(
             }
         }
         scene.finished(running);
+        until(|| format!("the end of {:?}", scene.told()), || scene.processes().is_empty());
+        assert!(scene.given_and_living().1 > 0, "who gave back?");
+        let told = scene.sweep();
+        assert!(told.contains("revoked"), "{told}");
+        gave_back(&scene, SealedBy::Sweep, JobOutcome::Abort);
+    }
+}
+
+#[test]
+fn a_control_group_that_the_kernel_kills_holds_the_keeper_and_a_sweep_gives_back() {
+    for agent in Agent::all() {
+        let name = format!("dataflow-{}", std::process::id());
+        let Some(group) = ControlGroup::new(&name) else { return };
+        let mut scene = Scene::guarded(&agent);
+        scene.within = Some(group.0.clone());
+        let running = deaf(&scene);
+        let held = group.holds();
+        assert!(scene.keepers().iter().all(|keeper| held.contains(keeper)), "{:?}", scene.told());
+        group.kill();
+        assert_eq!(scene.finished(running).status, None);
         until(|| format!("the end of {:?}", scene.told()), || scene.processes().is_empty());
         assert!(scene.given_and_living().1 > 0, "who gave back?");
         let told = scene.sweep();

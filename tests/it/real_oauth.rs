@@ -13,11 +13,11 @@ use crate::support::hooks::Stage;
 use crate::support::lent::{held, lends, of_held, settles, stage};
 
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/oidc-provider/server.mjs");
-const SECRET: &str = "the-secret-of-the-client-of-the-test";
+pub(crate) const SECRET: &str = "the-secret-of-the-client-of-the-test";
 
-struct Real {
+pub(crate) struct Real {
     process: Child,
-    issuer: String,
+    pub(crate) issuer: String,
 }
 
 impl Drop for Real {
@@ -27,26 +27,35 @@ impl Drop for Real {
     }
 }
 
-/// Starts the server, which believes the issuer of this stage's jobs; `None` where it is not installed.
-fn real(stage: &Stage) -> Option<Real> {
+/// Starts the server, which believes the issuer of this stage's jobs, and a client with this key (PEM); `None` where
+/// it is not installed.
+pub(crate) fn real(stage: &Stage, key: &str) -> Option<Real> {
     let modules = components::find("oidc-provider/node_modules")?;
-    let node =
-        Command::new("node").arg(SERVER).arg(modules).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let Ok(mut process) = node else {
+    let mut node = Command::new("node");
+    node.arg(SERVER).arg(modules);
+    let asked = json!({"jobs": stage.sandbox.issuer_url(), "secret": SECRET, "key": key});
+    let real = Real::start(node, &asked);
+    if real.is_none() {
         components::not_run("node is not on the PATH");
-        return None;
-    };
-    let asked = json!({"jobs": stage.sandbox.issuer_url(), "secret": SECRET, "key": keys::pem().expose()});
-    writeln!(process.stdin.as_mut().unwrap(), "{asked}").unwrap();
-    let mut issuer = String::new();
-    BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut issuer).unwrap();
-    Some(Real { process, issuer: issuer.trim().to_owned() })
+    }
+    real
+}
+
+impl Real {
+    /// Starts a server that reads what it is to know, writes its issuer, and serves until its input ends.
+    pub(crate) fn start(mut command: Command, asked: &Value) -> Option<Self> {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+        writeln!(process.stdin.as_mut().unwrap(), "{asked}").unwrap();
+        let mut issuer = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut issuer).unwrap();
+        Some(Self { process, issuer: issuer.trim().to_owned() })
+    }
 }
 
 /// Asks the real server, with a secret that another credential holds.
 fn asks(more: &Value, private_key: bool) -> Option<(Stage, Real)> {
     let mut stage = stage("oauth");
-    let real = real(&stage)?;
+    let real = real(&stage, keys::pem().expose())?;
     stage.config["endpoints"] = json!([stage.sandbox.url(), real.issuer]);
     let mut oauth = json!({"issuer": real.issuer, "env": "API_TOKEN", "scope": "read"});
     oauth.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

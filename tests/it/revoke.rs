@@ -193,7 +193,7 @@ fn a_vault_that_does_not_tell_whose_login_it_is_revokes_nothing() {
             Response::json(403, &json!({"errors": ["permission denied"]})),
             "and on `auth/token/lookup-accessor`",
         ),
-        (Response::json(403, &json!({"errors": ["invalid accessor"]})), "this Vault knows no login by it ("),
+        (Response::json(400, &json!({"errors": ["invalid accessor"]})), "this Vault knows no login by it ("),
         (Response::json(200, &json!({"data": null})), "200 OK to the question whose login it is"),
         (Response::new(200, "text/html", "<html>"), "accessor `"),
     ] {

@@ -400,7 +400,7 @@ if not client.is_authenticated():
     print(False)
 else:
     read = client.secrets.kv.v2.read_secret_version("train", raise_on_deleted_version=True)
-    unwrapped = hvac.Client(url=os.environ["VAULT_ADDR"]).sys.unwrap(os.environ["WRAPPED"])
+    unwrapped = hvac.Client(url=os.environ["VAULT_ADDR"], token=os.environ["WRAPPED"]).sys.unwrap()
     same = read["data"]["data"]["api_key"] == os.environ["TRAIN_API_KEY"]
     print(True, same, "value" in unwrapped["data"])
 "#;

@@ -15,10 +15,12 @@ from hvac.exceptions import VaultError
 
 def set_up(url, root):
     client = hvac.Client(url=url, token=root)
+    client.sys.create_or_update_policy("everything", 'path "*" { capabilities = ["read", "update"] }')
     for role, more in (("train", {}), ("batch", {"token_type": "batch"})):
         client.auth.jwt.create_role(
             name=role, role_type="jwt", allowed_redirect_uris=[], user_claim="sub", bound_audiences=["vault"],
-            bound_claims={"pipeline_slug": ["web", "loader"]}, token_ttl=900, path="jwt", **more,
+            bound_claims={"pipeline_slug": ["web", "loader"]}, token_ttl=900, path="jwt",
+            token_policies=["everything"], **more,
         )
     for kind in KINDS:
         client.secrets.transit.create_key(kind, key_type=kind)
@@ -74,8 +76,9 @@ def ask(url, root, login):
     answer["v1"] = client.secrets.kv.v1.read_secret("train", mount_point="kv")["data"]
     answer["missing"] = named(lambda: client.secrets.kv.v1.read_secret("none", mount_point="kv"))
     wrapping = client.read("kv/train", wrap_ttl="60s")["wrap_info"]["token"]
-    answer["wrapped"] = hvac.Client(url=url).sys.unwrap(wrapping)["data"]
-    answer["unwrapped-twice"] = named(lambda: hvac.Client(url=url).sys.unwrap(wrapping))
+    answer["unwrapped-by-nobody"] = named(lambda: hvac.Client(url=url).sys.unwrap(wrapping))
+    answer["wrapped"] = hvac.Client(url=url, token=wrapping).sys.unwrap()["data"]
+    answer["unwrapped-twice"] = named(lambda: hvac.Client(url=url, token=wrapping).sys.unwrap())
     known = [client.is_authenticated()]
     answer["signed"] = {kind: signed(client, root, kind, algorithm) for kind, algorithm in KINDS.items()}
     answer["no-key"] = named(lambda: client.secrets.transit.sign_data("none", hash_input=b64(b"x")))

@@ -162,8 +162,12 @@ pub fn explain(grant: Grant, status: StatusCode, body: &[u8]) -> Refusal {
     let (remedy, hint) = match code.as_str() {
         "temporarily_unavailable" | "server_error" | "slow_down" => (Remedy::Wait, None),
         "invalid_grant" | "invalid_client" if jobs && late => (Remedy::FreshToken, Some(TRUST)),
+        // What Ory's servers say of a token that they saw before: another one of this job they did not.
+        "jti_known" if jobs => (Remedy::FreshToken, Some("the server takes each token of a job once")),
         // RFC 8693, section 2.2.2: so is a subject token refused that is invalid or not believed.
         "invalid_request" if grant == Grant::TokenExchange => (Remedy::OtherToken, Some(EXCHANGE)),
+        // zitadel/oidc has this code for a job's token that it does not believe.
+        "invalid_request" if jobs && message.contains("assertion") => (Remedy::OtherToken, Some(TRUST)),
         "invalid_grant" if jobs => (Remedy::OtherToken, Some(TRUST)),
         "invalid_client" if grant == Grant::ClientAssertion => (Remedy::OtherToken, Some(TRUST)),
         "invalid_client" if grant == Grant::PrivateKeyJwt => (Remedy::Stop, Some(KEY)),
@@ -184,8 +188,7 @@ const TRUST: &str = "the server must believe this `iss`, and its rule for it mus
 const EXCHANGE: &str = "the form lacks something, or the server does not believe this `iss`, `aud` and `sub`";
 const CLIENT: &str =
     "the server does not know this `client-id` with this secret, or wants the other `client-auth`";
-const KEY: &str =
-    "the server does not know this `client-id` with this key and `key-id`, or the host's clock is off";
+const KEY: &str = "the server does not know this `client-id` with this key and `key-id`, or the host's clock is off, or the assertion must be for the `token-endpoint`: name it in place of the `issuer`";
 
 #[cfg(test)]
 mod tests {
@@ -213,8 +216,11 @@ mod tests {
         ] {
             assert!(check(Grant::TokenExchange, &code(stops), Remedy::Stop).hint.is_some(), "{stops}");
         }
+        check(Grant::JwtBearer, &code("jti_known"), Remedy::FreshToken);
         check(Grant::TokenExchange, &code("invalid_request"), Remedy::OtherToken);
         check(Grant::JwtBearer, &code("invalid_request"), Remedy::Stop);
+        let unbelieved = r#"{"error":"invalid_request","error_description":"assertion invalid"}"#;
+        check(Grant::JwtBearer, unbelieved, Remedy::OtherToken);
         check(Grant::JwtBearer, &code("invalid_grant"), Remedy::OtherToken);
         check(Grant::ClientAssertion, &code("invalid_client"), Remedy::OtherToken);
         check(Grant::ClientCredentials, &code("invalid_client"), Remedy::Stop);

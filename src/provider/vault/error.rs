@@ -51,15 +51,30 @@ pub(super) fn login(status: StatusCode, body: &[u8], vault: &Vault, audience: &s
     if is_busy(status) {
         return busy(status, message);
     }
-    let said = message.to_lowercase();
+    match misfit(status.as_u16(), &message.to_lowercase(), vault, audience) {
+        Some((remedy, hint)) => refusal(status, message, remedy, Some(hint)),
+        None => Refusal { message, ..Refusal::by_status(status) },
+    }
+}
+
+/// What does not fit, by the words that were said, and what helps.
+fn misfit(status: u16, said: &str, vault: &Vault, audience: &str) -> Option<(Remedy, String)> {
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let (role, mount) = (&vault.role, &vault.mount);
-    let (remedy, hint) = match status.as_u16() {
+    Some(match status {
         400 if says(&["could not be found", "not found"]) && says(&["role"]) => (
             Remedy::Stop,
             format!(
                 "`auth/{mount}/role/{role}` is not there: is this the role, the `mount` and the `namespace`?"
             ),
+        ),
+        400 if says(&["role_type"]) => (
+            Remedy::Stop,
+            format!("`role_type` of the role `{role}` must be `jwt`, and is `oidc` where nobody says so"),
+        ),
+        400 if says(&["load configuration"]) => (
+            Remedy::Stop,
+            format!("nobody wrote `auth/{mount}/config` yet: it names the `oidc_discovery_url`"),
         ),
         400 if says(&["expired", "not before", "nbf", "issued at", "iat)", "not yet valid"]) => {
             (Remedy::FreshToken, "look at the clocks of this host and of the Vault server".to_owned())
@@ -83,12 +98,14 @@ pub(super) fn login(status: StatusCode, body: &[u8], vault: &Vault, audience: &s
                 "`bound_claims` and `user_claim` of the role `{role}` must fit the claims of this job; optional ones are asked for with `token.claims`"
             ),
         ),
-        403..=405 => {
-            (Remedy::Stop, format!("no login at `auth/{mount}`: is this the `mount` and the `namespace`?"))
-        }
-        _ => return Refusal { message, ..Refusal::by_status(status) },
-    };
-    refusal(status, message, remedy, Some(hint))
+        403..=405 => (
+            Remedy::Stop,
+            format!(
+                "no login at `auth/{mount}`: is this the `mount` and the `namespace`? A role may also refuse this host's address (`token_bound_cidrs`)"
+            ),
+        ),
+        _ => return None,
+    })
 }
 
 /// Why a path could not be read.
@@ -123,10 +140,13 @@ pub(super) fn read(status: StatusCode, body: &[u8], read: &Read) -> Refusal {
 /// Why nothing was signed.
 pub(super) fn sign(status: StatusCode, body: &[u8], path: &str) -> Refusal {
     let message = words(body);
-    if is_busy(status) {
+    // Vault calls it a fault of its own.
+    let no_version = message.contains("requested version for signing");
+    if is_busy(status) && !no_version {
         return busy(status, message);
     }
     let hint = match status.as_u16() {
+        _ if no_version => Some("the key has no such version: is this the `version`?".to_owned()),
         403 => Some(format!("the role's policies must allow `update` on `{path}`")),
         404 => Some(format!("nothing is at `{path}`: is this the `mount` and the `namespace`?")),
         400 => Some("the key must be there, and of the kind that `algorithm` names".to_owned()),
@@ -157,7 +177,7 @@ mod tests {
     #[test]
     fn each_refusal_of_a_login_names_what_does_not_fit() {
         use Remedy::{FreshToken, OtherToken, Stop, Wait};
-        let audience = "error validating token: invalid audience (aud) claim: audience claim does not match any bound audience";
+        let audience = "error validating token: invalid audience (aud) claim: audience claim does not match any expected audience";
         refused(400, audience, OtherToken, "must hold `https://vault.example.test`");
         refused(
             400,
@@ -169,7 +189,7 @@ mod tests {
         refused(400, "error validating token: invalid issuer (iss) claim", OtherToken, "bound_issuer");
         refused(
             400,
-            "error validating token: no known key successfully validated the token signature",
+            "error validating token: error verifying token signature: failed to verify id token signature",
             OtherToken,
             "oidc_discovery_url",
         );
@@ -180,6 +200,8 @@ mod tests {
             "clocks",
         );
         refused(400, r#"role "train" could not be found"#, Stop, "`auth/jwt/role/train` is not there");
+        refused(400, "role with oidc role_type is not allowed", Stop, "must be `jwt`");
+        refused(400, "could not load configuration", Stop, "`auth/jwt/config`");
         refused(403, "permission denied", Stop, "is this the `mount`");
         refused(
             404,
@@ -201,6 +223,17 @@ mod tests {
             "1 error occurred: * permission denied"
         );
         assert_eq!(words(format!(r#"{{"errors":["{}"]}}"#, "x".repeat(900)).as_bytes()).len(), LONGEST);
+    }
+
+    #[test]
+    fn a_key_without_such_a_version_is_no_fault_of_the_server() {
+        let told = |words: &str| {
+            let body = serde_json::json!({"errors": [words]}).to_string();
+            sign(StatusCode::INTERNAL_SERVER_ERROR, body.as_bytes(), "transit/sign/app")
+        };
+        let refusal = told("requested version for signing is higher than the latest key version");
+        assert_eq!(refusal.remedy, Remedy::Stop);
+        assert_eq!(told("internal error").remedy, Remedy::Wait);
     }
 
     #[test]

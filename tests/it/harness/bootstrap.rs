@@ -115,8 +115,13 @@ pub(super) fn keepers_die(stage: &Stage) {
 
 /// Where the key of each journal is, below `folder`.
 pub(super) fn key(folder: &Path) -> PathBuf {
+    key_of(folder, nix::unistd::geteuid().as_raw())
+}
+
+/// The same where the agent runs as this user.
+pub(super) fn key_of(folder: &Path, user: u32) -> PathBuf {
     let name = Fingerprint::of(folder.as_os_str().as_encoded_bytes());
-    Path::new("/dev/shm").join(format!("buildkite-dataflow-{}", nix::unistd::geteuid())).join(name.short(32))
+    Path::new("/dev/shm").join(format!("buildkite-dataflow-{user}")).join(name.short(32))
 }
 
 /// The folders of journals, whether or not a journal is in them.

@@ -7,6 +7,7 @@
 
 mod bootstrap;
 mod held;
+mod reboot;
 mod story;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 use buildkite_dataflow::secret::Secret;
 
 use bootstrap::{Bootstrap, Told};
-use story::{ACCEPTED, BOUNDED, EXPIRES, INTROSPECTED, KEPT, REVOKED, Story};
+use story::{ACCEPTED, BOUNDED, EXPIRES, INTROSPECTED, KEPT, REVOKED, SURVIVES, Story};
 
 use crate::support::hooks::{Stage, files};
 
@@ -302,6 +303,14 @@ fn a_session_with_a_deadline_comes_to_its_end_whatever_fails() {
 #[test]
 fn a_login_of_vault_comes_to_its_end_whatever_fails() {
     every(&REVOKED, &HOOKS, &KINDS, SAMPLE);
+}
+
+#[test]
+fn a_login_that_is_sealed_to_another_user_comes_to_its_end_whatever_fails() {
+    // After a reboot its journal waits for that user: reboot.rs.
+    let kinds: Vec<&Kind> = KINDS.into_iter().filter(|kind| kind.word != REBOOT.word).collect();
+    every(&SURVIVES, &HOOKS, &kinds, SAMPLE / 2);
+    every(&SURVIVES, &[At::Keeper], &[&KILL, &FULL], SAMPLE / 2);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::hooks::{Stage, aws};
+use crate::support::survivors::Sweeper;
 
 /// A job, and what it asks for.
 #[derive(Clone, Copy)]
@@ -41,6 +42,18 @@ pub(super) const REVOKED: Story = Story {
         stage.prepare();
         stage
     },
+};
+
+pub(super) const SURVIVES: Story = Story {
+    name: "a login of Vault that is sealed to another user",
+    stage: || {
+        let mut stage = (REVOKED.stage)();
+        // The harness has one user: the keys stay where they are, and files are left as everywhere.
+        let sweeper = Sweeper::of(&mut stage);
+        assert!(sweeper.left().is_empty());
+        stage
+    },
+    ..REVOKED
 };
 
 pub(super) const INTROSPECTED: Story = Story {

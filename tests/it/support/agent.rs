@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -44,8 +44,8 @@ impl Agent {
         let path = here.or_else(|| components::optional("buildkite-agent-v4")).filter(|path| path.exists());
         if path.is_none() {
             static TOLD: Once = Once::new();
-            let line = b"NOT RUN: nothing is tried under agent v4 (DATAFLOW_AGENT_V4 names none)\n";
-            TOLD.call_once(|| io::stderr().write_all(line).unwrap());
+            let why = "nothing is tried under agent v4 (DATAFLOW_AGENT_V4 names none)";
+            TOLD.call_once(|| components::told(why));
         }
         Some(Self { path: path? })
     }
@@ -73,6 +73,8 @@ pub(crate) struct Scene {
     pub(crate) config: Value,
     /// What the agent is told about its host, beside the usual.
     pub(crate) host: BTreeMap<&'static str, String>,
+    /// The control group in which agents are started, if any.
+    pub(crate) within: Option<PathBuf>,
 }
 
 /// How a step ended.
@@ -127,7 +129,8 @@ impl Scene {
         });
         let (plugins, env, host) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let agent = agent.clone();
-        let scene = Self { _runtime: runtime, agent, folder, sandbox, plugins, env, config, host };
+        let scene =
+            Self { _runtime: runtime, agent, folder, sandbox, plugins, env, config, host, within: None };
         scene.furnish();
         scene
     }
@@ -222,7 +225,17 @@ impl Scene {
     /// The same by an agent of this name, for a job of this id; it leads a process group, as a service does.
     pub(super) fn start_as(&self, name: &str, job: &str, command: &str, arguments: &[&str]) -> Running {
         self.prepare(job, command);
-        let mut start = Command::new(self.agent.path());
+        let mut start = match &self.within {
+            None => Command::new(self.agent.path()),
+            Some(group) => {
+                let mut shell = Command::new("/bin/sh");
+                shell
+                    .args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""])
+                    .arg(group)
+                    .arg(self.agent.path());
+                shell
+            }
+        };
         start.args(["start", "--name", name, "--ping-mode", "poll-only", "--no-color"]);
         start.arg("--config").arg(self.path("agent/buildkite-agent.cfg")).args(arguments);
         let log = File::create(self.path("agent.log")).unwrap();

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::agent::{Agent, Ended, Running, Scene, asks_for, lossy, until};
-use super::components::not_run;
+use super::components::{not_here, not_run};
 use super::furnish::BINARY;
 use super::hooks::{JOB, ROLE};
 
@@ -207,6 +207,53 @@ impl Scene {
     pub(crate) fn time_until_given_back(&self, since: Instant) -> Duration {
         until(|| "the last revocation".to_owned(), || self.given_and_living().1 == 0);
         since.elapsed()
+    }
+}
+
+/// A control group of the kernel's own (version 2), which goes with this.
+pub(crate) struct ControlGroup(pub(crate) PathBuf);
+
+impl ControlGroup {
+    /// One with nobody in it; `None` where this user may not make any.
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        let mounts = lossy(Path::new("/proc/self/mounts"));
+        let root = mounts.lines().find_map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
+            [_, root, "cgroup2", ..] => Some(root),
+            _ => None,
+        });
+        let group = Path::new(root.unwrap_or("/sys/fs/cgroup")).join(name);
+        if let Err(error) = fs::create_dir(&group) {
+            not_here(&format!("no control group can be made here ({}: {error})", group.display()));
+            return None;
+        }
+        let group = Self(group);
+        if !group.0.join("cgroup.kill").exists() {
+            not_here("this kernel kills no control group at once (before Linux 5.14)");
+            return None;
+        }
+        Some(group)
+    }
+
+    /// Who is in it.
+    pub(crate) fn holds(&self) -> Vec<Pid> {
+        let listed = lossy(&self.0.join("cgroup.procs"));
+        listed.lines().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+    }
+
+    /// Kills everything in it, in one act.
+    pub(crate) fn kill(&self) {
+        fs::write(self.0.join("cgroup.kill"), "1").unwrap();
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        let _empty = fs::write(self.0.join("cgroup.kill"), "1");
+        let end = Instant::now() + Duration::from_secs(5);
+        // The dead leave it one by one.
+        while fs::remove_dir(&self.0).is_err() && Instant::now() < end {
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -10,4 +10,7 @@ pub(crate) mod hooks;
 pub(crate) mod lent;
 pub(crate) mod network;
 pub(crate) mod provider;
+pub(crate) mod server;
+pub(crate) mod survivors;
 pub(crate) mod tls;
+pub(crate) mod vault;

@@ -28,7 +28,8 @@ pub(super) enum Engine {
 
 pub(super) fn call(state: &mut State, call: &Call<'_>, now: DateTime<Utc>) -> Result<Value, Refusal> {
     let Some(engine) = state.engines.get(&call.path).cloned() else {
-        return Err(Refusal::nothing_there());
+        let signs = call.writes() && call.path.contains("/sign/");
+        return Err(if signs { refuse(400, "signing key not found") } else { Refusal::nothing_there() });
     };
     if let Engine::Signs(algorithm) = engine {
         return sign(algorithm, call);
@@ -53,20 +54,25 @@ pub(super) fn call(state: &mut State, call: &Call<'_>, now: DateTime<Utc>) -> Re
     Ok(whole)
 }
 
+/// An error that the real one does not look into, whoever made it.
+fn internal(what: &str) -> Refusal {
+    refuse(500, format!("1 error occurred:\n\t* {what}\n\n"))
+}
+
 /// In the words of Vault's `builtin/logical/transit`.
 fn sign(algorithm: Algorithm, call: &Call<'_>) -> Result<Value, Refusal> {
     let text = |name: &str| call.body.get(name).and_then(Value::as_str).unwrap_or_default();
     let input = STANDARD
         .decode(text("input"))
-        .map_err(|error| refuse(400, format!("unable to decode input as base64: {error}")))?;
+        .map_err(|error| refuse(400, format!("unable to decode input: {error}")))?;
     let hashed = call.body.get("prehashed").and_then(Value::as_bool).unwrap_or_default();
     let digest = if hashed { input } else { digest(&SHA256, &input).as_ref().to_vec() };
     if digest.len() != 32 || !["", "sha2-256"].contains(&text("hash_algorithm")) {
-        return Err(refuse(400, "crypto/rsa: input must be hashed message"));
+        return Err(internal("crypto/rsa: input must be hashed message"));
     }
     let version = call.body.get("key_version").and_then(Value::as_i64).unwrap_or_default();
     if ![0, 1].contains(&version) {
-        return Err(refuse(400, "requested version for signing is higher than the latest key version"));
+        return Err(internal("requested version for signing is higher than the latest key version"));
     }
     // Without a word of it Vault signs by RSA-PSS, which is no RS256.
     if algorithm == Algorithm::Rs256 && text("signature_algorithm") != "pkcs1v15" {

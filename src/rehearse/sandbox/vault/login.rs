@@ -10,8 +10,8 @@ use crate::claims::{Claims, SubjectToken};
 use crate::rehearse::sandbox::issuer::Issuer;
 use crate::secret::Secret;
 
-/// How far past its end, or before its beginning, a token may be, in seconds (`expiration_leeway`).
-const LEEWAY: i64 = 150;
+/// How far past its end, or before its beginning, a token may be, in seconds (`clock_skew_leeway`).
+const LEEWAY: i64 = 60;
 
 /// A role, as its API writes it.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -47,10 +47,8 @@ pub(super) fn login(
         return Err(refuse(400, "missing token"));
     }
     let claims = check(&role, issuer, jwt, now.timestamp())?;
-    let user = claims.text(&role.user_claim).filter(|user| !user.is_empty());
-    if user.is_none() {
-        return Err(refuse(400, format!("claim \"{}\" not found in token", role.user_claim)));
-    }
+    identify(&role, &claims)?;
+    bound_claims(&role, &claims)?;
     Ok(give(state, &role, call, name, now))
 }
 
@@ -58,10 +56,11 @@ pub(super) fn login(
 fn check(role: &Role, issuer: &Issuer, jwt: &str, now: i64) -> Result<Claims, Refusal> {
     let invalid = |what: &str| refuse(400, format!("error validating token: {what}"));
     let unverified = SubjectToken::new(Secret::new(jwt)).unverified_claims();
-    let unverified = unverified.map_err(|_| invalid("error verifying token: malformed jwt"))?;
+    let unsigned = |what: &str| invalid(&format!("error verifying token signature: {what}"));
+    let malformed = "go-jose/go-jose: compact JWS format must have three parts";
+    let unverified = unverified.map_err(|_| unsigned(malformed))?;
     let verified = issuer.verify(jwt);
-    let claims =
-        verified.ok_or_else(|| invalid("no known key successfully validated the token signature"))?;
+    let claims = verified.ok_or_else(|| unsigned("failed to verify id token signature"))?;
     if unverified.text("iss").as_deref() != Some(issuer.url()) {
         return Err(invalid("invalid issuer (iss) claim"));
     }
@@ -69,11 +68,9 @@ fn check(role: &Role, issuer: &Issuer, jwt: &str, now: i64) -> Result<Claims, Re
         return Err(invalid("invalid subject (sub) claim"));
     }
     let audiences = claims.audiences();
-    if role.bound_audiences.is_empty() && !audiences.is_empty() {
-        return Err(invalid("audience claim found in JWT but no audiences bound to the role"));
-    }
-    if !role.bound_audiences.iter().any(|bound| audiences.contains(bound)) {
-        let text = "invalid audience (aud) claim: audience claim does not match any bound audience";
+    if !role.bound_audiences.is_empty() && !role.bound_audiences.iter().any(|bound| audiences.contains(bound))
+    {
+        let text = "invalid audience (aud) claim: audience claim does not match any expected audience";
         return Err(invalid(text));
     }
     if claims.seconds("exp").is_none_or(|end| end + LEEWAY <= now) {
@@ -82,26 +79,45 @@ fn check(role: &Role, issuer: &Issuer, jwt: &str, now: i64) -> Result<Claims, Re
     if claims.seconds("nbf").is_some_and(|start| start - LEEWAY > now) {
         return Err(invalid("invalid not before (nbf) claim: token not yet valid"));
     }
-    let glob = role.bound_claims_type.as_deref() == Some("glob");
-    for (name, bound) in role.bound_claims.iter().flatten() {
-        bound_claim(&claims, name, bound, glob)?;
+    if role.bound_audiences.is_empty() && !audiences.is_empty() {
+        return Err(refuse(400, "audience claim found in JWT but no audiences bound to the role"));
     }
     Ok(claims)
 }
 
+fn identify(role: &Role, claims: &Claims) -> Result<(), Refusal> {
+    let name = &role.user_claim;
+    match claims.as_map().get(name) {
+        None | Some(Value::Null) => Err(refuse(400, format!("claim \"{name}\" not found in token"))),
+        Some(Value::String(_)) => Ok(()),
+        Some(_) => Err(refuse(400, format!("claim \"{name}\" could not be converted to string"))),
+    }
+}
+
+fn bound_claims(role: &Role, claims: &Claims) -> Result<(), Refusal> {
+    let glob = role.bound_claims_type.as_deref() == Some("glob");
+    let mut bound = role.bound_claims.iter().flatten();
+    bound.try_for_each(|(name, bound)| bound_claim(claims, name, bound, glob))
+}
+
 fn bound_claim(claims: &Claims, name: &str, bound: &Value, glob: bool) -> Result<(), Refusal> {
     let refused = |text: String| Err(refuse(400, format!("error validating claims: {text}")));
-    let Some(seen) = claims.text(name) else {
+    let Some(seen) = claims.as_map().get(name).filter(|seen| !seen.is_null()) else {
         return refused(format!("claim \"{name}\" is missing"));
     };
-    let fits = |bound: &Value| {
-        let bound = bound.as_str().map_or_else(|| bound.to_string(), str::to_owned);
-        if glob { crate::policy::pattern::matches(&bound, &seen) } else { bound == seen }
+    let fits = |bound: &Value, seen: &Value| match (bound.as_str(), seen.as_str()) {
+        (Some(bound), Some(seen)) if glob => crate::policy::pattern::matches(bound, seen),
+        // A number is no text that reads like it.
+        _ => !glob && bound == seen,
     };
-    if bound.as_array().map_or(std::slice::from_ref(bound), Vec::as_slice).iter().any(fits) {
+    if list(bound).iter().any(|bound| list(seen).iter().any(|seen| fits(bound, seen))) {
         return Ok(());
     }
     refused(format!("claim \"{name}\" does not match any associated bound claim values"))
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)
 }
 
 fn give(state: &mut State, role: &Role, call: &Call<'_>, name: &str, now: DateTime<Utc>) -> Value {

@@ -97,7 +97,14 @@ pub(super) fn by_root(state: &mut State, call: &Call<'_>) -> Result<Value, Refus
             // Clients send a `null` for what they were not told.
             body.retain(|_, value| !value.is_null());
         }
-        let role = serde_json::from_value(body).map_err(|error| refuse(400, error.to_string()))?;
+        let role: Role = serde_json::from_value(body).map_err(|error| refuse(400, error.to_string()))?;
+        let bound = |claims: &Map<String, Value>| !claims.is_empty();
+        if role.bound_audiences.is_empty()
+            && role.bound_subject.is_none()
+            && !role.bound_claims.as_ref().is_some_and(bound)
+        {
+            return Err(refuse(400, "must have at least one bound constraint when creating/updating a role"));
+        }
         state.roles.insert(path.to_owned(), role);
         return Ok(Value::Null);
     }

@@ -42,7 +42,7 @@ pub(super) fn about(state: &State, whose: usize, now: DateTime<Utc>) -> Value {
 pub(super) fn by_accessor(state: &State, call: &Call<'_>, now: DateTime<Utc>) -> Result<Value, Refusal> {
     let accessor = call.body.get("accessor").and_then(Value::as_str).unwrap_or_default();
     let lives = |token: &Token| token.accessor == accessor && !token.batch && !token.revoked;
-    let whose = state.tokens.iter().position(lives).ok_or_else(|| refuse(403, "invalid accessor"))?;
+    let whose = state.tokens.iter().position(lives).ok_or_else(|| refuse(400, "invalid accessor"))?;
     let mut told = about(state, whose, now);
     if let Some(id) = told.pointer_mut("/data/id") {
         *id = json!("");
@@ -85,9 +85,13 @@ pub(super) fn wrap(state: &mut State, inner: Value, seconds: i64, path: &str, no
     answer(json!({ "wrap_info": wrapped }))
 }
 
-/// The token is in the body, or it is the one that asks.
+/// The token is the one that asks, or in the body of a login's request.
 pub(super) fn unwrap(state: &mut State, call: &Call<'_>, now: DateTime<Utc>) -> Result<Value, Refusal> {
-    let token = call.body.get("token").and_then(Value::as_str).unwrap_or(call.token);
+    let named = call.body.get("token").and_then(Value::as_str);
+    if named.is_some() && call.token.is_empty() {
+        return Err(Refusal::denied());
+    }
+    let token = named.unwrap_or(call.token);
     let wrapped = state.wrapped.remove(token).filter(|wrapped| wrapped.ends > now);
     let wrapped = wrapped.ok_or_else(|| refuse(400, "wrapping token is not valid or does not exist"))?;
     Ok(wrapped.answer)
