@@ -18,6 +18,12 @@ use crate::config::secrets::{Secrets, Store};
 use crate::host::serve::{Request, Response};
 use crate::secret::Secret;
 
+/// What a key vault answers to whoever shows no token; its tenant is not looked at.
+const CHALLENGE: &str = "Bearer authorization=\"https://login.microsoftonline.com/00000000-0000-4000-8000-000000000001\", \
+    resource=\"https://vault.azure.net\"";
+/// The one version of every secret in a key vault.
+const VERSION: &str = "00000000000000000000000000000001";
+
 /// All of them.
 #[derive(Debug)]
 pub struct SecretsManagers {
@@ -96,7 +102,9 @@ impl Service for SecretsManagers {
             Some(_) => Response::json(400, &json!({"__type": "UnknownOperationException"})),
             None => {
                 let token = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-                self.bearer(&request.path, token.is_some_and(known))
+                let path = request.path.split('?').next().unwrap_or_default();
+                let known = token.is_some_and(known);
+                if path.starts_with("/v1/") { self.google(path, known) } else { self.azure(path, known) }
             }
         }
     }
@@ -177,36 +185,42 @@ impl SecretsManagers {
         }
     }
 
-    /// `/v1/projects/P/secrets/S/versions/V:access` of Google, `/secrets/NAME[/VERSION]` of Azure.
-    fn bearer(&self, path: &str, known: bool) -> Response {
-        let path = path.split('?').next().unwrap_or_default();
-        if let Some((name, _)) = path.strip_prefix("/v1/").and_then(|path| path.split_once("/versions/")) {
-            let refused = |code: u16, status: &str, message: &str| {
-                let error = json!({"code": code, "status": status, "message": message});
-                Response::json(code, &json!({ "error": error }))
-            };
-            let missing =
-                || refused(404, "NOT_FOUND", &format!("Secret [{name}] not found or has no versions."));
-            if !known {
-                let message = "Request had invalid authentication credentials.";
-                return refused(401, "UNAUTHENTICATED", message);
-            }
-            return self.take(Store::GcpSecretManager, name).map_or_else(missing, |value| {
-                let payload = json!({"data": STANDARD.encode(value)});
-                Response::json(200, &json!({"name": format!("{name}/versions/1"), "payload": payload}))
-            });
+    /// `/v1/projects/P/secrets/S/versions/V:access`.
+    fn google(&self, path: &str, known: bool) -> Response {
+        let refused = |code: u16, status: &str, message: &str| {
+            let error = json!({"code": code, "status": status, "message": message});
+            Response::json(code, &json!({ "error": error }))
+        };
+        if !known {
+            return refused(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.");
         }
+        let name = path.strip_prefix("/v1/").and_then(|path| path.split_once("/versions/"));
+        let name = name.map_or(path, |(name, _)| name);
+        let missing = || refused(404, "NOT_FOUND", &format!("Secret [{name}] not found or has no versions."));
+        self.take(Store::GcpSecretManager, name).map_or_else(missing, |value| {
+            let payload = json!({"data": STANDARD.encode(value)});
+            Response::json(200, &json!({"name": format!("{name}/versions/1"), "payload": payload}))
+        })
+    }
+
+    /// `/secrets/NAME[/VERSION]`. Whoever comes without a token is told where one is had.
+    fn azure(&self, path: &str, known: bool) -> Response {
         let refused = |status: u16, code: &str| {
             Response::json(status, &json!({"error": {"code": code, "message": ""}}))
         };
         if !known {
-            return refused(401, "Unauthorized");
+            let mut answer = refused(401, "Unauthorized");
+            answer.headers.push(("www-authenticate", CHALLENGE.to_owned()));
+            return answer;
         }
         let name = path.strip_prefix("/secrets/").and_then(|path| path.split('/').next()).unwrap_or_default();
         let value = self.take(Store::AzureKeyVault, name);
         value.map_or_else(
             || refused(404, "SecretNotFound"),
-            |value| Response::json(200, &json!({"value": value})),
+            |value| {
+                let id = format!("https://vault.vault.azure.net/secrets/{name}/{VERSION}");
+                Response::json(200, &json!({"value": value, "id": id, "attributes": {"enabled": true}}))
+            },
         )
     }
 }

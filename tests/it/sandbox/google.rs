@@ -12,11 +12,11 @@ use crate::support::child::{command, output, run};
 use crate::support::components;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/google_client.py");
-const AUDIENCE: &str =
+pub(super) const AUDIENCE: &str =
     "//iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/ci/providers/buildkite";
 
 /// A credential file in `folder` with this token, and with what `changed` says instead.
-fn file(sandbox: &Sandbox, folder: &Path, token: &str, changed: &Value) -> PathBuf {
+pub(super) fn file(sandbox: &Sandbox, folder: &Path, token: &str, changed: &Value) -> PathBuf {
     let name = uuid::Uuid::new_v4().to_string();
     let subject = folder.join(&name);
     std::fs::write(&subject, token).unwrap();

@@ -10,8 +10,8 @@ use crate::support::child::{command, output, run};
 use crate::support::{components, tls};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/azure_client.py");
-const CLIENT: &str = "11111111-2222-4333-8444-555555555555";
-const TENANT: &str = "99999999-8888-4777-8666-555555555555";
+pub(super) const CLIENT: &str = "11111111-2222-4333-8444-555555555555";
+pub(super) const TENANT: &str = "99999999-8888-4777-8666-555555555555";
 
 #[test]
 fn azure_identity_exchanges_a_token_and_reads_each_refusal() {
