@@ -7,7 +7,7 @@ use super::{Context, Form, Report, closing};
 use crate::config::host::Sink;
 use crate::config::load;
 use crate::failure::{Class, Failure};
-use crate::host::process::{Alive, listening};
+use crate::host::process::{self, Alive, listening};
 use crate::host::{Host, files};
 use crate::lease::journal::{Journal, Opened};
 use crate::record::end::SealedBy;
@@ -116,6 +116,7 @@ fn tidy(context: &Context<'_>, report: &mut Report, most: usize) -> bool {
 
 /// `buildkite-dataflow sweep`: the same, by hand or from a timer.
 pub async fn sweep(host: &Host) -> Result<Report, Failure> {
+    process::outlive_signals();
     let loaded = load::load(&host.env).map_err(|error| error.failure())?;
     let context = Context::new(host, Form::AgentHook, loaded)?;
     let mut report = dead(&context).await;

@@ -6,14 +6,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use buildkite_dataflow::host::serve::Response;
+use buildkite_dataflow::lease::entry::Entry;
 use buildkite_dataflow::record::Kind;
 use buildkite_dataflow::record::end::SealedBy;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::journals::forged;
 use crate::support::agent::until;
-use crate::support::hooks::Stage;
+use crate::support::hooks::{Ended, Stage};
+use crate::support::survivors::lease;
 
 const REVOKE: &str = "/vault/v1/auth/token/revoke-self";
 /// How long the sandbox takes for each answer: far longer than a signal needs.
@@ -57,25 +60,29 @@ fn all_is_given_back(stage: &Stage, by: SealedBy) {
     assert!(words.iter().all(|word| word.starts_with("revoked")), "{words:?}");
 }
 
-/// Starts a hook whose revocation is answered slowly, and waits until it was asked for.
-fn in_the_middle(stage: &Stage, phase: &str) -> Child {
+/// Starts a process whose revocation is answered slowly, and waits until it was asked for.
+fn in_the_middle(stage: &Stage, mut process: Command) -> Child {
     stage.sandbox.faults().set_latency(SLOW);
-    let mut hook = stage.command(phase);
-    let child = hook.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    until(|| format!("a revocation by {phase}"), || stage.sandbox.faults().asked(REVOKE) > 0);
+    let child = process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    until(|| format!("a revocation by {process:?}"), || stage.sandbox.faults().asked(REVOKE) > 0);
     child
+}
+
+/// Sends every signal that could end a process which does not expect it, and waits.
+fn hears(stage: &mut Stage, child: Child) -> Ended {
+    let id = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    for signal in [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT, Signal::SIGPIPE, Signal::SIGHUP] {
+        kill(id, signal).unwrap();
+    }
+    stage.ended(&child.wait_with_output().unwrap())
 }
 
 #[test]
 fn no_signal_that_an_agent_or_a_terminal_sends_stops_a_settlement() {
     for (phase, by) in AFTER {
         let mut stage = lent();
-        let child = in_the_middle(&stage, phase);
-        let hook = Pid::from_raw(i32::try_from(child.id()).unwrap());
-        for signal in [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT, Signal::SIGPIPE, Signal::SIGHUP] {
-            kill(hook, signal).unwrap();
-        }
-        let ended = stage.ended(&child.wait_with_output().unwrap());
+        let child = in_the_middle(&stage, stage.command(phase));
+        let ended = hears(&mut stage, child);
         assert_eq!(ended.status, 0, "{phase}: {}", ended.text);
         all_is_given_back(&stage, by);
     }
@@ -89,16 +96,26 @@ fn a_signal_stops_no_settlement_of_a_step_that_is_refused() {
     let role = format!("{}-strict", crate::support::hooks::ROLE);
     stage.block["credentials"] = json!([vault, {"aws": {"role": role, "region": "eu-west-1"}}]);
     stage.write_config();
-    let child = in_the_middle(&stage, "pre-command");
-    let hook = Pid::from_raw(i32::try_from(child.id()).unwrap());
-    for signal in [Signal::SIGHUP, Signal::SIGTERM] {
-        kill(hook, signal).unwrap();
-    }
-    let ended = stage.ended(&child.wait_with_output().unwrap());
+    let child = in_the_middle(&stage, stage.command("pre-command"));
+    let ended = hears(&mut stage, child);
     assert!(ended.text.contains("nothing was exported; settled"), "{}", ended.text);
     assert!(stage.issued("vault").iter().all(|one| one.revoked));
     stage.nothing_left();
     assert_eq!(stage.records().iter().filter(|link| link.end.is_some()).count(), 1);
+}
+
+#[test]
+fn no_signal_stops_a_settlement_of_a_sweep() {
+    let mut stage = lent();
+    let token = stage.variable("VAULT_TOKEN").unwrap();
+    // A job of an earlier boot had it too.
+    let address = stage.sandbox.provider_url("vault");
+    let folder = forged(&stage, vec![Entry::Leased(lease("vault", &token, &[("address", &address)]))]);
+    let child = in_the_middle(&stage, stage.sweeping());
+    let ended = hears(&mut stage, child);
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    assert!(ended.text.contains("swept job forged: settled `who`: revoked"), "{}", ended.text);
+    assert!(stage.issued("vault").iter().all(|one| one.revoked) && !folder.exists());
 }
 
 /// Output that nobody can read.

@@ -119,13 +119,18 @@ impl Stage {
     /// Runs `buildkite-dataflow sweep`, which nothing may stop.
     #[track_caller]
     pub(crate) fn sweep(&mut self) -> Ended {
-        self.write_config();
-        let agent = self.folder.path().join("agent/buildkite-agent.cfg");
-        let mut sweep = Command::new(binary());
-        let output = sweep.arg("sweep").env_clear().env("BUILDKITE_CONFIG_PATH", agent).output().unwrap();
+        let output = self.sweeping().output().unwrap();
         let ended = self.ended(&output);
         assert_eq!(ended.status, 0, "{}", ended.text);
         ended
+    }
+
+    pub(crate) fn sweeping(&self) -> Command {
+        self.write_config();
+        let agent = self.folder.path().join("agent/buildkite-agent.cfg");
+        let mut sweep = Command::new(binary());
+        sweep.arg("sweep").env_clear().env("BUILDKITE_CONFIG_PATH", agent);
+        sweep
     }
 
     pub(crate) fn write_config(&self) {
