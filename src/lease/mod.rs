@@ -164,6 +164,26 @@ impl Lease {
 }
 
 #[cfg(test)]
+impl Lease {
+    /// Of nobody: for tests of what is done with one.
+    fn of_nobody() -> Self {
+        Self {
+            id: "1".into(),
+            provider: "vault".into(),
+            principal: "p".into(),
+            handle: "h".into(),
+            session: "s".into(),
+            fingerprint: Fingerprint::of(b""),
+            issued_at: DateTime::UNIX_EPOCH,
+            expires_at: DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(100),
+            children: Vec::new(),
+            leave: false,
+            settle_with: Need::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::credential::Material;

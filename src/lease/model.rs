@@ -74,16 +74,9 @@ fn lease(id: u8) -> Lease {
     let secret = Kept(Secret::new(format!("handle-of-{id}")));
     Lease {
         id: id.to_string(),
-        provider: "vault".into(),
-        principal: "p".into(),
-        handle: "h".into(),
-        session: "s".into(),
         fingerprint: Fingerprint::of(&[id]),
-        issued_at: at(0),
-        expires_at: at(100),
-        children: Vec::new(),
-        leave: false,
         settle_with: Need::Handle { secret, detail: BTreeMap::new() },
+        ..Lease::of_nobody()
     }
 }
 

@@ -198,7 +198,7 @@ mod tests {
 
     use super::*;
     use crate::lease::{Kept, Need};
-    use crate::secret::{Fingerprint, Secret};
+    use crate::secret::Secret;
 
     /// `openssl genpkey -algorithm X25519`, and `openssl pkey -pubout` of it: the key pair of RFC 7748, section 6.1.
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
@@ -208,19 +208,7 @@ mod tests {
 
     fn lease() -> Lease {
         let secret = Kept(Secret::new("hvs.secret-handle"));
-        Lease {
-            id: "1".into(),
-            provider: "vault".into(),
-            principal: "p".into(),
-            handle: "h".into(),
-            session: "s".into(),
-            fingerprint: Fingerprint::of(b""),
-            issued_at: DateTime::UNIX_EPOCH,
-            expires_at: DateTime::UNIX_EPOCH,
-            children: Vec::new(),
-            leave: false,
-            settle_with: Need::Handle { secret, detail: BTreeMap::new() },
-        }
+        Lease { settle_with: Need::Handle { secret, detail: BTreeMap::new() }, ..Lease::of_nobody() }
     }
 
     fn sealed() -> Vec<u8> {

@@ -178,7 +178,6 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::Need;
     use crate::lease::journal::Opened;
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -187,20 +186,7 @@ mod tests {
 
     fn journal(folder: &std::path::Path) -> Journal {
         let mut journal = Journal::create(&folder.join("block"), Opened::of_nobody()).unwrap();
-        let lease = Lease {
-            id: "1".into(),
-            provider: "vault".into(),
-            principal: "p".into(),
-            handle: "h".into(),
-            session: "s".into(),
-            fingerprint: Fingerprint::of(b""),
-            issued_at: at(0),
-            expires_at: at(100),
-            children: Vec::new(),
-            leave: false,
-            settle_with: Need::Nothing,
-        };
-        journal.append(vec![Entry::Leased(lease)]).unwrap();
+        journal.append(vec![Entry::Leased(Lease::of_nobody())]).unwrap();
         journal
     }
 

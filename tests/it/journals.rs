@@ -7,11 +7,11 @@ use buildkite_dataflow::host::process::ProcessId;
 use buildkite_dataflow::lease::entry::{Entry, Intent, Opened};
 use buildkite_dataflow::lease::journal::{Journal, VERSION};
 use buildkite_dataflow::lease::{Kept, Lease, Need};
-use buildkite_dataflow::secret::{Fingerprint, Secret};
+use buildkite_dataflow::secret::Secret;
 use buildkite_dataflow::settlement::Settlement;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::support::hooks::Stage;
+use crate::support::{self, hooks::Stage};
 
 const HANDLE: &str = "hvs.the-handle-of-somebody-else";
 
@@ -20,7 +20,7 @@ fn expires() -> DateTime<Utc> {
 }
 
 /// A journal of a job that is over since an earlier boot, and its folder.
-fn forged(stage: &Stage, entries: Vec<Entry>) -> PathBuf {
+pub(crate) fn forged(stage: &Stage, entries: Vec<Entry>) -> PathBuf {
     let folder = stage.folder.path().join("state/jobs/forged.block");
     let opened = Opened {
         version: VERSION,
@@ -42,20 +42,7 @@ fn forged(stage: &Stage, entries: Vec<Entry>) -> PathBuf {
 
 /// A lease that says it is to be given back with this detail.
 fn lease(provider: &str, detail: &[(&str, &str)]) -> Entry {
-    let detail = detail.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    Entry::Leased(Lease {
-        id: "1".into(),
-        provider: provider.into(),
-        principal: "who".into(),
-        handle: "public".into(),
-        session: "s".into(),
-        fingerprint: Fingerprint::of(b""),
-        issued_at: Utc::now(),
-        expires_at: expires(),
-        children: Vec::new(),
-        leave: false,
-        settle_with: Need::Handle { secret: Kept(Secret::new(HANDLE)), detail },
-    })
+    Entry::Leased(support::survivors::lease(provider, HANDLE, detail))
 }
 
 fn intent(id: &str) -> Entry {

@@ -142,6 +142,15 @@ fn an_agent_that_is_killed_with_its_process_group_leaves_a_job_that_is_given_bac
     }
 }
 
+/// Nobody of the job's own is left; then a sweep gives back, once.
+fn only_a_sweep_gave_back(scene: &Scene) {
+    until(|| format!("the end of {:?}", scene.told()), || scene.processes().is_empty());
+    assert!(scene.given_and_living().1 > 0, "who gave back?");
+    let told = scene.sweep();
+    assert!(told.contains("revoked"), "{told}");
+    gave_back(scene, SealedBy::Sweep, JobOutcome::Abort);
+}
+
 #[test]
 fn a_control_group_that_is_killed_takes_the_keeper_along_and_a_sweep_gives_back() {
     for agent in Agent::all() {
@@ -154,11 +163,7 @@ fn a_control_group_that_is_killed_takes_the_keeper_along_and_a_sweep_gives_back(
             }
         }
         scene.finished(running);
-        until(|| format!("the end of {:?}", scene.told()), || scene.processes().is_empty());
-        assert!(scene.given_and_living().1 > 0, "who gave back?");
-        let told = scene.sweep();
-        assert!(told.contains("revoked"), "{told}");
-        gave_back(&scene, SealedBy::Sweep, JobOutcome::Abort);
+        only_a_sweep_gave_back(&scene);
     }
 }
 
@@ -174,11 +179,7 @@ fn a_control_group_that_the_kernel_kills_holds_the_keeper_and_a_sweep_gives_back
         assert!(scene.keepers().iter().all(|keeper| held.contains(keeper)), "{:?}", scene.told());
         group.kill();
         assert_eq!(scene.finished(running).status, None);
-        until(|| format!("the end of {:?}", scene.told()), || scene.processes().is_empty());
-        assert!(scene.given_and_living().1 > 0, "who gave back?");
-        let told = scene.sweep();
-        assert!(told.contains("revoked"), "{told}");
-        gave_back(&scene, SealedBy::Sweep, JobOutcome::Abort);
+        only_a_sweep_gave_back(&scene);
     }
 }
 
