@@ -28,7 +28,7 @@ struct Hydra {
 impl Hydra {
     /// One that believes the jobs of this issuer, and that knows a client for each way to say who it is.
     fn start(jobs: &str) -> Option<Self> {
-        let program = components::by_name("hydra", "DATAFLOW_HYDRA")?;
+        let program = components::server("hydra", "DATAFLOW_HYDRA")?;
         let ports = [free_port(), free_port()];
         let [public, admin] = ports.map(|port| format!("http://127.0.0.1:{port}"));
         let mut command = Command::new(program);

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::agent::{Agent, Ended, Running, Scene, asks_for, lossy, until};
-use super::components::{not_here, not_run};
+use super::components::{not_run, told};
 use super::furnish::BINARY;
 use super::hooks::{JOB, ROLE};
 
@@ -223,12 +223,12 @@ impl ControlGroup {
         });
         let group = Path::new(root.unwrap_or("/sys/fs/cgroup")).join(name);
         if let Err(error) = fs::create_dir(&group) {
-            not_here(&format!("no control group can be made here ({}: {error})", group.display()));
+            told(&format!("no control group can be made here ({}: {error})", group.display()));
             return None;
         }
         let group = Self(group);
         if !group.0.join("cgroup.kill").exists() {
-            not_here("this kernel kills no control group at once (before Linux 5.14)");
+            told("this kernel kills no control group at once (before Linux 5.14)");
             return None;
         }
         Some(group)

@@ -15,7 +15,7 @@ use buildkite_dataflow::secret::{Fingerprint, Secret};
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
-use super::components::not_here;
+use super::components::told;
 use super::hooks::{Ended, Stage, files};
 
 /// The users and the group that they share.
@@ -62,7 +62,7 @@ impl Sweeper {
             fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o711)).unwrap();
         } else {
             static TOLD: Once = Once::new();
-            TOLD.call_once(|| not_here("only root has two users: the agent's plays the sweeper too"));
+            TOLD.call_once(|| told("only root has two users: the agent's plays the sweeper too"));
         }
         fs::set_permissions(&folder, Permissions::from_mode(0o3770)).unwrap();
         fs::set_permissions(&home, Permissions::from_mode(0o700)).unwrap();

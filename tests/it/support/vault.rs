@@ -1,4 +1,4 @@
-//! A Vault that nobody here wrote, in memory: whoever can build or name one has every story of it checked.
+//! A Vault that nobody here wrote, in memory.
 
 use std::process::Command;
 
@@ -22,7 +22,7 @@ fn header(token: &str) -> String {
 impl Real {
     /// One whose method `jwt` believes this issuer, with both kinds of KV and the engines PKI and transit.
     pub(crate) fn start(issuer: &str) -> Option<Self> {
-        let program = components::by_name("vault", "DATAFLOW_VAULT")?;
+        let program = components::server("vault", "DATAFLOW_VAULT")?;
         let port = free_port();
         let mut command = Command::new(program);
         command.args(["server", "-dev", "-dev-no-store-token", "-dev-root-token-id", ROOT]);
