@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier, CoreJwsSigningAlgorithm};
-use openidconnect::{ClaimsVerificationError, ClientId, IssuerUrl, Nonce, SignatureVerificationError};
+use openidconnect::core::CoreIdToken;
+use openidconnect::{
+    ClaimsVerificationError, ClientId, IdTokenVerifier, IssuerUrl, Nonce, SignatureVerificationError,
+};
 
+use super::jwk;
 use super::keys::{self, KeyStore, Keys, Source};
 use crate::claims::{Claims, Malformed, SubjectToken};
 use crate::config::host::Verify;
@@ -162,18 +165,12 @@ fn signed(
     let issuer = IssuerUrl::new(issuer.to_owned()).map_err(|error| other(&error))?;
     let parsed: CoreIdToken = token.expose().parse().map_err(|error| other(&error))?;
     let leeway = TimeDelta::seconds(LEEWAY);
-    let verifier =
-        CoreIdTokenVerifier::new_public_client(ClientId::new(audience.to_owned()), issuer, keys.set)
-            .set_allowed_algs([
-                CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
-                CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
-                CoreJwsSigningAlgorithm::EcdsaP256Sha256,
-                CoreJwsSigningAlgorithm::EcdsaP384Sha384,
-            ])
-            .set_time_fn(move || now - leeway)
-            .set_issue_time_verifier_fn(move |issued| {
-                if issued <= now + leeway { Ok(()) } else { Err("issued in the future".to_owned()) }
-            });
+    let verifier = IdTokenVerifier::new_public_client(ClientId::new(audience.to_owned()), issuer, keys.set)
+        .set_allowed_algs(jwk::ALGORITHMS)
+        .set_time_fn(move || now - leeway)
+        .set_issue_time_verifier_fn(move |issued| {
+            if issued <= now + leeway { Ok(()) } else { Err("issued in the future".to_owned()) }
+        });
     parsed.claims(&verifier, |_: Option<&Nonce>| Ok(())).map(|_| ())
 }
 

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use openidconnect::core::CoreJsonWebKeySet;
+use openidconnect::JsonWebKeySet;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use url::Url;
 
+use super::jwk::Jwk;
 use crate::host::http::{self, Http, Method, Request};
 use crate::host::{Clock, files};
 use crate::secret::Fingerprint;
@@ -56,7 +57,7 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// The key set (RFC 7517).
-    pub set: CoreJsonWebKeySet,
+    pub set: JsonWebKeySet<Jwk>,
     /// Where it came from.
     pub source: Source,
 }
@@ -121,7 +122,7 @@ impl KeyStore {
             return Err(wrong("a `jwks_uri` that is not https"));
         }
         let keys: serde_json::Value = self.json(issuer, document.jwks_uri, "a key set").await?;
-        let set: CoreJsonWebKeySet =
+        let set: JsonWebKeySet<Jwk> =
             serde_json::from_value(keys.clone()).map_err(|_| wrong("something that is no key set"))?;
         self.keep(issuer, keys);
         Ok(Keys { set, source: Source::Fetched })
@@ -148,7 +149,7 @@ impl KeyStore {
         Some(self.folder.as_ref()?.join(name))
     }
 
-    fn kept(&self, issuer: &str) -> Option<CoreJsonWebKeySet> {
+    fn kept(&self, issuer: &str) -> Option<JsonWebKeySet<Jwk>> {
         let bytes = files::read_trusted(&self.path(issuer)?, &[nix::unistd::geteuid().as_raw()]).ok()?;
         let kept: Kept = serde_json::from_slice(&bytes).ok()?;
         let age = (self.clock.now() - kept.fetched_at).num_seconds();

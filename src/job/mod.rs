@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::host::env::{self, Env, Variable};
 
 pub mod identity;
+pub mod jwk;
 pub mod keys;
 pub mod situation;
 

@@ -31,6 +31,7 @@ mod hooks;
 mod hostile;
 mod interrupted;
 mod journals;
+mod jwk;
 mod keeper;
 mod keys;
 mod killed;
