@@ -18,6 +18,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// Lends what a block asks for, and settles what dead jobs left meanwhile.
 pub(super) async fn serve(context: &Context<'_>, block: Block) -> Report {
+    context.http.prepare();
     let (sweeping, lending) = (pin!(sweep::dead(context)), pin!(grant(context, block)));
     let mut report = Report::default();
     sweep::tidy_daily(context, &mut report);

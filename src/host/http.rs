@@ -2,7 +2,8 @@
 //! environment's proxies nor its certificates are believed, URLs never carry secrets.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use ::http::{HeaderMap, Method, StatusCode};
@@ -13,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::identity::{self, Identity, Known};
 pub use super::unanswered::Error;
-use super::{fault, tls};
+use super::{beside, fault, tls};
 use crate::secret::{Mask, Secret};
 
 /// No answer that this program reads is longer, in bytes.
@@ -151,13 +152,47 @@ impl std::fmt::Debug for Body {
 pub struct Http {
     network: Arc<Network>,
     client: Arc<OnceCell<reqwest::Client>>,
+    early: Arc<Mutex<Option<Early>>>,
     known: Arc<Known>,
+}
+
+/// A client that is being set up.
+struct Early(Pin<Box<dyn Future<Output = Result<reqwest::Client, Error>> + Send>>);
+
+impl std::fmt::Debug for Early {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Early")
+    }
 }
 
 impl Http {
     /// A client for these settings.
     pub fn new(network: Network) -> Self {
-        Self { network: Arc::new(network), client: Arc::default(), known: Arc::default() }
+        Self {
+            network: Arc::new(network),
+            client: Arc::default(),
+            early: Arc::default(),
+            known: Arc::default(),
+        }
+    }
+
+    /// Sets TLS up on another thread, for requests that are certain to come: to read the certificates of a system takes
+    /// about as long as all else that a hook does before its first request.
+    pub(crate) fn prepare(&self) {
+        let network = Arc::clone(&self.network);
+        let early = Early(Box::pin(beside(move || build(&network, None))));
+        self.early.lock().unwrap_or_else(PoisonError::into_inner).replace(early);
+    }
+
+    async fn client(&self) -> Result<&reqwest::Client, Error> {
+        let set_up = || async {
+            let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match early {
+                Some(early) => early.0.await,
+                None => build(&self.network, None),
+            }
+        };
+        self.client.get_or_try_init(set_up).await
     }
 
     /// The URL that a request for `url` goes to.
@@ -178,7 +213,7 @@ impl Http {
         let url = self.network.route(request.url.clone());
         let client = match self.known.client(&self.network, &url) {
             Some(client) => &client?,
-            None => self.client.get_or_try_init(|| async { build(&self.network, None) }).await?,
+            None => self.client().await?,
         };
         let started = client
             .request(request.method.clone(), url.clone())

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+mod beside;
 pub mod clock;
 pub mod drop_box;
 pub mod env;
@@ -20,6 +21,7 @@ mod unanswered;
 mod untrusted;
 pub mod watch;
 
+pub(crate) use beside::beside;
 pub use clock::Clock;
 pub use env::Env;
 

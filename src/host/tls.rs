@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use memchr::memmem;
 use rustls::pki_types::CertificateDer;
 
@@ -54,7 +56,17 @@ fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'_>> {
         let body = pem.get(at + BEGIN.len()..)?;
         body.get(..memmem::find(body, END)?)
     });
-    bodies.filter_map(|body| base64_simd::forgiving_decode_to_vec(body).ok()).map(CertificateDer::from)
+    bodies.filter_map(|body| BASE64_STANDARD.decode(joined(body)).ok()).map(CertificateDer::from)
+}
+
+/// A text without the ends of its lines.
+fn joined(text: &[u8]) -> Vec<u8> {
+    let (mut joined, mut from) = (Vec::with_capacity(text.len()), 0);
+    for end in memchr::memchr_iter(b'\n', text).chain([text.len()]) {
+        joined.extend_from_slice(text.get(from..end).unwrap_or_default().trim_ascii());
+        from = end + 1;
+    }
+    joined
 }
 
 #[cfg(test)]
