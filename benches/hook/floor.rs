@@ -22,7 +22,7 @@ pub(crate) fn floor(folder: &Path, port: u16, redactions: usize, job: &str) {
     let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
     let name = ServerName::try_from("localhost").unwrap();
     let mut connection = rustls::ClientConnection::new(config, name).unwrap();
-    let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut socket = std::net::TcpStream::connect(("localhost", port)).unwrap();
     socket.set_nodelay(true).unwrap();
     let mut tls = rustls::Stream::new(&mut connection, &mut socket);
     let ask = br#"{"audience":"sts.amazonaws.com"}"#;

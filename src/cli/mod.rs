@@ -60,7 +60,12 @@ fn run_hook(host: &Host, form: Form, phase: Phase) -> ExitCode {
     start_diagnostics(host, &loaded);
     let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(hook::run(host, loaded, form, phase)),
+            Ok(runtime) => {
+                let report = runtime.block_on(hook::run(host, loaded, form, phase));
+                // A look-up of a name that is given up goes on by itself, and nobody waits for it.
+                runtime.shutdown_background();
+                report
+            }
             Err(error) => failed(hook::bug(&format!("no runtime could be started: {error}"))),
         }
     }));

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use futures_util::future::join;
+
 use super::account::{self, Decided};
 use super::block::Block;
 use super::callbacks::{self, Place};
@@ -12,6 +14,7 @@ use crate::config::host::Mode;
 use crate::config::step::Release;
 use crate::credential::{Credential, NEVER};
 use crate::failure::{Class, Failure};
+use crate::host::beside;
 use crate::job::identity::Identity;
 use crate::lease::Lease;
 use crate::lease::journal::{Entry, Journal, Opened, VERSION};
@@ -80,7 +83,9 @@ impl<'a> Lending<'a> {
         let failed = |failure| (Outcome::Failed, failure);
         if self.leases.is_empty() {
             self.seal_start(Vec::new()).map_err(failed)?;
-            return self.deliver().map_err(failed);
+            let sinks = self.sinks();
+            let delivered = sink::deliver(&mut self.journal, &sinks);
+            return self.stored(delivered).map_err(failed);
         }
         let folder = self.files();
         let place = Place {
@@ -102,9 +107,11 @@ impl<'a> Lending<'a> {
         self.start.exported = export.names();
         self.start.findings.extend(account::covered(self.context, export.previous()));
         let exporting = Entry::Exporting { variables: export.previous().to_vec() };
-        self.seal_start(vec![exporting]).map_err(failed)?;
-        self.deliver().map_err(failed)?;
-        export.apply(job).await.map_err(|error| failed(error.failure()))?;
+        // Both before anything is handed over, and neither waits for the other.
+        let (told, hidden) = join(self.tell_sinks(vec![exporting]), export.hide(job)).await;
+        told.map_err(failed)?;
+        hidden.map_err(|error| failed(error.failure()))?;
+        export.hand_over(job).await.map_err(|error| failed(error.failure()))?;
         if keeper::is_needed(decided.iter().map(|one| &one.request), &self.leases) {
             self.start_keeper();
         }
@@ -174,20 +181,44 @@ impl<'a> Lending<'a> {
         answered.failure.map_or(Ok(answered.credentials), |failure| Err((Outcome::Failed, failure)))
     }
 
-    fn seal_start(&mut self, mut entries: Vec<Entry>) -> Result<(), Failure> {
-        let now = self.context.host.clock.now();
-        let link = seal(Part::Start(self.start.clone()), self.journal.opened(), &[], now);
-        entries
-            .push(Entry::Sealed(link.map_err(|_| super::bug("the START link cannot be written as JSON"))?));
+    /// Seals the START link.
+    fn seal_start(&mut self, entries: Vec<Entry>) -> Result<(), Failure> {
+        let entries = self.with_start(entries)?;
         self.journal.append(entries).map_err(|error| Unusable::Journal(error).failure())?;
         self.sealed = true;
         Ok(())
     }
 
-    fn deliver(&mut self) -> Result<(), Failure> {
-        let config = &self.context.loaded.config;
-        match sink::deliver(&mut self.journal, &sink::folders(config, &self.context.state)) {
-            Err(error) if config.required.record => {
+    /// The same, and delivers it, while this thread goes on.
+    async fn tell_sinks(&mut self, entries: Vec<Entry>) -> Result<(), Failure> {
+        let not_durable = |error| Unusable::Journal(error).failure();
+        let entries = self.with_start(entries)?;
+        self.journal.note(entries).map_err(not_durable)?;
+        let (sync, links, folders) = (self.journal.syncing(), self.journal.undelivered(), self.sinks());
+        let told = beside(move || sync().map(|()| sink::to_sinks(links, &folders))).await;
+        let told = told.map_err(not_durable)?;
+        self.sealed = true;
+        let delivered = sink::delivered(&mut self.journal, told);
+        self.stored(delivered)
+    }
+
+    /// These entries, and the START link.
+    fn with_start(&self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Failure> {
+        let now = self.context.host.clock.now();
+        let link = seal(Part::Start(self.start.clone()), self.journal.opened(), &[], now);
+        entries
+            .push(Entry::Sealed(link.map_err(|_| super::bug("the START link cannot be written as JSON"))?));
+        Ok(entries)
+    }
+
+    fn sinks(&self) -> Vec<PathBuf> {
+        sink::folders(&self.context.loaded.config, &self.context.state)
+    }
+
+    /// Whether what could not be delivered is an obstacle.
+    fn stored(&self, delivered: Result<(), sink::Error>) -> Result<(), Failure> {
+        match delivered {
+            Err(error) if self.context.loaded.config.required.record => {
                 Err(Failure::of("record-not-stored", Class::Unrecorded, &error))
             }
             Err(error) => {

@@ -21,9 +21,8 @@ pub const NAMES: &str = "DATAFLOW_ENV_NAMES";
 /// fails to start ("argument list too long"), the hooks that clean up among them.
 pub const MAX_VALUE: usize = 64 << 10;
 
-/// How many connections tell the log what to hide, and for how many texts one is enough.
+/// Over how many connections the log is told what to hide.
 const LANES: usize = 4;
-const A_LANE: usize = 32;
 
 /// Why nothing was exported.
 #[derive(Debug, thiserror::Error)]
@@ -130,9 +129,13 @@ impl Export {
         self.variables.iter().map(|variable| variable.name.to_string()).collect()
     }
 
-    /// Tells the log what to hide, then writes every file and sets every variable, or none.
-    pub async fn apply(&self, job: &JobApi) -> Result<(), Error> {
-        redact(job, self.secrets()).await.map_err(Error::JobApi)?;
+    /// Tells the log what to hide, before anything is handed over.
+    pub async fn hide(&self, job: &JobApi) -> Result<(), Error> {
+        redact(job, self.secrets()).await.map_err(Error::JobApi)
+    }
+
+    /// Writes every file and sets every variable, or none.
+    pub async fn hand_over(&self, job: &JobApi) -> Result<(), Error> {
         self.write_files().map_err(Error::Files)?;
         let values = self.variables.iter().map(|variable| (variable.name.as_str(), variable.value.expose()));
         let set = job.set(&values.collect()).await;
@@ -197,7 +200,7 @@ pub async fn redact(job: &JobApi, secrets: impl Iterator<Item = &Secret>) -> Res
         Ok(())
     };
     let forms: Vec<Secret> = secrets.flat_map(forms::forms).collect();
-    let lanes = forms.chunks(forms.len().div_ceil(LANES).max(A_LANE)).map(|part| lane(part.to_vec()));
+    let lanes = forms.chunks(forms.len().div_ceil(LANES).max(1)).map(|part| lane(part.to_vec()));
     try_join_all(lanes).await.map(drop)
 }
 

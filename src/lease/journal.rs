@@ -139,11 +139,17 @@ impl Journal {
         durable
     }
 
-    /// Writes entries that the next [`Self::append`] makes durable: a power cut before it loses them.
+    /// Writes entries that the next [`Self::append`] or [`Self::syncing`] makes durable: a power cut before loses them.
     pub fn note(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
         let written = self.write(&entries);
         self.entries.extend(entries);
         written
+    }
+
+    /// What makes durable whatever was noted, on any thread. Not for a journal's first entries: its file may lose its name.
+    pub fn syncing(&self) -> impl FnOnce() -> Result<(), Error> + Send + use<> {
+        let (file, path) = (self.file.try_clone(), self.folder.join(NAME));
+        move || file.and_then(|file| files::sync(&file)).map_err(|source| Error::NotDurable { path, source })
     }
 
     /// Leaves out of memory the links that were sealed and could not be made durable.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::config::host::{HostConfig, Sink};
 use crate::lease::journal::{Entry, Journal, Sealed};
 use crate::lease::state::State;
+use crate::secret::Fingerprint;
 
 pub mod chain;
 pub mod file;
@@ -31,11 +32,21 @@ pub fn folders(config: &HostConfig, state: &State) -> Vec<PathBuf> {
 
 /// Delivers what the journal's outbox holds to every sink; the first error, after all were tried.
 pub fn deliver(journal: &mut Journal, folders: &[PathBuf]) -> Result<(), Error> {
+    delivered(journal, to_sinks(journal.undelivered(), folders))
+}
+
+/// Delivers links to every sink: what came of each.
+pub fn to_sinks(links: Vec<Sealed>, folders: &[PathBuf]) -> Vec<Result<Fingerprint, Error>> {
+    links.into_iter().map(|link| to_all(&link, folders).map(|()| link.digest)).collect()
+}
+
+/// Takes down what was delivered; the first error, if there is one.
+pub fn delivered(journal: &mut Journal, results: Vec<Result<Fingerprint, Error>>) -> Result<(), Error> {
     let mut worst = None;
-    for link in journal.undelivered() {
-        match to_all(&link, folders) {
+    for result in results {
+        match result {
             // Lost, it would be delivered once more, to the same name.
-            Ok(()) => drop(journal.note(vec![Entry::Delivered { digest: link.digest }])),
+            Ok(digest) => drop(journal.note(vec![Entry::Delivered { digest }])),
             Err(error) => worst = worst.or(Some(error)),
         }
     }
