@@ -14,7 +14,7 @@ use crate::config::host::Mode;
 use crate::config::step::Release;
 use crate::credential::{Credential, NEVER};
 use crate::failure::{Class, Failure};
-use crate::host::beside;
+use crate::host::Beside;
 use crate::job::identity::Identity;
 use crate::lease::Lease;
 use crate::lease::journal::{Entry, Journal, Opened, VERSION};
@@ -195,7 +195,7 @@ impl<'a> Lending<'a> {
         let entries = self.with_start(entries)?;
         self.journal.note(entries).map_err(not_durable)?;
         let (sync, links, folders) = (self.journal.syncing(), self.journal.undelivered(), self.sinks());
-        let told = beside(move || sync().map(|()| sink::to_sinks(links, &folders))).await;
+        let told = Beside::begin(move || sync().map(|()| sink::to_sinks(links, &folders))).done().await;
         let told = told.map_err(not_durable)?;
         self.sealed = true;
         let delivered = sink::delivered(&mut self.journal, told);

@@ -2,7 +2,6 @@
 //! environment's proxies nor its certificates are believed, URLs never carry secrets.
 
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::identity::{self, Identity, Known};
 pub use super::unanswered::Error;
-use super::{beside, fault, tls};
+use super::{Beside, fault, tls};
 use crate::secret::{Mask, Secret};
 
 /// No answer that this program reads is longer, in bytes.
@@ -157,13 +156,7 @@ pub struct Http {
 }
 
 /// A client that is being set up.
-struct Early(Pin<Box<dyn Future<Output = Result<reqwest::Client, Error>> + Send>>);
-
-impl std::fmt::Debug for Early {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Early")
-    }
-}
+type Early = Beside<Result<reqwest::Client, Error>>;
 
 impl Http {
     /// A client for these settings.
@@ -180,7 +173,7 @@ impl Http {
     /// about as long as all else that a hook does before its first request.
     pub(crate) fn prepare(&self) {
         let network = Arc::clone(&self.network);
-        let early = Early(Box::pin(beside(move || build(&network, None))));
+        let early = Beside::begin(move || build(&network, None));
         self.early.lock().unwrap_or_else(PoisonError::into_inner).replace(early);
     }
 
@@ -188,7 +181,7 @@ impl Http {
         let set_up = || async {
             let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).take();
             match early {
-                Some(early) => early.0.await,
+                Some(early) => early.done().await,
                 None => build(&self.network, None),
             }
         };

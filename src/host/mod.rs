@@ -21,7 +21,7 @@ mod unanswered;
 mod untrusted;
 pub mod watch;
 
-pub(crate) use beside::beside;
+pub(crate) use beside::Beside;
 pub use clock::Clock;
 pub use env::Env;
 
