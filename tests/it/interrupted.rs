@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::journals::forged;
 use crate::support::agent::until;
 use crate::support::hooks::{Ended, Stage};
-use crate::support::survivors::lease;
+use crate::support::survivors::{Sweeper, lease};
 
 const REVOKE: &str = "/vault/v1/auth/token/revoke-self";
 /// How long the sandbox takes for each answer: far longer than a signal needs.
@@ -116,6 +116,20 @@ fn no_signal_stops_a_settlement_of_a_sweep() {
     assert_eq!(ended.status, 0, "{}", ended.text);
     assert!(ended.text.contains("swept job forged: settled `who`: revoked"), "{}", ended.text);
     assert!(stage.issued("vault").iter().all(|one| one.revoked) && !folder.exists());
+}
+
+#[test]
+fn no_signal_stops_a_settlement_of_the_other_users_sweep() {
+    let mut stage = asking();
+    let sweeper = Sweeper::of(&mut stage);
+    assert_eq!(Sweeper::hook(&mut stage, "pre-command").status, 0);
+    let (token, address) = (stage.variable("VAULT_TOKEN").unwrap(), stage.sandbox.provider_url("vault"));
+    let left = sweeper.leave("one", &lease("vault", &token, &[("address", &address)]));
+    let child = in_the_middle(&stage, sweeper.command(&stage));
+    let ended = hears(&mut stage, child);
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    assert!(ended.text.contains("settled `who`: revoked"), "{}", ended.text);
+    assert!(stage.issued("vault").iter().all(|one| one.revoked) && !left.exists());
 }
 
 /// Output that nobody can read.
