@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, try_join, try_join_all};
 
 use super::Context;
 use super::account::Decided;
@@ -57,17 +57,18 @@ impl<'a> Exchange<'a> {
             keys.insert(Key { from: From::Agent, shape });
         }
         let issuers = &self.context.loaded.config.issuers;
-        // The usual issuer's keys are fetched while the tokens are minted; what comes of it is seen below.
+        // The usual issuer's keys are fetched while the tokens are minted; what comes of it is seen below. Without a token
+        // nobody waits for them.
         let early = async {
             if let [issuer] = issuers.as_slice() {
                 drop(self.keys.keys(issuer).await);
             }
+            Ok(())
         };
-        let minted = join_all(keys.iter().map(|key| async move { (key, self.tokens.get(key).await) }));
-        let ((), minted) = join(early, minted).await;
+        let mint = async |key| Ok((key, self.tokens.get(key).await.map_err(|error| token_failure(&error))?));
+        let ((), minted) = try_join(early, try_join_all(keys.iter().map(mint))).await?;
         let mut identity = None;
         for (key, token) in minted {
-            let token = token.map_err(|error| token_failure(&error))?;
             if key.from == From::Agent {
                 let verified = self.verify(key, &token).await?;
                 identity.get_or_insert(verified);
