@@ -92,7 +92,7 @@ fn run_command(host: &Host, arguments: &Arguments) -> ExitCode {
             return finish(host, &failed(hook::bug(&format!("no runtime could be started: {error}"))));
         }
     };
-    match &arguments.command {
+    let code = match &arguments.command {
         Command::Sweep { key } => {
             let report = match key {
                 Some(key) => runtime.block_on(hook::rebooted::sweep(host, &host.cwd.join(key))),
@@ -121,7 +121,9 @@ fn run_command(host: &Host, arguments: &Arguments) -> ExitCode {
             handed(host, runtime.block_on(callback::git_credential(host, arguments)))
         }
         Command::Keeper(arguments) => handed(host, runtime.block_on(callback::keep(host, arguments))),
-    }
+    };
+    runtime.shutdown_background();
+    code
 }
 
 fn handed(host: &Host, result: Result<(), Failure>) -> ExitCode {
