@@ -37,9 +37,13 @@ enum Named {
     Other(String),
 }
 
+/// The shortest RSA modulus that is believed, in bytes (RFC 7518 section 3.3).
+const MODULUS: usize = 256;
+
 impl Jwk {
     fn rsa(&self) -> Option<RsaPublicKeyComponents<Vec<u8>>> {
-        Some(RsaPublicKeyComponents { n: number(self.n.as_ref()?)?, e: number(self.e.as_ref()?)? })
+        let n = number(self.n.as_ref()?).filter(|n| n.len() >= MODULUS)?;
+        Some(RsaPublicKeyComponents { n, e: number(self.e.as_ref()?)? })
     }
 
     /// The point, uncompressed (SEC 1 section 2.3.3), on `curve`.
@@ -116,7 +120,9 @@ impl JsonWebKey for Jwk {
             Some(verified) => {
                 verified.map_err(|_| SignatureVerificationError::CryptoError("bad signature".into()))
             }
-            None => Err(SignatureVerificationError::InvalidKey(format!("it is no key for {alg:?}"))),
+            None => Err(SignatureVerificationError::InvalidKey(format!(
+                "it is no key for {alg:?} (RSA: of 2048 bits or more)"
+            ))),
         }
     }
 

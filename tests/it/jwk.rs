@@ -5,8 +5,8 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use buildkite_dataflow::job::jwk::{ALGORITHMS, Jwk};
-use openidconnect::JsonWebKey as _;
 use openidconnect::core::CoreJwsSigningAlgorithm as Alg;
+use openidconnect::{JsonWebKey as _, SignatureVerificationError};
 use serde_json::{Value, json};
 
 use crate::support::components;
@@ -25,10 +25,14 @@ fn tokens() -> Option<Vec<(Alg, Value, String)>> {
     Some(ALGORITHMS.iter().map(token).collect())
 }
 
-fn verified(jwk: &Value, alg: &Alg, token: &str) -> bool {
+fn verify(jwk: &Value, alg: &Alg, token: &str) -> Result<(), SignatureVerificationError> {
     let (message, signature) = token.rsplit_once('.').unwrap();
     let key: Jwk = serde_json::from_value(jwk.clone()).unwrap();
-    key.verify_signature(alg, message.as_bytes(), &BASE64.decode(signature).unwrap()).is_ok()
+    key.verify_signature(alg, message.as_bytes(), &BASE64.decode(signature).unwrap())
+}
+
+fn verified(jwk: &Value, alg: &Alg, token: &str) -> bool {
+    verify(jwk, alg, token).is_ok()
 }
 
 #[test]
@@ -56,4 +60,14 @@ fn a_modulus_with_a_leading_zero_is_the_same_modulus() {
     let modulus = BASE64.decode(jwk["n"].as_str().unwrap()).unwrap();
     jwk["n"] = json!(BASE64.encode([vec![0], modulus].concat()));
     assert!(verified(&jwk, &alg, &token));
+}
+
+#[test]
+fn an_rsa_key_that_is_too_short_is_told_as_such_and_not_as_a_bad_signature() {
+    let Some(tokens) = tokens() else { return };
+    let (alg, mut jwk, token) = tokens.into_iter().next().unwrap();
+    let modulus = BASE64.decode(jwk["n"].as_str().unwrap()).unwrap();
+    jwk["n"] = json!(BASE64.encode(&modulus[..128]));
+    let error = verify(&jwk, &alg, &token).unwrap_err().to_string();
+    assert!(error.contains("2048 bits or more"), "{error}");
 }
