@@ -294,7 +294,8 @@ async fn others(world: &World, which: usize, bytes: &mut Bytes<'_>) -> Vec<Strin
             let token = SubjectToken::new(Secret::new(asks::token(&claims)));
             let audience = bytes.text();
             world.will_answer(&asks::discovery(), bytes);
-            let store = KeyStore::new(&world.http, &host.clock, None);
+            let once = Backoff { attempts: 1, base: Duration::ZERO, jitter: false };
+            let store = KeyStore::new(&world.http, &host.clock, None, once, now() + TimeDelta::minutes(1));
             let issuers = [ANYWHERE.to_owned()];
             for verify in [Verify::Required, Verify::WhenAvailable] {
                 let verifier = Verifier { issuers: &issuers, verify, keys: &store };

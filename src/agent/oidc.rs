@@ -221,7 +221,7 @@ impl Issuer {
 
     /// How long one request may take.
     fn left(&self, until: DateTime<Utc>) -> Duration {
-        (until - self.clock.now()).to_std().unwrap_or_default().min(REQUEST_TIMEOUT)
+        self.clock.left(until).min(REQUEST_TIMEOUT)
     }
 
     async fn ask_command(

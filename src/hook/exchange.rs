@@ -10,6 +10,7 @@ use super::Context;
 use super::account::Decided;
 use crate::agent::oidc::{Issuer, Shape};
 use crate::claims::{Claims, SubjectToken};
+use crate::config::host::Verify;
 use crate::config::token::From;
 use crate::credential::Credential;
 use crate::failure::Failure;
@@ -41,10 +42,14 @@ impl<'a> Exchange<'a> {
         let until = context.started + config.deadlines.grant.0;
         let issuer = Issuer::of(context.host, &context.http, config.deadlines.retry.0);
         let issuer = issuer.map_err(|error| error.failure())?;
+        // Where keys are not needed, a host without a way to the issuer is not to wait for them at each step.
+        let attempts = if config.verify == Verify::Required { 5 } else { 1 };
+        let backoff = Backoff { attempts, base: config.deadlines.retry.0, jitter: true };
+        let (http, clock, cache) = (&context.http, &context.host.clock, context.state.cache());
         Ok(Self {
             context,
-            tokens: Tokens::new(issuer, context.host.mask.clone(), context.host.clock.clone(), until),
-            keys: KeyStore::new(&context.http, &context.host.clock, Some(context.state.cache())),
+            tokens: Tokens::new(issuer, context.host.mask.clone(), clock.clone(), until),
+            keys: KeyStore::new(http, clock, Some(cache), backoff, until),
             until,
         })
     }

@@ -32,6 +32,11 @@ impl Clock {
         }
     }
 
+    /// How long it is until `until`; nothing once that has passed.
+    pub fn left(&self, until: DateTime<Utc>) -> Duration {
+        (until - self.now()).to_std().unwrap_or_default()
+    }
+
     /// Waits.
     pub async fn sleep(&self, time: Duration) {
         match self {

@@ -68,6 +68,12 @@ impl Request {
         Self { method, url, headers: HeaderMap::new(), body: Zeroizing::default(), timeout }
     }
 
+    /// The same request, to be answered within `time` where that is shorter.
+    #[must_use]
+    pub fn within(self, time: Duration) -> Self {
+        Self { timeout: self.timeout.min(time), ..self }
+    }
+
     /// The host that it goes to, for messages.
     pub fn host(&self) -> String {
         self.url.host_str().unwrap_or_default().to_owned()

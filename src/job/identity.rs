@@ -138,7 +138,7 @@ impl Verifier<'_> {
             Err(ClaimsVerificationError::SignatureVerification(
                 SignatureVerificationError::NoMatchingKey,
             )) if source == Source::Cached => {
-                let keys = self.keys.fetch(issuer).await.map_err(|error| Error::Keys(Arc::new(error)))?;
+                let keys = self.keys.fetch(issuer).await.map_err(Error::Keys)?;
                 signed(token, audience, issuer, keys, now).map_err(invalid)?;
                 Ok(Source::Fetched)
             }

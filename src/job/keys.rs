@@ -12,7 +12,8 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::jwk::Jwk;
-use crate::host::http::{self, Http, Method, Request};
+use crate::host::http::{self, Http, Method, Request, StatusCode};
+use crate::host::retry::{Backoff, Verdict, retry};
 use crate::host::{Clock, files};
 use crate::secret::Fingerprint;
 
@@ -32,6 +33,16 @@ pub enum Error {
         #[source]
         source: http::Error,
     },
+    /// It answered with a status that is no success.
+    #[error("issuer `{issuer}` answered {status} instead of {what}")]
+    Status {
+        /// Whose keys.
+        issuer: String,
+        /// The status.
+        status: StatusCode,
+        /// What was asked for.
+        what: &'static str,
+    },
     /// It answered something that is no discovery document or key set.
     #[error("issuer `{issuer}` answered {problem}")]
     Answer {
@@ -40,6 +51,20 @@ pub enum Error {
         /// What was wrong with the answer.
         problem: String,
     },
+}
+
+impl Error {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Http { source, .. } if source.is_transient() => Verdict::Again,
+            Self::Status { status, .. }
+                if status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS =>
+            {
+                Verdict::Again
+            }
+            _ => Verdict::Stop,
+        }
+    }
 }
 
 /// Where the keys of this check came from.
@@ -68,6 +93,8 @@ pub struct KeyStore {
     http: Http,
     clock: Clock,
     folder: Option<PathBuf>,
+    backoff: Backoff,
+    until: DateTime<Utc>,
     asked: Arc<Mutex<BTreeMap<String, Asked>>>,
 }
 
@@ -89,9 +116,15 @@ struct Discovery {
 }
 
 impl KeyStore {
-    /// A store; without a folder nothing is remembered.
-    pub fn new(http: &Http, clock: &Clock, folder: Option<PathBuf>) -> Self {
-        Self { http: http.clone(), clock: clock.clone(), folder, asked: Arc::default() }
+    /// A store that asks issuers until `until`; without a folder nothing is remembered.
+    pub fn new(
+        http: &Http,
+        clock: &Clock,
+        folder: Option<PathBuf>,
+        backoff: Backoff,
+        until: DateTime<Utc>,
+    ) -> Self {
+        Self { http: http.clone(), clock: clock.clone(), folder, backoff, until, asked: Arc::default() }
     }
 
     /// The keys of `issuer`, from the store where they are young enough.
@@ -103,14 +136,19 @@ impl KeyStore {
         let ask = || async {
             match self.kept(issuer) {
                 Some(set) => Ok(Keys { set, source: Source::Cached }),
-                None => self.fetch(issuer).await.map_err(Arc::new),
+                None => self.fetch(issuer).await,
             }
         };
         asked.get_or_init(ask).await.clone()
     }
 
     /// The keys of `issuer`, from the issuer.
-    pub async fn fetch(&self, issuer: &str) -> Result<Keys, Error> {
+    pub async fn fetch(&self, issuer: &str) -> Result<Keys, Arc<Error>> {
+        let ask = |_| self.ask(issuer);
+        retry(&self.clock, self.backoff, self.until, Error::verdict, ask).await.map_err(Arc::new)
+    }
+
+    async fn ask(&self, issuer: &str) -> Result<Keys, Error> {
         let wrong = |problem: &str| Error::Answer { issuer: issuer.to_owned(), problem: problem.to_owned() };
         let well_known = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let url = Url::parse(&well_known).map_err(|_| wrong("nothing, for it is no URL"))?;
@@ -132,16 +170,17 @@ impl KeyStore {
         &self,
         issuer: &str,
         url: Url,
-        what: &str,
+        what: &'static str,
     ) -> Result<T, Error> {
-        let answer = self.http.send(Request::new(Method::GET, url, TIMEOUT)).await;
+        let request = Request::new(Method::GET, url, TIMEOUT).within(self.clock.left(self.until));
+        let answer = self.http.send(request).await;
         let answer = answer.map_err(|source| Error::Http { issuer: issuer.to_owned(), source })?;
-        let wrong = |problem| Error::Answer { issuer: issuer.to_owned(), problem };
-        if !answer.status.is_success() {
-            return Err(wrong(format!("{} instead of {what}", answer.status)));
+        let (issuer, status) = (issuer.to_owned(), answer.status);
+        if !status.is_success() {
+            return Err(Error::Status { issuer, status, what });
         }
         serde_json::from_slice(answer.body.bytes())
-            .map_err(|_| wrong(format!("something that is not {what}")))
+            .map_err(|_| Error::Answer { issuer, problem: format!("something that is not {what}") })
     }
 
     fn path(&self, issuer: &str) -> Option<PathBuf> {

@@ -193,7 +193,7 @@ where
 {
     let (fresh, lost) = (Cell::new(false), Cell::new(false));
     let attempt = |_| async {
-        let request = make(fresh.replace(false)).await?;
+        let request = make(fresh.replace(false)).await?.within(context.clock.left(context.until));
         let host = request.host();
         request.hide_in(context.mask);
         let answered = context.http.send(request).await.map_err(CallError::from);

@@ -78,9 +78,7 @@ impl Tokens {
         let token = match &key.from {
             From::Agent => self.issuer.mint(&key.shape, self.until).await.map_err(Error::Token)?,
             From::File(path) => from_file(path)?,
-            From::Command(words) => {
-                from_command(words, (self.until - self.clock.now()).to_std().unwrap_or_default()).await?
-            }
+            From::Command(words) => from_command(words, self.clock.left(self.until)).await?,
         };
         self.mask.add(token.secret());
         Ok(token)

@@ -10,7 +10,7 @@ use crate::support::documents::read;
 use crate::support::hooks::{ROLE, Stage, aws};
 use crate::support::lent::{of_held, stage};
 use crate::support::network::{AWAY, pass_on, tunnel};
-use crate::support::provider::html;
+use crate::support::provider::{html, silence, waited};
 
 const ALL: [&str; 9] =
     ["aws", "gcp", "azure", "vault", "secrets", "oauth", "github", "bitbucket", "buildkite"];
@@ -169,6 +169,22 @@ fn an_answer_that_is_none_is_not_believed_at_any_provider() {
         }
     }
     assert_eq!(ANSWERS.map(|(provider, ..)| provider), ALL);
+}
+
+#[test]
+fn a_provider_that_says_nothing_is_given_up_at_the_deadline() {
+    let given_up = |provider: &str, path: &str| {
+        let mut stage = plainly(provider);
+        stage.config["deadlines"] = json!({"grant": "2s"});
+        stage.fault(path, 9, silence());
+        let text = stage.refuses(106, "provider-unreachable");
+        assert!(waited(&text) <= 2.0, "{provider}: {text}");
+    };
+    std::thread::scope(|scope| {
+        for (provider, path, _) in ANSWERS {
+            scope.spawn(move || given_up(provider, path));
+        }
+    });
 }
 
 #[test]

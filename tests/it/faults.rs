@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use buildkite_dataflow::host::Clock;
 use buildkite_dataflow::host::serve::{Handler, Request, Response, on_socket};
@@ -17,8 +17,10 @@ use buildkite_dataflow::settlement::Settlement;
 use serde_json::json;
 
 use crate::support::hooks::{ROLE, Stage, aws};
+use crate::support::provider::{html, silence, waited};
 
 const OIDC: &str = "/oidc/tokens";
+const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 pub(crate) fn sts_error(status: u16, code: &str, message: &str) -> Response {
     let body = format!(
@@ -26,10 +28,6 @@ pub(crate) fn sts_error(status: u16, code: &str, message: &str) -> Response {
          <Message>{message}</Message></Error><RequestId>req-1</RequestId></ErrorResponse>"
     );
     Response::new(status, "text/xml", body)
-}
-
-fn html(status: u16) -> Response {
-    Response::new(status, "text/html", "<html><body>Bad Gateway</body></html>")
 }
 
 #[test]
@@ -89,9 +87,9 @@ fn a_token_endpoint_that_is_busy_for_a_moment_is_asked_again() {
 fn a_token_endpoint_that_says_nothing_is_given_up_at_the_deadline() {
     let mut stage = Stage::new();
     stage.config["deadlines"] = json!({"grant": "300ms", "retry": "1ms"});
-    stage.fault(OIDC, 9, Response { delay: Duration::from_mins(1), ..html(200) });
+    stage.fault(OIDC, 9, silence());
     let text = stage.refuses(104, "no-token");
-    assert!(text.contains("did not answer within"), "{text}");
+    assert!(waited(&text) <= 0.3, "{text}");
 }
 
 #[test]
@@ -463,16 +461,45 @@ fn a_signature_of_another_key_is_refused_even_where_verification_may_wait() {
 #[test]
 fn keys_out_of_reach_are_no_wrong_signature() {
     let mut stage = Stage::new();
-    stage.fault("/.well-known/openid-configuration", 9, html(503));
+    stage.fault(DISCOVERY, 9, html(503));
     let text = stage.refuses(104, "token-unverified");
     assert!(text.contains("503 Service Unavailable instead of a discovery document"), "{text}");
+    assert_eq!(stage.sandbox.faults().asked(DISCOVERY), 5);
     let mut stage = Stage::new();
     stage.config["verify"] = json!("when-available");
-    stage.fault("/.well-known/openid-configuration", 9, html(503));
+    stage.fault(DISCOVERY, 9, html(503));
     assert_eq!(stage.hook("pre-command").status, 0);
+    assert_eq!(stage.sandbox.faults().asked(DISCOVERY), 1);
     let identity = stage.records()[0].start.clone().unwrap().identity.unwrap();
     assert_eq!(identity.trust, buildkite_dataflow::record::parts::IdentityTrust::Reported);
     assert!(identity.unverified_because.unwrap().contains("503"));
+}
+
+#[test]
+fn an_issuer_that_is_busy_for_a_moment_is_asked_again() {
+    let mut stage = Stage::new();
+    stage.fault(DISCOVERY, 2, html(503));
+    let ended = stage.hook("pre-command");
+    assert_eq!((ended.status, stage.sandbox.faults().asked(DISCOVERY)), (0, 3), "{}", ended.text);
+}
+
+#[test]
+fn an_issuer_that_says_nothing_is_given_up_at_the_deadline() {
+    let mut stage = Stage::new();
+    stage.config["deadlines"] = json!({"grant": "300ms", "retry": "1ms"});
+    stage.fault(DISCOVERY, 9, silence());
+    let text = stage.refuses(104, "token-unverified");
+    assert!(waited(&text) <= 0.3, "{text}");
+}
+
+#[test]
+fn nobody_waits_for_the_issuers_keys_without_a_token() {
+    let mut stage = Stage::new();
+    stage.fault(DISCOVERY, 9, silence());
+    stage.fault(OIDC, 9, html(401));
+    let began = Instant::now();
+    stage.refuses(104, "no-token");
+    assert!(began.elapsed() < Duration::from_secs(10), "the longest that keys are waited for");
 }
 
 #[test]

@@ -217,8 +217,8 @@ impl<'a> Sts<'a> {
 
     fn client(&self, by: Option<&Session>) -> aws_sdk_sts::Client {
         let context = self.context;
-        let left = (context.until - context.clock.now()).to_std().unwrap_or_default();
-        let (http, timeout) = (context.http.clone(), left.min(REQUEST_TIMEOUT));
+        let timeout = context.clock.left(context.until).min(REQUEST_TIMEOUT);
+        let http = context.http.clone();
         let partition = self.aws.role.partition();
         let region = self.aws.region.as_ref().map_or(partition.first_region(), RegionName::as_str);
         let config = aws_sdk_sts::Config::builder()

@@ -1,6 +1,7 @@
 //! What the stories of every provider beside AWS need.
 
 use std::process::Command;
+use std::time::Duration;
 
 use buildkite_dataflow::host::serve::Response;
 use buildkite_dataflow::record::parts::Outcome;
@@ -14,6 +15,19 @@ use super::hooks::Stage;
 /// A page, as a proxy shows one.
 pub(crate) fn html(status: u16) -> Response {
     Response::new(status, "text/html", "<html><body>Bad Gateway</body></html>")
+}
+
+/// No answer at all, for longer than anybody waits.
+pub(crate) fn silence() -> Response {
+    Response { delay: Duration::from_mins(1), ..html(200) }
+}
+
+/// How long a hook says that it waited for an answer, in seconds.
+#[track_caller]
+pub(crate) fn waited(text: &str) -> f32 {
+    let said = text.split_once("did not answer within ").and_then(|(_, rest)| rest.split_once('s'));
+    let (seconds, _) = said.unwrap_or_else(|| panic!("{text}"));
+    seconds.parse().unwrap_or_else(|_| panic!("{text}"))
 }
 
 impl Stage {
