@@ -2,11 +2,13 @@
 //!
 //! Claims: Buildkite's "OpenID Connect" page of the agent's command-line reference.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents};
-use rsa::pkcs8::EncodePrivateKey as _;
+use rsa::pkcs8::{EncodePrivateKey as _, SecretDocument};
 use serde_json::{Map, Value, json};
 
 use crate::claims::{Claims, SubjectToken};
@@ -20,6 +22,15 @@ const LIFETIMES: (i64, i64) = (300, 7200);
 const SUBJECT_CLAIMS: [&str; 7] =
     ["organization_id", "pipeline_id", "cluster_id", "queue_id", "build_id", "job_id", "agent_id"];
 const KEY_ID: &str = "rehearsal";
+
+/// Made once: an RSA key takes a while.
+static SHARED: LazyLock<Result<SecretDocument, String>> = LazyLock::new(fresh_key);
+
+/// A key (PKCS #8), made by the rsa crate, which ring cannot do; used only by ring, whose signing leaks no timing.
+fn fresh_key() -> Result<SecretDocument, String> {
+    let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).map_err(|error| error.to_string())?;
+    key.to_pkcs8_der().map_err(|error| error.to_string())
+}
 
 /// What a token says of one job.
 #[derive(Clone, Debug)]
@@ -63,12 +74,12 @@ pub enum Error {
 impl Issuer {
     /// An issuer at `url` with a fresh key.
     pub fn new(url: &str) -> Result<Self, Error> {
-        let failed = |error: &dyn std::fmt::Display| Error::Key(error.to_string());
-        // Made by the rsa crate, which ring cannot do; used only by ring, whose signing leaks no timing.
-        let key =
-            rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).map_err(|error| failed(&error))?;
-        let der = key.to_pkcs8_der().map_err(|error| failed(&error))?;
-        Self::with_key(url, der.as_bytes(), None)
+        Self::with_key(url, fresh_key().map_err(Error::Key)?.as_bytes(), None)
+    }
+
+    /// An issuer at `url` with the key that all of this process share.
+    pub(super) fn sharing(url: &str) -> Result<Self, Error> {
+        Self::with_key(url, SHARED.as_ref().map_err(|problem| Error::Key(problem.clone()))?.as_bytes(), None)
     }
 
     /// An issuer with a given key (PKCS #8) and certificate, for a relying party that wants `x5c` (RFC 7517).
@@ -241,7 +252,7 @@ mod tests {
     }
 
     fn mint(asked: &Value) -> Result<Claims, Error> {
-        let issuer = Issuer::new("http://127.0.0.1:1")?;
+        let issuer = Issuer::sharing("http://127.0.0.1:1")?;
         let token = issuer.mint(&job(), asked.as_object().unwrap(), DateTime::UNIX_EPOCH)?;
         Ok(issuer.verify(&token).unwrap())
     }

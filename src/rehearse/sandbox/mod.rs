@@ -116,7 +116,7 @@ impl Sandbox {
         let late = Arc::new(Late::default());
         let server = on_loopback(0, Arc::clone(&late)).await.map_err(Error::Listen)?;
         let url = server.address().map(|address| format!("http://{address}")).unwrap_or_default();
-        let issuer = Issuer::new(&url).map_err(Error::Issuer)?;
+        let issuer = Issuer::sharing(&url).map_err(Error::Issuer)?;
         Ok(Self::with(server, &late, issuer, clock, roles))
     }
 
