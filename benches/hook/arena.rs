@@ -41,6 +41,14 @@ impl Arena {
         Self::on(&std::env::temp_dir())
     }
 
+    /// The same on a host that knows every provider.
+    pub(crate) fn of_every_provider() -> Self {
+        let arena = Self::new();
+        let origins = several::ENDPOINTS.map(|(_, origin)| origin);
+        arena.write_config(&json!({"endpoints": origins}), &json!({"routes": arena.routes()}));
+        arena
+    }
+
     pub(crate) fn on(disk: &Path) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -58,7 +66,7 @@ impl Arena {
         let api = Arc::new(JobApi::new(Secret::new("bench-api-token"), BTreeMap::new()));
         let server = runtime.block_on(async { on_socket(&socket, Arc::clone(&api)) }).unwrap();
         let arena = Self { runtime, folder, sandbox, api, port, _server: server };
-        arena.write_config();
+        arena.write_config(&json!({}), &json!({}));
         arena
     }
 
@@ -76,11 +84,16 @@ impl Arena {
         id
     }
 
-    fn write_config(&self) {
+    /// What a host of one cloud says, and more.
+    fn write_config(&self, more: &Value, of_network: &Value) {
         let folder = self.folder.path();
         let url = format!("https://localhost:{}", self.port);
-        let config = json!({"issuers": [url], "aws": {"sts-endpoint": url}, "state-directory": folder.join("state"),
-            "endpoints": several::ENDPOINTS.map(|(_, origin)| origin), "network": {"ca-file": folder.join("ca.pem"), "routes": self.routes()}});
+        let mut config =
+            json!({"issuers": [url], "aws": {"sts-endpoint": url}, "state-directory": folder.join("state")});
+        let mut network = json!({"ca-file": folder.join("ca.pem")});
+        network.as_object_mut().unwrap().extend(of_network.as_object().unwrap().clone());
+        config["network"] = network;
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         std::fs::create_dir_all(folder.join("agent")).unwrap();
         std::fs::write(folder.join("agent/buildkite-dataflow.yml"), config.to_string()).unwrap();
     }
@@ -120,9 +133,9 @@ impl Arena {
         command
     }
 
-    pub(crate) fn floor(&self, job: &str, redactions: usize) -> Command {
+    pub(crate) fn floor(&self, which: &str, job: &str, redactions: usize) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.arg("floor").arg(self.folder.path());
+        command.arg(which).arg(self.folder.path());
         command.args([self.port.to_string(), redactions.to_string(), job.to_owned()]);
         command
     }

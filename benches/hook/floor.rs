@@ -13,9 +13,7 @@ use crate::arena::ROLE;
 
 /// The smallest client: one token, one exchange, the redactions and the export.
 pub(crate) fn floor(folder: &Path, port: u16, redactions: usize, job: &str) {
-    let mut roots = rustls::RootCertStore::empty();
-    let pem = std::fs::read(folder.join("ca.pem")).unwrap();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+    let roots = authorities([folder.join("ca.pem").as_path()]);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config =
         rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -48,6 +46,16 @@ pub(crate) fn floor(folder: &Path, port: u16, redactions: usize, job: &str) {
         request(&mut job, "POST", "/api/current-job/v0/redactions", bearer, body.as_bytes());
     }
     request(&mut job, "PATCH", "/api/current-job/v0/env", bearer, br#"{"env":{"FLOOR":"1"}}"#);
+}
+
+/// What is in these files.
+pub(crate) fn authorities<'a>(files: impl IntoIterator<Item = &'a Path>) -> rustls::RootCertStore {
+    let mut roots = rustls::RootCertStore::empty();
+    for path in files {
+        let pem = std::fs::read(path).unwrap();
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+    }
+    roots
 }
 
 fn request(

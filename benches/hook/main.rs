@@ -4,7 +4,9 @@
 //! tells what a callback costs.
 //!
 //! The sandbox stands behind a TLS front with a certificate of its own. The floor is this program
-//! itself, started with `floor`: rustls and a socket, one blocking request after the other.
+//! itself, started with `floor`: rustls and a socket, one blocking request after the other. It trusts that certificate
+//! alone, and verifies and reads nothing. With `packaged` it is a second floor: the same requests with reqwest, the AWS
+//! SDK, openidconnect and `serde_yaml`, for a host that trusts what its system trusts.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,6 +26,7 @@ use serde_json::json;
 mod arena;
 mod cost;
 mod floor;
+mod packaged;
 mod several;
 #[path = "../../tests/it/support/tls.rs"]
 mod tls;
@@ -33,20 +36,42 @@ use cost::{Cost, median, peak, row, run};
 
 const ROUNDS: usize = 40;
 
+/// Whether the programs are copies already.
+const INSTALLED: &str = "DATAFLOW_INSTALLED";
+
+/// Debian's bundle.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
-        Some("floor") => {
-            floor::floor(
-                Path::new(&arguments[2]),
-                arguments[3].parse().unwrap(),
-                arguments[4].parse().unwrap(),
-                &arguments[5],
-            );
+        Some(which @ ("floor" | "packaged")) => {
+            let (folder, job) = (Path::new(&arguments[2]), &arguments[5]);
+            let (port, redactions) = (arguments[3].parse().unwrap(), arguments[4].parse().unwrap());
+            if which == "floor" {
+                floor::floor(folder, port, redactions, job);
+            } else {
+                packaged::packaged(folder, port, redactions, job, Path::new(AUTHORITIES));
+            }
         }
+        _ if std::env::var_os(INSTALLED).is_none() => installed(&arguments),
         Some("several") => several::compare(),
         _ => compare(),
     }
+}
+
+/// Runs this bench again from copies, as an installer leaves programs: the kernel maps what a linker has just written
+/// in smaller pieces, for up to a millisecond more.
+fn installed(arguments: &[String]) {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |from: &Path| {
+        let to = folder.path().join(from.file_name().unwrap());
+        std::fs::copy(from, &to).unwrap();
+        to
+    };
+    let mut again = std::process::Command::new(copy(&std::env::current_exe().unwrap()));
+    again.args(&arguments[1..]).env("DATAFLOW_BINARY", copy(&binary())).env(INSTALLED, "yes");
+    assert!(again.status().unwrap().success());
 }
 
 fn compare() {
@@ -87,20 +112,22 @@ fn step(arena: &Arena, latency: u64) -> (Cost, Cost) {
 
 /// Steps with `latency` in milliseconds for each request, each after the floor's.
 fn beside_floor(arena: &Arena, redactions: usize, latency: u64, called: &str) {
-    let (mut ours, mut floor, mut after) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut floor, mut packaged, mut after) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        floor.push(run(arena.floor(&arena.job(), redactions)));
+        floor.push(run(arena.floor("floor", &arena.job(), redactions)));
+        packaged.push(run(arena.floor("packaged", &arena.job(), redactions)));
         let (before, end) = step(arena, latency);
         ours.push(before);
         after.push(end);
     }
-    let ratios: Vec<Cost> = ours
-        .iter()
-        .zip(&floor)
-        .map(|(ours, floor)| Cost { wall: ours.wall / floor.wall, ..Cost::default() })
-        .collect();
+    let ratio = |costs: &[Cost]| {
+        let ratio = |(cost, floor): (&Cost, &Cost)| Cost { wall: cost.wall / floor.wall, ..Cost::default() };
+        let ratios: Vec<Cost> = costs.iter().zip(&floor).map(ratio).collect();
+        Some(median(&ratios, |cost| cost.wall))
+    };
     row(&format!("the floor, {called}"), &floor, None);
-    row(&format!("pre-command with one role, {called}"), &ours, Some(median(&ratios, |cost| cost.wall)));
+    row(&format!("the same packages, {called}"), &packaged, ratio(&packaged));
+    row(&format!("pre-command with one role, {called}"), &ours, ratio(&ours));
     row("post-command", &after, None);
 }
 

@@ -16,7 +16,7 @@ pub(crate) const ENDPOINTS: [(&str, &str); 2] =
     [("vault", "https://vault.example.com:8200"), ("oauth", "https://login.example.com")];
 
 pub(crate) fn compare() {
-    let arena = Arena::new();
+    let arena = Arena::of_every_provider();
     arena.sandbox.faults().set_latency(Duration::from_millis(50));
     // The host's first step fetches the issuer's keys.
     step(&arena, &json!({"credentials": [{"aws": {"role": ROLE}}]}));
