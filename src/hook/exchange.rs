@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::pin::pin;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::{join_all, try_join, try_join_all};
+use futures_util::future::{Either, join_all, select, try_join_all};
 
 use super::Context;
 use super::account::Decided;
@@ -62,16 +63,23 @@ impl<'a> Exchange<'a> {
             keys.insert(Key { from: From::Agent, shape });
         }
         let issuers = &self.context.loaded.config.issuers;
-        // The usual issuer's keys are fetched while the tokens are minted; what comes of it is seen below. Without a token
-        // nobody waits for them.
+        // The usual issuer's keys are fetched while the tokens are minted. Who verifies asks for them again and shares
+        // what comes of it; where nobody gets that far, nobody waits for them.
         let early = async {
             if let [issuer] = issuers.as_slice() {
                 drop(self.keys.keys(issuer).await);
             }
-            Ok(())
         };
+        match select(pin!(early), pin!(self.minted(&keys))).await {
+            Either::Left(((), minted)) => minted.await,
+            Either::Right((minted, _)) => minted,
+        }
+    }
+
+    /// Mints these tokens, and learns from the agent's own who runs.
+    async fn minted(&self, keys: &BTreeSet<Key>) -> Result<Identity, Failure> {
         let mint = async |key| Ok((key, self.tokens.get(key).await.map_err(|error| token_failure(&error))?));
-        let ((), minted) = try_join(early, try_join_all(keys.iter().map(mint))).await?;
+        let minted = try_join_all(keys.iter().map(mint)).await?;
         let mut identity = None;
         for (key, token) in minted {
             if key.from == From::Agent {

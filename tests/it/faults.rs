@@ -11,6 +11,7 @@ use buildkite_dataflow::host::serve::{Handler, Request, Response, on_socket};
 use buildkite_dataflow::record::end::JobOutcome;
 use buildkite_dataflow::record::parts::Outcome;
 use buildkite_dataflow::rehearse::sandbox::faults::Fault;
+use buildkite_dataflow::rehearse::sandbox::issuer::Issuer;
 use buildkite_dataflow::rehearse::sandbox::job_api::JobApi;
 use buildkite_dataflow::secret::Secret;
 use buildkite_dataflow::settlement::Settlement;
@@ -448,8 +449,7 @@ fn a_clock_two_minutes_off_is_noted_and_one_far_off_is_named() {
 fn a_signature_of_another_key_is_refused_even_where_verification_may_wait() {
     let mut stage = Stage::new();
     stage.config["verify"] = json!("when-available");
-    let other =
-        buildkite_dataflow::rehearse::sandbox::issuer::Issuer::new(stage.sandbox.issuer_url()).unwrap();
+    let other = Issuer::new(stage.sandbox.issuer_url()).unwrap();
     let asked = json!({"audience": "sts.amazonaws.com"});
     let token =
         other.mint(&crate::support::hooks::claims(), asked.as_object().unwrap(), chrono::Utc::now()).unwrap();
@@ -493,13 +493,21 @@ fn an_issuer_that_says_nothing_is_given_up_at_the_deadline() {
 }
 
 #[test]
-fn nobody_waits_for_the_issuers_keys_without_a_token() {
-    let mut stage = Stage::new();
-    stage.fault(DISCOVERY, 9, silence());
-    stage.fault(OIDC, 9, html(401));
-    let began = Instant::now();
-    stage.refuses(104, "no-token");
-    assert!(began.elapsed() < Duration::from_secs(10), "the longest that keys are waited for");
+fn nobody_waits_for_the_issuers_keys_without_a_token_of_that_issuer() {
+    let check = |answer: Response, status, ident| {
+        let mut stage = Stage::new();
+        stage.fault(DISCOVERY, 9, silence());
+        stage.fault(OIDC, 9, answer);
+        let began = Instant::now();
+        stage.refuses(status, ident);
+        assert!(began.elapsed() < Duration::from_secs(10), "{ident}: the longest that keys are waited for");
+    };
+    check(html(401), 104, "no-token");
+    let other = Issuer::new("https://issuer.example.test").unwrap();
+    let asked = json!({"audience": "sts.amazonaws.com"});
+    let claims = crate::support::hooks::claims();
+    let token = other.mint(&claims, asked.as_object().unwrap(), chrono::Utc::now()).unwrap();
+    check(Response::json(200, &json!({"token": token})), 103, "issuer-not-allowed");
 }
 
 #[test]
