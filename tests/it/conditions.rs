@@ -268,8 +268,7 @@ fn value(written: &Value) -> condition::Value {
     }
 }
 
-/// The same table is for buildkite/conditional, which the Go module proxy does not serve: until it does, nobody else's
-/// word stands beside ours, and `.ci/run` says so.
+/// What stands in the table is what Buildkite's own evaluator says: tests/conditions/go asks it, and `.ci/run` runs that.
 #[test]
 fn every_condition_of_the_table_is_worth_what_it_says() {
     let table: Value = serde_yaml::from_str(&read("tests/scenarios/conditions/table.yml")).unwrap();
