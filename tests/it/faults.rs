@@ -94,6 +94,17 @@ fn a_token_endpoint_that_says_nothing_is_given_up_at_the_deadline() {
 }
 
 #[test]
+fn a_second_try_has_what_the_first_has_left_of_the_deadline() {
+    let mut stage = Stage::new();
+    stage.config["deadlines"] = json!({"grant": "2s", "retry": "1s"});
+    stage.fault("/", 1, html(503));
+    stage.fault("/", 9, silence());
+    // The wait before it is half a second or more.
+    let text = stage.refuses(106, "provider-unreachable");
+    assert!(waited(&text) <= 1.5, "{text}");
+}
+
+#[test]
 fn an_endpoint_that_refuses_the_shape_is_answered_by_the_agents_own_command() {
     let mut stage = Stage::new();
     let asked = json!({"audience": "sts.amazonaws.com"});

@@ -1,7 +1,7 @@
 //! Asking STS for sessions: with a token, and with another session's keys.
 
 use std::cell::Cell;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
@@ -19,9 +19,6 @@ use crate::host::Clock;
 use crate::host::retry::{Verdict, retry};
 use crate::provider::{self, Context};
 use crate::secret::Secret;
-
-/// The longest that one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A session that STS gave.
 #[derive(Debug)]
@@ -217,15 +214,14 @@ impl<'a> Sts<'a> {
 
     fn client(&self, by: Option<&Session>) -> aws_sdk_sts::Client {
         let context = self.context;
-        let timeout = context.clock.left(context.until).min(REQUEST_TIMEOUT);
-        let http = context.http.clone();
+        let (http, clock) = (context.http.clone(), context.clock.clone());
         let partition = self.aws.role.partition();
         let region = self.aws.region.as_ref().map_or(partition.first_region(), RegionName::as_str);
         let config = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             // The signature holds the host: it must be the one that will be asked.
             .endpoint_url(http.route(self.url.clone()).as_str())
-            .http_client(SharedHttpClient::new(transport::Transport { http, timeout }))
+            .http_client(SharedHttpClient::new(transport::Transport { http, clock, until: context.until }))
             .interceptor(transport::Caller)
             .time_source(Now(context.clock.clone()))
             .region(Region::new(region.to_owned()))

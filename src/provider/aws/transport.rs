@@ -1,7 +1,5 @@
 //! The AWS SDK over this program's own HTTP client: one TLS, one set of certificates and proxies.
 
-use std::time::Duration;
-
 use aws_runtime::user_agent::{ApiMetadata, AwsUserAgent};
 use aws_sdk_sts::config::RuntimeComponents;
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -16,9 +14,12 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_types::os_shim_internal::Env;
+use chrono::{DateTime, Utc};
 use url::Url;
 
+use crate::host::Clock;
 use crate::host::http::{Error, Http, Method, Request};
+use crate::provider::call::TIMEOUT;
 use crate::secret::Secret;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -52,7 +53,8 @@ impl Intercept for Caller {
 #[derive(Clone, Debug)]
 pub(super) struct Transport {
     pub(super) http: Http,
-    pub(super) timeout: Duration,
+    pub(super) clock: Clock,
+    pub(super) until: DateTime<Utc>,
 }
 
 impl HttpClient for Transport {
@@ -81,7 +83,8 @@ impl Transport {
     fn request(&self, request: &HttpRequest) -> Result<Request, Box<dyn std::error::Error + Send + Sync>> {
         let url = Url::parse(request.uri())?;
         let body = request.body().bytes().ok_or("a streamed body")?.to_vec();
-        let mut ours = Request::new(Method::POST, url, self.timeout).header("accept", "text/xml")?;
+        let ours = Request::new(Method::POST, url, TIMEOUT).within(self.clock.left(self.until));
+        let mut ours = ours.header("accept", "text/xml")?;
         if let Some(signature) = request.headers().get("authorization") {
             ours = ours.secret_header("authorization", "", &Secret::new(signature))?;
             for name in signed(signature).filter(|name| !OURS.contains(name)) {
