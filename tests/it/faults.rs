@@ -77,20 +77,24 @@ fn a_token_endpoint_that_refuses_says_why() {
 }
 
 #[test]
-fn a_token_endpoint_that_is_busy_for_a_moment_is_asked_again() {
-    let mut stage = Stage::new();
-    stage.fault(OIDC, 2, html(503));
-    let ended = stage.hook("pre-command");
-    assert_eq!((ended.status, stage.sandbox.faults().asked(OIDC)), (0, 3), "{}", ended.text);
+fn a_token_endpoint_or_an_issuer_that_is_busy_for_a_moment_is_asked_again() {
+    for path in [OIDC, DISCOVERY] {
+        let mut stage = Stage::new();
+        stage.fault(path, 2, html(503));
+        let ended = stage.hook("pre-command");
+        assert_eq!((ended.status, stage.sandbox.faults().asked(path)), (0, 3), "{path}: {}", ended.text);
+    }
 }
 
 #[test]
-fn a_token_endpoint_that_says_nothing_is_given_up_at_the_deadline() {
-    let mut stage = Stage::new();
-    stage.config["deadlines"] = json!({"grant": "300ms", "retry": "1ms"});
-    stage.fault(OIDC, 9, silence());
-    let text = stage.refuses(104, "no-token");
-    assert!(waited(&text) <= 0.3, "{text}");
+fn a_token_endpoint_or_an_issuer_that_says_nothing_is_given_up_at_the_deadline() {
+    for (path, ident) in [(OIDC, "no-token"), (DISCOVERY, "token-unverified")] {
+        let mut stage = Stage::new();
+        stage.config["deadlines"] = json!({"grant": "300ms", "retry": "1ms"});
+        stage.fault(path, 9, silence());
+        let text = stage.refuses(104, ident);
+        assert!(waited(&text) <= 0.3, "{path}: {text}");
+    }
 }
 
 #[test]
@@ -484,23 +488,6 @@ fn keys_out_of_reach_are_no_wrong_signature() {
     let identity = stage.records()[0].start.clone().unwrap().identity.unwrap();
     assert_eq!(identity.trust, buildkite_dataflow::record::parts::IdentityTrust::Reported);
     assert!(identity.unverified_because.unwrap().contains("503"));
-}
-
-#[test]
-fn an_issuer_that_is_busy_for_a_moment_is_asked_again() {
-    let mut stage = Stage::new();
-    stage.fault(DISCOVERY, 2, html(503));
-    let ended = stage.hook("pre-command");
-    assert_eq!((ended.status, stage.sandbox.faults().asked(DISCOVERY)), (0, 3), "{}", ended.text);
-}
-
-#[test]
-fn an_issuer_that_says_nothing_is_given_up_at_the_deadline() {
-    let mut stage = Stage::new();
-    stage.config["deadlines"] = json!({"grant": "300ms", "retry": "1ms"});
-    stage.fault(DISCOVERY, 9, silence());
-    let text = stage.refuses(104, "token-unverified");
-    assert!(waited(&text) <= 0.3, "{text}");
 }
 
 #[test]
