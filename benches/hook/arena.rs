@@ -84,10 +84,15 @@ impl Arena {
         id
     }
 
+    /// Where the sandbox answers, over TLS.
+    pub(crate) fn url(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
     /// What a host of one cloud says, and more.
     fn write_config(&self, more: &Value, of_network: &Value) {
         let folder = self.folder.path();
-        let url = format!("https://localhost:{}", self.port);
+        let url = self.url();
         let mut config =
             json!({"issuers": [url], "aws": {"sts-endpoint": url}, "state-directory": folder.join("state")});
         let mut network = json!({"ca-file": folder.join("ca.pem")});
@@ -122,7 +127,7 @@ impl Arena {
         }
         command
             .env("BUILDKITE_JOB_ID", job)
-            .env("BUILDKITE_AGENT_ENDPOINT", format!("https://localhost:{}/v3", self.port))
+            .env("BUILDKITE_AGENT_ENDPOINT", format!("{}/v3", self.url()))
             .env("BUILDKITE_AGENT_ACCESS_TOKEN", "bench-token")
             .env("BUILDKITE_CONFIG_PATH", format!("{folder}/agent/buildkite-agent.cfg"))
             .env("BUILDKITE_AGENT_JOB_API_SOCKET", format!("{folder}/job.sock"))

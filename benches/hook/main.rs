@@ -6,7 +6,8 @@
 //! The sandbox stands behind a TLS front with a certificate of its own. The floor is this program
 //! itself, started with `floor`: rustls and a socket, one blocking request after the other. It trusts that certificate
 //! alone, and verifies and reads nothing. With `packaged` it is a second floor: the same requests with reqwest, the AWS
-//! SDK, openidconnect and `serde_yaml`, for a host that trusts what its system trusts.
+//! SDK, openidconnect and `serde_yaml`, for a host that trusts what its system trusts. The peer is what a user would
+//! have instead: a shell hook with the agent, the AWS CLI and jq.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,15 +25,20 @@ use std::time::Instant;
 use serde_json::json;
 
 mod arena;
+#[path = "../../tests/it/support/components.rs"]
+#[expect(dead_code, reason = "the tests find more components than the bench")]
+mod components;
 mod cost;
 mod floor;
 mod packaged;
+mod peer;
 mod several;
 #[path = "../../tests/it/support/tls.rs"]
 mod tls;
 
 use arena::{Arena, ROLE, binary};
 use cost::{Cost, median, peak, row, run};
+use peer::Peer;
 
 const ROUNDS: usize = 40;
 
@@ -113,9 +119,11 @@ fn step(arena: &Arena, latency: u64) -> (Cost, Cost) {
 /// Steps with `latency` in milliseconds for each request, each after the floor's.
 fn beside_floor(arena: &Arena, redactions: usize, latency: u64, called: &str) {
     let (mut ours, mut floor, mut packaged, mut after) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (shell, mut peers) = (Peer::find(arena), Vec::new());
     for _ in 0..ROUNDS {
         floor.push(run(arena.floor("floor", &arena.job(), redactions)));
         packaged.push(run(arena.floor("packaged", &arena.job(), redactions)));
+        peers.extend(shell.iter().map(|shell| run(shell.hook(arena))));
         let (before, end) = step(arena, latency);
         ours.push(before);
         after.push(end);
@@ -128,6 +136,9 @@ fn beside_floor(arena: &Arena, redactions: usize, latency: u64, called: &str) {
     row(&format!("the floor, {called}"), &floor, None);
     row(&format!("the same packages, {called}"), &packaged, ratio(&packaged));
     row(&format!("pre-command with one role, {called}"), &ours, ratio(&ours));
+    if shell.is_some() {
+        row(&format!("peer: a shell hook with the AWS CLI and jq, {called}"), &peers, ratio(&peers));
+    }
     row("post-command", &after, None);
 }
 
