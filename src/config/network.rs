@@ -6,6 +6,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::aws::is_safe;
+use super::host::HostConfig;
 use crate::host::http::Network;
 use crate::host::identity::Identity;
 
@@ -94,15 +95,23 @@ impl NetworkConfig {
         }
     }
 
-    /// How requests leave this host.
-    pub fn settings(&self) -> Network {
+    fn settings(&self) -> Network {
         Network {
             ca_file: self.ca_file.clone(),
             proxy: self.proxy.clone(),
             routes: self.routes.iter().map(|route| (route.from.origin(), route.to.clone())).collect(),
             identities: self.client_certificates.iter().map(ClientCertificate::identity).collect(),
+            redirects: Vec::new(),
             unix_socket: None,
         }
+    }
+}
+
+impl HostConfig {
+    /// How requests leave this host, and where a server may send them on to.
+    pub fn network(&self) -> Network {
+        let redirects = self.endpoints.iter().filter(|url| is_safe(url)).map(Url::origin).collect();
+        Network { redirects, ..self.network.settings() }
     }
 }
 

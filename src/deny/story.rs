@@ -135,7 +135,7 @@ impl<'a> Story<'a> {
         for secret in std::iter::once(&keys.secret_access_key).chain(&keys.session_token) {
             self.host.mask.add(secret);
         }
-        let http = Http::new(loaded.config.network.settings());
+        let http = Http::new(loaded.config.network());
         let doors = Doors { host: self.host, loaded, http: &http, keys: &keys, partition };
         let operator = operator::known(&doors, self.order, chains).await?;
         for (role, sessions) in roles {

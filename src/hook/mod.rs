@@ -79,7 +79,7 @@ pub(crate) struct Context<'a> {
 impl<'a> Context<'a> {
     fn new(host: &'a Host, form: Form, loaded: Loaded) -> Result<Self, Failure> {
         let state = State::of(&loaded.config).map_err(|error| error.failure())?;
-        let http = Http::new(loaded.config.network.settings());
+        let http = Http::new(loaded.config.network());
         let (bootstrap, started) = (ProcessId::parent(), host.clock.now());
         Ok(Self { host, form, loaded, state, http, bootstrap, started })
     }

@@ -178,7 +178,7 @@ impl<'a> Sweeper<'a> {
 
     /// Children before what they were made with, and not too many at once.
     async fn settle(&self, found: Vec<Found>, report: &mut Report) {
-        let http = Http::new(self.loaded.config.network.settings());
+        let http = Http::new(self.loaded.config.network());
         let settling = Settling { host: &self.loaded.config, http: &http, clock: &self.host.clock };
         for wave in waves(found.iter().collect(), |found| &found.lease) {
             for some in wave.chunks(AT_ONCE) {

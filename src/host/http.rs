@@ -1,10 +1,11 @@
-//! HTTPS with this program's own rules: no redirect is followed, bodies are bounded, neither the
-//! environment's proxies nor its certificates are believed, URLs never carry secrets.
+//! HTTPS with this program's own rules: no redirect is followed to where the host config does not allow it, bodies are
+//! bounded, neither the environment's proxies nor its certificates are believed, URLs never carry secrets.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ::http::header::ACCEPT_ENCODING;
 pub use ::http::{HeaderMap, Method, StatusCode};
 use ::http::{HeaderName, HeaderValue};
 use tokio::sync::OnceCell;
@@ -13,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::identity::{self, Identity, Known};
 pub use super::unanswered::Error;
-use super::{Beside, fault, tls};
+use super::{Beside, body, fault, redirect, tls};
 use crate::secret::{Mask, Secret};
 
 /// No answer that this program reads is longer, in bytes.
@@ -28,6 +29,8 @@ pub struct Network {
     pub proxy: Option<Url>,
     /// Origins to reach by another way, and that way: private endpoints.
     pub routes: Vec<(url::Origin, Url)>,
+    /// Origins to which a request may be sent on by the server that it was for.
+    pub redirects: Vec<url::Origin>,
     /// Certificates by which servers know this host.
     pub identities: Vec<Identity>,
     /// A Unix socket to speak to, whatever the URL's host.
@@ -76,7 +79,7 @@ impl Request {
 
     /// The host that it goes to, for messages.
     pub fn host(&self) -> String {
-        self.url.host_str().unwrap_or_default().to_owned()
+        host_of(&self.url)
     }
 
     /// Adds a header that may be seen.
@@ -206,17 +209,34 @@ impl Http {
         fault::request(|| self.exchange(&request), lost).await
     }
 
+    /// Sends a request, and on to where it is sent, all in its time.
     async fn exchange(&self, request: &Request) -> Result<Response, Error> {
-        let host = request.url.host_str().unwrap_or_default().to_owned();
-        let after = request.timeout;
-        let url = self.network.route(request.url.clone());
-        let client = match self.known.client(&self.network, &url) {
+        let first = self.network.route(request.url.clone());
+        let all = async {
+            let (mut url, mut host) = (first, request.host());
+            for _ in 0..redirect::MOST {
+                match self.ask(request, &url, &host).await? {
+                    Ok(response) => return Ok(response),
+                    Err(next) => (host, url) = (host_of(&next), self.network.route(next)),
+                }
+            }
+            Err(Error::Redirects { host })
+        };
+        let late = |_| Error::Timeout { host: request.host(), after: request.timeout };
+        tokio::time::timeout(request.timeout, all).await.map_err(late)?
+    }
+
+    /// What the server at `url` answers, or where it sends the request on to.
+    async fn ask(&self, request: &Request, url: &Url, host: &str) -> Result<Result<Response, Url>, Error> {
+        let (host, after) = (host.to_owned(), request.timeout);
+        let client = match self.known.client(&self.network, url) {
             Some(client) => &client?,
             None => self.client().await?,
         };
         let started = client
             .request(request.method.clone(), url.clone())
             .headers(request.headers.clone())
+            .header(ACCEPT_ENCODING, "identity")
             .body(request.body.to_vec())
             .timeout(after);
         let broken = |source: reqwest::Error| {
@@ -224,15 +244,15 @@ impl Http {
             if source.is_timeout() {
                 Error::Timeout { host, after }
             } else if let Some(alert) = identity::alert(&source) {
-                Error::Unwelcome { host, alert, shown: self.known.refused(&self.network, &url) }
+                Error::Unwelcome { host, alert, shown: self.known.refused(&self.network, url) }
             } else {
                 Error::Unreachable { host, source }
             }
         };
         let mut answer = started.send().await.map_err(broken)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
-        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
-            return Err(Error::Redirect { host, status, to: target(&headers) });
+        if let Some(next) = redirect::next(status, &headers, url, &self.network.redirects)? {
+            return Ok(Err(next));
         }
         let mut body = Zeroizing::new(Vec::new());
         while let Some(chunk) = answer.chunk().await.map_err(broken)? {
@@ -241,15 +261,13 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Response { status, headers, body: Body(body) })
+        let body = Body(body::decoded(body, &headers, &host)?);
+        Ok(Ok(Response { status, headers, body }))
     }
 }
 
-fn target(headers: &HeaderMap) -> String {
-    let location = headers.get(::http::header::LOCATION).and_then(|value| value.to_str().ok());
-    let host =
-        location.and_then(|text| Url::parse(text).ok()).and_then(|url| url.host_str().map(str::to_owned));
-    host.map(|host| format!(" to `{host}`")).unwrap_or_default()
+fn host_of(url: &Url) -> String {
+    url.host_str().unwrap_or_default().to_owned()
 }
 
 pub(super) fn build(network: &Network, identity: Option<&Identity>) -> Result<reqwest::Client, Error> {

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 mod beside;
+mod body;
 pub mod clock;
 pub mod drop_box;
 pub mod env;
@@ -14,6 +15,7 @@ pub mod http;
 pub mod identity;
 pub mod memory;
 pub mod process;
+mod redirect;
 pub mod retry;
 pub mod serve;
 mod tls;

@@ -57,7 +57,7 @@ pub enum Error {
         /// The time it had.
         after: Duration,
     },
-    /// A redirect: followed, it would carry a token to a host that nobody chose.
+    /// A redirect that is not followed: it would carry a token to a host that nobody chose.
     #[error("`{host}` answered {status} and a redirect{to}, which is not followed")]
     Redirect {
         /// Which host.
@@ -66,6 +66,24 @@ pub enum Error {
         status: StatusCode,
         /// ` to HOST`, or nothing.
         to: String,
+        /// What the host config would have to allow for it to be followed.
+        origin: Option<String>,
+    },
+    /// It sends a request on and on.
+    #[error("`{host}` answered one redirect too many")]
+    Redirects {
+        /// The last host.
+        host: String,
+    },
+    /// A body that cannot be decoded.
+    #[error(
+        "`{host}` answered with the content encoding `{encoding}`, which was not asked for and cannot be read"
+    )]
+    Encoding {
+        /// Which host.
+        host: String,
+        /// The encoding.
+        encoding: String,
     },
     /// A body past [`MAX_BODY`].
     #[error("`{host}` answered more than {MAX_BODY} bytes")]
@@ -82,14 +100,31 @@ impl Error {
     }
 
     /// Where a person should look.
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> String {
+        let hint = match self {
             Self::Identity { .. } => "see `network.client-certificates` in the host config",
             Self::Unwelcome { .. } => {
                 "`network.client-certificates` in the host config must name a certificate for this exact origin, \
                  in date and of an authority that the server asks for"
             }
+            Self::Redirect { origin: Some(origin), .. } => {
+                return format!(
+                    "if this server is yours, `endpoints` in the host config must name `{origin}` too"
+                );
+            }
+            Self::Redirect { .. } | Self::Redirects { .. } | Self::Encoding { .. } | Self::TooLong { .. } => {
+                "is this address the server's own, and no proxy or sign-in page before it?"
+            }
             _ => "the host must reach it: see `network` in the host config",
-        }
+        };
+        hint.to_owned()
+    }
+
+    /// Whether something was answered, which is not what was asked for.
+    pub fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Redirect { .. } | Self::Redirects { .. } | Self::Encoding { .. } | Self::TooLong { .. }
+        )
     }
 }

@@ -42,7 +42,7 @@ impl Operator {
     /// The host's network, with what the environment says of this Vault's certificates.
     pub(super) fn network(&self, env: &Env, loaded: &Loaded) -> Network {
         let path = |variable| env.get(variable).map(PathBuf::from);
-        let mut network = loaded.config.network.settings();
+        let mut network = loaded.config.network();
         network.ca_file = path(&env::VAULT_CACERT).or(network.ca_file);
         if let (Some(certificate), Some(key)) = (path(&env::VAULT_CLIENT_CERT), path(&env::VAULT_CLIENT_KEY))
         {
