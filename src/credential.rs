@@ -144,6 +144,17 @@ pub struct Credential {
     pub settle_with: SettleWith,
     /// Whether the answer to an earlier try was lost, which may have made a credential that nobody holds.
     pub answer_lost: bool,
+    /// Why it may not be used after all, where its provider can still take it back.
+    pub flaw: Option<Flaw>,
+}
+
+/// Why a credential that was answered may not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// Who answered.
+    pub host: String,
+    /// What is wrong with the answer, as what the host did; no secret.
+    pub problem: String,
 }
 
 impl Credential {

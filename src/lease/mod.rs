@@ -85,7 +85,7 @@ impl Serialize for Kept {
 
 impl<'de> Deserialize<'de> for Kept {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Secret::deserialize(deserializer).map(Self)
+        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
     }
 }
 
@@ -200,6 +200,7 @@ mod tests {
             handle: "h".into(),
             settle_with: SettleWith::Later { until: at(200) },
             answer_lost: false,
+            flaw: None,
         };
         let ends = |id| Lease::on(&credential, id, "gcp", "s", at(0)).expires_at;
         assert_eq!((ends("1"), ends("1+1")), (at(200), at(100)));

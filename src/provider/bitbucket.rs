@@ -1,17 +1,19 @@
 //! Bitbucket: Cloud by an OAuth consumer, Data Center by an HTTP access token that is made for the step.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::call::{Answer, Refusal, Remedy, TIMEOUT, call};
-use super::oauth::wire::{Client, Form, Token, explain, plain};
+use super::call::{Refusal, Remedy, TIMEOUT, call};
+use super::door::Token;
+use super::json::Tree;
+use super::oauth::wire::{Client, Form, explain, plain};
 use super::{Context, Error, Provider, Settling, Terms, giving_back};
 use crate::config::bitbucket::{Bitbucket, Consumer, DataCenter};
 use crate::config::credential::Kind as _;
@@ -20,13 +22,14 @@ use crate::credential::{Credential, Material, SettleWith, Value, Variable};
 use crate::host::http::{Method, Request, StatusCode};
 use crate::secret::Secret;
 use crate::settlement::Settlement;
+use crate::span::Span;
 
 /// The provider's name in configurations and records.
 pub const NAME: &str = "bitbucket";
 
 const CLOUD: &str = "https://bitbucket.org/site/oauth2/access_token";
-/// How long Cloud's tokens live where it does not say, in seconds.
-const CLOUD_LIFE: i64 = 7200;
+/// How long Cloud's tokens live where it does not say.
+const CLOUD_LIFE: Span = Span(Duration::from_hours(2));
 /// What a lease keeps to be settled.
 const TOKEN_URL: &str = "token-url";
 
@@ -36,17 +39,11 @@ pub struct AccessToken<'a>(pub &'a Bitbucket);
 
 /// What one of the two gave.
 struct Made {
-    token: Secret,
+    token: Token,
     handle: String,
     expires_at: DateTime<Utc>,
     settle_with: SettleWith,
     lost: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct HttpToken {
-    id: String,
-    token: Secret,
 }
 
 impl Provider for AccessToken<'_> {
@@ -56,16 +53,17 @@ impl Provider for AccessToken<'_> {
             (None, Some(center)) => data_center(center, session, context).await?,
             (None, None) => return Err(Error::Source("consumer".into())),
         };
-        let value = Value::Secret(made.token.clone());
+        let value = Value::Secret(made.token.secret.clone());
         Ok(Credential {
             variables: self.0.variable().map(|name| Variable { name, value }).into_iter().collect(),
             files: Vec::new(),
-            material: Material::Token(made.token),
+            material: Material::Token(made.token.secret),
             expires_at: made.expires_at,
             principal: self.0.target(),
             handle: made.handle,
             settle_with: made.settle_with,
             answer_lost: made.lost,
+            flaw: made.token.flaw,
         })
     }
 
@@ -99,13 +97,13 @@ async fn cloud(consumer: &Consumer, context: &Context<'_>) -> Result<Made, Error
         Ok(form.request(&url, &client, TIMEOUT)?)
     };
     let answer = call(context, of_consumer, make).await?;
-    let token: Token = answer.json()?;
-    let token_text = usable(&answer, token.access_token)?;
-    let life = token.expires_in.map_or(CLOUD_LIFE, |seconds| seconds.0);
+    let fields = answer.fields()?;
+    let token = fields.token("/access_token")?;
+    let ends = fields.ends_in("/expires_in", &token, CLOUD_LIFE, context.clock.now());
     Ok(Made {
-        handle: token_text.fingerprint().handle(),
-        expires_at: answer.ends_in(life, context.clock.now())?,
-        token: token_text,
+        handle: token.secret.fingerprint().handle(),
+        expires_at: ends.at,
+        token: Token { flaw: token.flaw.or(ends.flaw), ..token },
         // No endpoint takes such a token back.
         settle_with: SettleWith::Nothing,
         lost: answer.lost,
@@ -129,8 +127,10 @@ async fn data_center(center: &DataCenter, session: &str, context: &Context<'_>) 
         Ok(request.body("application/json", body.to_string().into_bytes()))
     };
     let answer = call(context, refusal, make).await?;
-    let HttpToken { id, token } = answer.json()?;
-    let token = usable(&answer, token)?;
+    let fields = answer.fields()?;
+    let token = fields.token("/token")?;
+    let number = fields.number("/id").map(|id| id.to_string());
+    let id = number.or_else(|| fields.text(&["/id"]).map(str::to_owned)).unwrap_or_default();
     let plain_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if !plain_id {
         return Err(answer.malformed("answered a token without an id"));
@@ -158,10 +158,6 @@ async fn admin(center: &DataCenter, context: &Context<'_>) -> Result<Secret, Err
     })
 }
 
-fn usable(answer: &Answer, token: Secret) -> Result<Secret, Error> {
-    if token.expose().is_empty() { Err(answer.malformed("answered an empty token")) } else { Ok(token) }
-}
-
 /// A refusal of Cloud, in RFC 6749's words; it calls a wrong secret `unauthorized_client`.
 fn of_consumer(status: StatusCode, body: &[u8]) -> Refusal {
     let refusal = explain(Grant::ClientCredentials, status, body);
@@ -172,24 +168,13 @@ fn of_consumer(status: StatusCode, body: &[u8]) -> Refusal {
     Refusal { hint: Some(hint.into()), remedy: Remedy::Stop, ..refusal }
 }
 
-#[derive(Deserialize)]
-struct Told {
-    errors: Vec<One>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct One {
-    message: String,
-    exception_name: Option<String>,
-}
-
 /// A refusal of Data Center: `{errors: [{message, exceptionName}]}`.
 fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
     let by_status = Refusal::by_status(status);
-    let first = serde_json::from_slice::<Told>(body).ok().and_then(|told| told.errors.into_iter().next());
-    let message = first.as_ref().map(|one| plain(&one.message)).unwrap_or_default();
-    let name = first.and_then(|one| Some(one.exception_name?.rsplit('.').next()?.to_owned()));
+    let told = Tree::of(body);
+    let message = told.text(&["/errors/0/message", "/message"]).map(plain).unwrap_or_default();
+    let name = told.text(&["/errors/0/exceptionName"]);
+    let name = name.and_then(|name| name.rsplit('.').next()).map(plain);
     let (remedy, hint) = match status {
         StatusCode::UNAUTHORIZED => (
             Remedy::Stop,

@@ -6,7 +6,8 @@ use serde_json::json;
 use url::Url;
 
 use super::call::{Refusal, TIMEOUT, call};
-use super::oauth::wire::{Client, Form, Token, explain};
+use super::door::Token;
+use super::oauth::wire::{Client, Form, explain};
 use super::signer::Signer;
 use super::{Context, Error, Provider, Settling, Terms, giving_back};
 use crate::config::buildkite::Buildkite;
@@ -39,28 +40,25 @@ impl Provider for ApiToken<'_> {
         let signer = Signer::of(&asked.private_key, context).await?;
         let url = asked.endpoint.clone().or_else(|| Url::parse(EXCHANGE).ok());
         let url = url.ok_or_else(|| Error::Source("endpoint".into()))?;
-        let life = policy::duration(asked, context.host).as_secs();
+        let life = policy::duration(asked, context.host);
         let make = |_| async {
             // An assertion is good once: each try has its own.
             let assertion = self.assertion(&signer, context).await?;
             let client = Client::Assertion { id: None, assertion };
-            Ok(self.form(life).request(&url, &client, TIMEOUT)?)
+            Ok(self.form(life.as_secs()).request(&url, &client, TIMEOUT)?)
         };
         let answer = call(context, refusal, make).await?;
-        let token: Token = answer.json()?;
-        if token.access_token.expose().is_empty() {
-            return Err(answer.malformed("answered an empty token"));
-        }
-        let life = token.expires_in.map_or(i64::try_from(life).unwrap_or(i64::MAX), |seconds| seconds.0);
-        let expires_at = answer.ends_in(life, context.clock.now())?;
-        let token = token.access_token;
+        let fields = answer.fields()?;
+        let token = fields.token("/access_token")?;
+        let ends = fields.ends_in("/expires_in", &token, life, context.clock.now());
+        let Token { secret: token, flaw } = token;
         let api = asked.api_url.as_ref().map_or_else(|| API.to_owned(), ToString::to_string);
         let value = Value::Secret(token.clone());
         Ok(Credential {
             variables: asked.variable().map(|name| Variable { name, value }).into_iter().collect(),
             files: Vec::new(),
             material: Material::Token(token.clone()),
-            expires_at,
+            expires_at: ends.at,
             principal: asked.target(),
             handle: token.fingerprint().handle(),
             settle_with: SettleWith::Handle {
@@ -68,6 +66,7 @@ impl Provider for ApiToken<'_> {
                 detail: BTreeMap::from([(API_URL.to_owned(), api)]),
             },
             answer_lost: answer.lost,
+            flaw: flaw.or(ends.flaw),
         })
     }
 

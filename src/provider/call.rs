@@ -6,12 +6,11 @@ use std::cell::Cell;
 use std::future::Future;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde::de::DeserializeOwned;
-
+pub use super::answer::Answer;
+use super::json;
 use super::{Context, Error};
 use crate::failure::{Class, Failure};
-use crate::host::http::{self, Request, Response, StatusCode};
+use crate::host::http::{self, Request, StatusCode};
 use crate::host::retry::{Verdict, retry};
 use crate::policy;
 
@@ -92,7 +91,9 @@ impl CallError {
     pub fn nothing_issued(&self) -> bool {
         match self {
             Self::Refused { status, .. } => !status.is_server_error(),
-            Self::Malformed { .. } => false,
+            // An answer that is not read may have held a credential.
+            Self::Malformed { .. }
+            | Self::Unreachable(http::Error::TooLong { .. } | http::Error::Encoding { .. }) => false,
             // A host that was never reached made nothing, but the client cannot always tell.
             Self::Unreachable(error) => !error.is_transient(),
         }
@@ -106,6 +107,7 @@ impl CallError {
             Self::Unreachable(http::Error::Identity { .. } | http::Error::Unwelcome { .. }) => {
                 "client-certificate".to_owned()
             }
+            Self::Unreachable(error) if error.is_answer() => "malformed-answer".to_owned(),
             Self::Unreachable(_) => "unreachable".to_owned(),
         }
     }
@@ -144,6 +146,11 @@ impl CallError {
                 Class::Refused,
                 format!("no usable answer of {provider} came for `{target}`"),
             ),
+            Self::Unreachable(error) if error.is_answer() => (
+                "provider-malformed",
+                Class::Refused,
+                format!("no usable answer of {provider} came for `{target}`"),
+            ),
             Self::Unreachable(http::Error::Identity { .. }) => (
                 "client-certificate-unusable",
                 Class::Configuration,
@@ -165,19 +172,10 @@ impl CallError {
         failure.hint = match self {
             Self::Refused { refusal, .. } => refusal.hint.clone(),
             Self::Malformed { .. } => None,
-            Self::Unreachable(error) => Some(error.hint().to_owned()),
+            Self::Unreachable(error) => Some(error.hint()),
         };
         failure
     }
-}
-
-/// What came of a call, with what the caller must know beside it.
-#[derive(Debug)]
-pub struct Answer {
-    host: String,
-    response: Response,
-    /// Whether an earlier try may have made a credential that nobody holds.
-    pub lost: bool,
 }
 
 /// Sends what `make` makes until it is answered well, refused for good, or out of time. `make` is told
@@ -203,7 +201,7 @@ where
             }
             let status = response.status;
             // Before anybody cuts it short: half a secret would not be known for one.
-            let said = context.mask.apply(&String::from_utf8_lossy(response.body.bytes()));
+            let said = context.mask.apply(&json::text(response.body.bytes()));
             Err(CallError::Refused { host, status, refusal: explain(status, said.as_bytes()) })
         });
         answered.map_err(|error| {
@@ -222,52 +220,5 @@ where
         Ok(answer) => Ok(Answer { lost: lost.get(), ..answer }),
         Err(error) if lost.get() => Err(Error::after_loss(error)),
         Err(error) => Err(error),
-    }
-}
-
-impl Answer {
-    /// An answer that cannot be used; the credential that it may speak of may exist.
-    pub fn malformed(&self, problem: impl Into<String>) -> Error {
-        Error::Call(CallError::Malformed { host: self.host.clone(), problem: problem.into() })
-    }
-
-    /// A header of the answer.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.response.headers.get(name)?.to_str().ok()
-    }
-
-    /// The raw body.
-    pub fn bytes(&self) -> &[u8] {
-        self.response.body.bytes()
-    }
-
-    /// Reads the body as JSON; what is wrong with it is told without showing it.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(self.bytes()).map_err(|error| {
-            let kind = self.response.headers.get("content-type").and_then(|kind| kind.to_str().ok());
-            let kind = kind.unwrap_or("nothing that has a type");
-            let what = if error.is_data() { "JSON that lacks what was asked for" } else { "no JSON" };
-            self.malformed(format!(
-                "answered {} and {what} ({kind}, line {} column {})",
-                self.response.status,
-                error.line(),
-                error.column()
-            ))
-        })
-    }
-
-    /// When something that lives `seconds` from now ends; one that has ended already is refused.
-    pub fn ends_in(&self, seconds: i64, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
-        let end = TimeDelta::try_seconds(seconds).and_then(|life| now.checked_add_signed(life));
-        self.ends_at(end.ok_or_else(|| self.malformed("answered a lifetime that is no time"))?, now)
-    }
-
-    /// The same for a time.
-    pub fn ends_at(&self, end: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
-        if end > now {
-            Ok(end)
-        } else {
-            Err(self.malformed(format!("answered a credential that ended at {end}")))
-        }
     }
 }

@@ -29,6 +29,9 @@ pub enum Error {
         /// What happened.
         problem: String,
     },
+    /// What came is no token.
+    #[error("the token to exchange is one {0}")]
+    UnfitToken(&'static str),
     /// AWS.
     #[error(transparent)]
     Aws(#[from] aws::Error),
@@ -124,6 +127,7 @@ impl Error {
             Self::Token(_)
             | Self::TokenFile(_)
             | Self::TokenCommand { .. }
+            | Self::UnfitToken(_)
             | Self::Request(_)
             | Self::Source(_)
             | Self::WrongSource { .. }
@@ -151,7 +155,9 @@ impl Error {
     /// In one word or code, for the record.
     pub fn reason(&self) -> String {
         match self {
-            Self::Token(_) | Self::TokenFile(_) | Self::TokenCommand { .. } => "no-token".to_owned(),
+            Self::Token(_) | Self::TokenFile(_) | Self::TokenCommand { .. } | Self::UnfitToken(_) => {
+                "no-token".to_owned()
+            }
             Self::Aws(error) => error.reason(),
             Self::Call(error) => error.reason(),
             Self::Request(_) | Self::Unquotable(_) => "no-request".to_owned(),
@@ -170,7 +176,7 @@ impl Error {
     pub fn failure(&self, request: &Request, presented: Option<&Claims>) -> Failure {
         let failure = match self {
             Self::Token(error) => error.failure(),
-            Self::TokenFile(_) | Self::TokenCommand { .. } => {
+            Self::TokenFile(_) | Self::TokenCommand { .. } | Self::UnfitToken(_) => {
                 Failure::of("no-token", Class::Configuration, self)
             }
             Self::Aws(error) => error.failure(request),

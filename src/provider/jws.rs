@@ -4,10 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
+use super::pem::{self, Der};
 use crate::config::key::Algorithm;
 use crate::secret::Secret;
 
@@ -34,6 +33,24 @@ pub enum Unusable {
     /// A form that is not read.
     #[error("an EC key must be in PKCS #8: `openssl pkcs8 -topk8 -nocrypt` makes it so")]
     Sec1,
+    /// Its base64 is none.
+    #[error("its PEM is damaged: store the file as it is, or its base64")]
+    Damaged,
+    /// Its end is missing.
+    #[error("its PEM has no END line: only a part of the file was stored")]
+    Cut,
+    /// It needs a passphrase.
+    #[error("it is encrypted: `openssl pkcs8 -topk8 -nocrypt` takes the passphrase off")]
+    Encrypted,
+    /// Another program's form.
+    #[error("it is {0}:{1} `ssh-keygen -p -m PEM -N '' -f FILE` makes PEM of an RSA key")]
+    Foreign(&'static str, &'static str),
+    /// The other half, or a certificate.
+    #[error("it is {0}, and no private key")]
+    NotPrivate(&'static str),
+    /// A whole document.
+    #[error("it is JSON: name the key of it that holds the PEM, such as `private_key`")]
+    Json,
     /// A kind that is not known.
     #[error("it is neither an RSA key of 2048 to 4096 bits nor a P-256 key ({0})")]
     Unknown(String),
@@ -43,24 +60,23 @@ pub enum Unusable {
 }
 
 impl Key {
-    /// Reads a key.
-    pub fn of_pem(pem: &Secret) -> Result<Self, Unusable> {
-        let unknown = |error: ring::error::KeyRejected| Unusable::Unknown(error.to_string());
-        match PrivateKeyDer::from_pem_slice(pem.expose().as_bytes()).map_err(|_| Unusable::NotPem)? {
-            PrivateKeyDer::Pkcs1(der) => {
-                let key = RsaKeyPair::from_der(der.secret_pkcs1_der()).map_err(unknown)?;
-                Ok(Self::Rsa(Box::new(key)))
-            }
-            PrivateKeyDer::Pkcs8(der) => {
-                let der = der.secret_pkcs8_der();
-                let random = SystemRandom::new();
-                match EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &random) {
-                    Ok(key) => Ok(Self::P256(Box::new(key))),
-                    Err(_) => Ok(Self::Rsa(Box::new(RsaKeyPair::from_pkcs8(der).map_err(unknown)?))),
-                }
-            }
-            PrivateKeyDer::Sec1(_) => Err(Unusable::Sec1),
-            _ => Err(Unusable::NotPem),
+    /// Reads a key, however it was written down.
+    pub fn of_pem(text: &Secret) -> Result<Self, Unusable> {
+        match pem::read(text.expose())? {
+            Der::Pkcs1(der) => Self::of_rsa(&der),
+            Der::Pkcs8(der) => Self::of_pkcs8(&der),
+            Der::Bare(der) => Self::of_pkcs8(&der).or_else(|error| Self::of_rsa(&der).map_err(|_| error)),
+        }
+    }
+
+    fn of_rsa(der: &[u8]) -> Result<Self, Unusable> {
+        RsaKeyPair::from_der(der).map(|key| Self::Rsa(Box::new(key))).map_err(unknown)
+    }
+
+    fn of_pkcs8(der: &[u8]) -> Result<Self, Unusable> {
+        match EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &SystemRandom::new()) {
+            Ok(key) => Ok(Self::P256(Box::new(key))),
+            Err(_) => Ok(Self::Rsa(Box::new(RsaKeyPair::from_pkcs8(der).map_err(unknown)?))),
         }
     }
 
@@ -85,6 +101,10 @@ impl Key {
             Self::P256(key) => Ok(key.sign(&random, unsigned.as_bytes()).map_err(failed)?.as_ref().to_vec()),
         }
     }
+}
+
+fn unknown(error: ring::error::KeyRejected) -> Unusable {
+    Unusable::Unknown(error.to_string())
 }
 
 /// What is to be signed of an assertion: its header and these claims.

@@ -20,18 +20,22 @@ use crate::secret::{Mask, Secret};
 use crate::settlement::Settlement;
 
 mod allowed;
+mod answer;
 pub mod aws;
 pub mod azure;
 pub mod bitbucket;
 pub mod buildkite;
 pub mod call;
 pub mod callback;
+mod door;
 pub mod error;
 pub mod gcp;
 pub mod github;
 pub mod giving_back;
+mod json;
 pub mod jws;
 pub mod oauth;
+mod pem;
 pub mod secrets;
 pub mod signer;
 pub mod sigv4;
@@ -161,6 +165,11 @@ pub fn session(request: &Request, job_id: &str) -> String {
 
 /// Exchanges the job's token, or another credential, for what the request asks.
 pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
+    let made = ask(request, session, context).await?;
+    door::take(made, request.ask.kind().provider(), context).await
+}
+
+async fn ask(request: &Request, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
     match &request.ask {
         Ask::Aws(aws) => aws::Role { aws, name: request.callback() }.exchange(session, context).await,
         Ask::Gcp(gcp) => {

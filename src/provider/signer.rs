@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::call::{Refusal, Remedy, call};
+use super::json::Tree;
 use super::jws::{self, Unusable};
 use super::sigv4::Call;
 use super::{Context, Error, vault};
@@ -37,13 +37,6 @@ enum By<'a> {
     Transit(&'a Transit, Secret),
     /// AWS, for these keys.
     Kms(&'a Kms, Arc<Material>),
-}
-
-/// What KMS answers.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Signed {
-    signature: String,
 }
 
 impl<'a> Signer<'a> {
@@ -128,8 +121,9 @@ async fn by_kms(kms: &Kms, keys: &Material, text: &str, context: &Context<'_>) -
         call.request(keys, context.clock)
     };
     let answer = call(context, |status, body| explain(status, body, kms), make).await?;
-    let signed: Signed = answer.json()?;
-    let signature = STANDARD.decode(&signed.signature).ok().filter(|bytes| !bytes.is_empty());
+    let fields = answer.fields()?;
+    let signature = fields.text(&["/Signature"]).ok_or_else(|| fields.lacks("/Signature"))?;
+    let signature = STANDARD.decode(signature).ok().filter(|bytes| !bytes.is_empty());
     let signature = signature.and_then(|bytes| match kms.algorithm {
         Algorithm::Rs256 => Some(bytes),
         Algorithm::Es256 => jws::of_der(&bytes),
@@ -139,15 +133,13 @@ async fn by_kms(kms: &Kms, keys: &Material, text: &str, context: &Context<'_>) -
 
 /// What KMS says when it says no ("Errors" of `Sign`, and AWS's common errors), by what to do about it.
 fn explain(status: StatusCode, body: &[u8], kms: &Kms) -> Refusal {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |names: &[&str]| {
-        let found = names.iter().find_map(|name| body.get(*name)?.as_str());
-        found.unwrap_or_default().chars().take(LONGEST).collect::<String>()
-    };
+    let body = Tree::of(body);
+    let text =
+        |names: &[&str]| body.text(names).unwrap_or_default().chars().take(LONGEST).collect::<String>();
     let usual = Refusal::by_status(status);
-    let code = text(&["__type"]);
+    let code = text(&["/__type"]);
     let code = code.rsplit('#').next().filter(|code| !code.is_empty()).unwrap_or(&usual.code).to_owned();
-    let message = format!("for `{}`: {}", kms.key, text(&["message", "Message"]));
+    let message = format!("for `{}`: {}", kms.key, text(&["/message", "/Message"]));
     let is = |words: &[&str]| words.iter().any(|word| code.contains(word));
     if usual.remedy == Remedy::Wait
         || is(&["Throttling", "KMSInternal", "DependencyTimeout", "KeyUnavailable"])

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::OnceCell;
 
 use super::Error;
+use super::door::of_token;
 use crate::agent::oidc::{Issuer, Shape};
 use crate::claims::SubjectToken;
 use crate::config::token::From;
@@ -81,7 +82,10 @@ impl Tokens {
             From::Command(words) => from_command(words, self.clock.left(self.until)).await?,
         };
         self.mask.add(token.secret());
-        Ok(token)
+        match of_token(token.expose()) {
+            None => Ok(token),
+            Some(problem) => Err(Error::UnfitToken(problem)),
+        }
     }
 }
 

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::Value as Json;
-
 use super::Error;
+use super::json::Raw;
 use crate::config::value::Destination;
 use crate::credential::{PrivateFile, Value, Variable};
 use crate::secret::Secret;
@@ -39,25 +38,36 @@ impl Values {
     }
 }
 
-/// The value that `key` names in `data`: a key, or a JSON pointer (RFC 6901); the whole where there is none.
-/// A text is handed over as it is, anything else as JSON.
-pub(super) fn pick(data: &Json, key: Option<&str>, place: &str) -> Result<Secret, Error> {
-    let found = match key {
-        None => Some(data),
-        Some(pointer) if pointer.starts_with('/') => data.pointer(pointer),
-        Some(key) => data.get(key),
+/// What a store holds under one name.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A text, which may be JSON.
+    Text(Secret),
+    /// JSON, as it was written.
+    Json(Secret),
+}
+
+/// The value that `key` names in what was `found`: a key, or a JSON pointer (RFC 6901); the whole where there is none.
+/// A text is handed over as it is, anything else byte for byte as it is stored.
+pub(super) fn pick(found: &Found, key: Option<&str>, place: &str) -> Result<Secret, Error> {
+    let (Found::Text(text) | Found::Json(text)) = found;
+    let raw = match (found, key) {
+        (Found::Text(text), None) => return Ok(text.clone()),
+        _ => Raw::of(text.expose()),
     };
-    match found.filter(|value| !value.is_null()) {
-        Some(Json::String(text)) => Ok(Secret::new(text.clone())),
-        Some(value) => Ok(Secret::new(value.to_string())),
-        None => Err(Error::Value { problem: lacking(data, key.unwrap_or_default(), place) }),
-    }
+    let value = raw.and_then(|raw| key.map_or(Some(raw), |key| raw.at(key))).and_then(Raw::value);
+    value
+        .map(Secret::new)
+        .ok_or_else(|| Error::Value { problem: lacking(raw, key.unwrap_or_default(), place) })
 }
 
 /// The keys are names and no secrets: whoever may read the values may see them.
-fn lacking(data: &Json, key: &str, place: &str) -> String {
-    let keys = data.as_object().map(|map| map.keys().map(String::as_str).collect::<Vec<_>>());
-    match keys.filter(|keys| !keys.is_empty()) {
+fn lacking(raw: Option<Raw<'_>>, key: &str, place: &str) -> String {
+    let members = raw.and_then(Raw::members).unwrap_or_default();
+    let mut keys: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    match Some(keys).filter(|keys| !keys.is_empty()) {
         Some(keys) => format!("`{place}` has no `{key}`; it has `{}`", keys.join("`, `")),
         None => format!("`{place}` has no `{key}`: it is no JSON with keys"),
     }
@@ -66,26 +76,40 @@ fn lacking(data: &Json, key: &str, place: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+
+    fn json(text: &str) -> Found {
+        Found::Json(Secret::new(text))
+    }
 
     #[test]
-    fn a_value_is_found_by_its_key_or_by_a_pointer() {
-        let data = json!({"key": "text", "a.b": "dots", "db": {"password": "deep"}, "port": 5432});
+    fn a_value_is_found_by_its_key_or_by_a_pointer_and_is_as_it_is_stored() {
+        let text = r#"{"key":"text","a.b":"dots","db":{ "password":"deep" },"port":5432,"id":12345678901234567890123,"rate":1e6}"#;
+        let data = json(text);
         let picked = |key| pick(&data, key, "kv/x").unwrap().expose().to_owned();
         assert_eq!(picked(Some("key")), "text");
         assert_eq!(picked(Some("a.b")), "dots");
         assert_eq!(picked(Some("/db/password")), "deep");
         assert_eq!(picked(Some("port")), "5432");
-        assert_eq!(picked(Some("db")), r#"{"password":"deep"}"#);
-        assert_eq!(serde_json::from_str::<Json>(&picked(None)).unwrap(), data);
+        assert_eq!(picked(Some("id")), "12345678901234567890123");
+        assert_eq!(picked(Some("rate")), "1e6");
+        assert_eq!(picked(Some("db")), r#"{ "password":"deep" }"#);
+        assert_eq!(picked(None), text);
+    }
+
+    #[test]
+    fn a_text_is_read_as_json_only_where_a_key_is_asked_for() {
+        let text = Found::Text(Secret::new("{\"user\":\"loader\"}\n"));
+        assert_eq!(pick(&text, None, "x").unwrap().expose(), "{\"user\":\"loader\"}\n");
+        assert_eq!(pick(&text, Some("user"), "x").unwrap().expose(), "loader");
+        assert!(pick(&Found::Text(Secret::new("no JSON")), Some("user"), "x").is_err());
     }
 
     #[test]
     fn a_key_that_is_not_there_is_told_with_those_that_are_and_no_value() {
-        let said = |data: &Json, key| pick(data, Some(key), "kv/x").unwrap_err().to_string();
-        let data = json!({"api_key": "hunter2hunter2", "user": null});
+        let said = |data: &Found, key| pick(data, Some(key), "kv/x").unwrap_err().to_string();
+        let data = json(r#"{"user":null,"api_key":"hunter2hunter2"}"#);
         assert_eq!(said(&data, "apikey"), "`kv/x` has no `apikey`; it has `api_key`, `user`");
         assert!(said(&data, "user").starts_with("`kv/x` has no `user`"));
-        assert_eq!(said(&json!("hunter2hunter2"), "a"), "`kv/x` has no `a`: it is no JSON with keys");
+        assert_eq!(said(&json(r#""hunter2hunter2""#), "a"), "`kv/x` has no `a`: it is no JSON with keys");
     }
 }

@@ -181,7 +181,7 @@ fn what_is_no_answer_of_entra_is_not_believed() {
     check(answer("no-token", -1), 105, malformed, "ended at");
     check(html(502), 106, "provider-busy", "502");
     let redirect = Response { headers: vec![("location", "https://evil.test/".into())], ..html(302) };
-    check(redirect, 106, "provider-unreachable", "a redirect to `evil.test`, which is not followed");
+    check(redirect, 105, "provider-malformed", "a redirect to `evil.test`, which is not followed");
     check(Response { cut: true, ..html(200) }, 106, "provider-unreachable", "cannot reach");
 }
 

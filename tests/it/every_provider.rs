@@ -1,18 +1,17 @@
-//! What may go wrong at any provider, once for each: answers that are none, addresses, ways through the network,
-//! and sources. Where a story of a provider tells a case already, the table names it instead.
+//! What may go wrong at any provider, run at each: addresses, ways through the network, and sources. Answers are in
+//! `every_answer`.
 
 use std::sync::{Arc, Mutex};
 
-use buildkite_dataflow::host::serve::Response;
 use serde_json::{Value, json};
 
-use crate::support::documents::read;
+use crate::every_answer::GIVES;
 use crate::support::hooks::{ROLE, Stage, aws};
 use crate::support::lent::{of_held, stage};
 use crate::support::network::{AWAY, pass_on, tunnel};
-use crate::support::provider::{html, silence, waited};
+use crate::support::provider::{silence, waited};
 
-const ALL: [&str; 9] =
+pub(crate) const ALL: [&str; 9] =
     ["aws", "gcp", "azure", "vault", "secrets", "oauth", "github", "bitbucket", "buildkite"];
 
 /// The smallest block of each, at the provider's usual address or at one such as people have.
@@ -79,7 +78,7 @@ fn routes(stage: &Stage, base: &str) -> Value {
 }
 
 /// A job that asks for it at `base`.
-fn reached(provider: &str, base: impl FnOnce(&mut Stage) -> String) -> Stage {
+pub(crate) fn reached(provider: &str, base: impl FnOnce(&mut Stage) -> String) -> Stage {
     let mut stage = stage("gcp");
     stage.block =
         json!({"credentials": source(provider).into_iter().chain([asked(provider)]).collect::<Vec<_>>()});
@@ -91,13 +90,13 @@ fn reached(provider: &str, base: impl FnOnce(&mut Stage) -> String) -> Stage {
     stage
 }
 
-fn plainly(provider: &str) -> Stage {
+pub(crate) fn plainly(provider: &str) -> Stage {
     reached(provider, |stage| stage.sandbox.url())
 }
 
 /// Lends, gives back, and leaves nothing.
 #[track_caller]
-fn works(provider: &str, mut stage: Stage) {
+pub(crate) fn works(provider: &str, mut stage: Stage) {
     let lent = stage.hook("pre-command");
     assert_eq!(lent.status, 0, "{provider}: {}", lent.text);
     stage.command_ended(0);
@@ -115,62 +114,6 @@ fn refused_at_once(provider: &str, mut stage: Stage, said: &str) {
     assert_eq!(stage.records().len(), 0, "{provider}");
 }
 
-/// The answers that no provider documents, by the story that tells each; those that none tells are told here.
-const ANSWERS: [(&str, &str, [Option<&str>; 4]); 9] = {
-    const WHOLE: [Option<&str>; 4] = {
-        let all = Some("each_refusal_is_told_with_what_to_do");
-        [all, all, all, all]
-    };
-    const STS: Option<&str> = Some("an_sts_that_is_no_sts_is_not_believed");
-    const LOST: Option<&str> = Some("an_answer_that_was_lost_is_known_to_exist_until_a_time_that_is_known");
-    const GOOGLE: Option<&str> = Some("what_is_no_answer_of_google_is_not_believed");
-    const ENTRA: Option<&str> = Some("what_is_no_answer_of_entra_is_not_believed");
-    const VAULT: Option<&str> = Some("an_answer_that_is_none_of_vaults_is_not_believed");
-    const STORE: Option<&str> = Some("a_store_that_refuses_says_why_and_nothing_is_exported");
-    const SERVER: Option<&str> = Some("a_server_that_is_no_token_endpoint_is_not_believed");
-    const CUT: Option<&str> = Some("an_answer_that_was_lost_is_told");
-    const APP: Option<&str> = Some("each_refusal_of_the_api_is_told_with_what_to_do");
-    const CLOUD: Option<&str> = Some("each_refusal_of_cloud_is_told_with_what_to_do");
-    [
-        // An HTML page, an empty object, a redirect to another host, a cut connection.
-        ("aws", "/", [STS, None, STS, LOST]),
-        ("gcp", "/v1/token", [GOOGLE, GOOGLE, GOOGLE, GOOGLE]),
-        ("azure", "/oauth2/v2.0/token", [ENTRA, ENTRA, ENTRA, ENTRA]),
-        ("vault", "auth/jwt/login", [VAULT, None, VAULT, None]),
-        ("secrets", "/secrets/", [None, STORE, STORE, STORE]),
-        ("oauth", "/token", [SERVER, SERVER, SERVER, CUT]),
-        ("github", "/access_tokens", [APP, APP, APP, APP]),
-        ("bitbucket", "/site/oauth2/access_token", [CLOUD, CLOUD, CLOUD, CLOUD]),
-        ("buildkite", "/buildkite/oauth/token", WHOLE),
-    ]
-};
-
-#[test]
-fn an_answer_that_is_none_is_not_believed_at_any_provider() {
-    let answers = || {
-        let redirect = Response { headers: vec![("location", "https://evil.test/".into())], ..html(302) };
-        [
-            ("provider-malformed", 105, html(200)),
-            ("provider-malformed", 105, Response::json(200, &json!({}))),
-            ("provider-unreachable", 106, redirect),
-            ("provider-unreachable", 106, Response { cut: true, ..html(200) }),
-        ]
-    };
-    for (provider, path, stories) in ANSWERS {
-        let file = read(&format!("tests/it/{}.rs", if provider == "aws" { "faults" } else { provider }));
-        for ((ident, status, answer), story) in answers().into_iter().zip(stories) {
-            if let Some(story) = story {
-                assert!(file.contains(&format!("fn {story}(")), "{provider}: no test `{story}`");
-            } else {
-                let mut stage = plainly(provider);
-                stage.fault(path, 9, answer);
-                stage.refuses(status, ident);
-            }
-        }
-    }
-    assert_eq!(ANSWERS.map(|(provider, ..)| provider), ALL);
-}
-
 #[test]
 fn a_provider_that_says_nothing_is_given_up_at_the_deadline() {
     let given_up = |provider: &str, path: &str| {
@@ -181,8 +124,8 @@ fn a_provider_that_says_nothing_is_given_up_at_the_deadline() {
         assert!(waited(&text) <= 2.0, "{provider}: {text}");
     };
     std::thread::scope(|scope| {
-        for (provider, path, _) in ANSWERS {
-            scope.spawn(move || given_up(provider, path));
+        for gives in &GIVES {
+            scope.spawn(|| given_up(gives.provider, gives.path));
         }
     });
 }

@@ -238,13 +238,7 @@ fn what_is_no_answer_of_google_is_not_believed() {
         check(path, Response::json(200, &json!({})), 105, malformed, "lacks what was asked for");
         check(path, html(502), 106, "provider-busy", "502");
         let redirect = Response { headers: vec![("location", "https://evil.test/".into())], ..html(302) };
-        check(
-            path,
-            redirect,
-            106,
-            "provider-unreachable",
-            "a redirect to `evil.test`, which is not followed",
-        );
+        check(path, redirect, 105, "provider-malformed", "a redirect to `evil.test`, which is not followed");
         check(path, Response { cut: true, ..html(200) }, 106, "provider-unreachable", "cannot reach");
     }
     check(ACCESS, Response::json(200, &past), 105, malformed, "ended at 2020");

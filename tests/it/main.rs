@@ -18,6 +18,7 @@ mod callbacks;
 mod conditions;
 mod deny;
 mod docs;
+mod every_answer;
 mod every_provider;
 mod examples;
 mod faults;

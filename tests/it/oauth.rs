@@ -204,7 +204,7 @@ fn a_server_that_is_no_token_endpoint_is_not_believed() {
     );
     check(json(json!({"error": "invalid_grant"})), 105, "provider-malformed", "the error `invalid_grant`");
     let redirect = Response { headers: vec![("location", "https://evil.test/".into())], ..html(302) };
-    check(redirect, 106, "provider-unreachable", "to `evil.test`, which is not followed");
+    check(redirect, 105, "provider-malformed", "to `evil.test`, which is not followed");
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn a_store_that_refuses_says_why_and_nothing_is_exported() {
     );
     let headers = vec![("location", "https://evil.test/".into())];
     let redirect = Response { headers, ..Response::new(307, "text/html", "") };
-    check(redirect, 106, "provider-unreachable", "a redirect to `evil.test`");
+    check(redirect, 105, "provider-malformed", "a redirect to `evil.test`");
     let cut = Response { cut: true, ..Response::json(200, &json!({})) };
     check(cut, 106, "provider-unreachable", "secretsmanager.eu-west-1.amazonaws.com");
 }

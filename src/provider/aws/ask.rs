@@ -17,6 +17,7 @@ use super::{Error, transport};
 use crate::config::aws::{Aws, Hop, PolicyArn, Region as RegionName};
 use crate::host::Clock;
 use crate::host::retry::{Verdict, retry};
+use crate::provider::door::{of_key_id, of_name, of_token};
 use crate::provider::{self, Context};
 use crate::secret::Secret;
 
@@ -199,6 +200,19 @@ impl<'a> Sts<'a> {
         let session_token = Secret::new(keys.session_token);
         for secret in [&secret_access_key, &session_token] {
             self.context.mask.add(secret);
+        }
+        // A chain signs with them before they are handed over.
+        for (field, problem) in [
+            ("AccessKeyId", of_key_id(&keys.access_key_id)),
+            ("SecretAccessKey", of_token(secret_access_key.expose())),
+            ("SessionToken", of_token(session_token.expose())),
+            ("Arn", of_name(&principal)),
+            ("AssumedRoleId", of_name(&userid)),
+        ] {
+            if let Some(problem) = problem {
+                let problem = format!("answered `{field}` {problem}");
+                return Err(Error::Malformed { host: self.host(), problem });
+            }
         }
         Ok(Session {
             access_key_id: keys.access_key_id,

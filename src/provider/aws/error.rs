@@ -139,9 +139,7 @@ impl Error {
             if let Some(http::Error::Unreachable { source, .. }) = inner.downcast_ref() {
                 sent = !source.is_connect();
             }
-            if let Some(problem @ (http::Error::Redirect { .. } | http::Error::TooLong { .. })) =
-                inner.downcast_ref()
-            {
+            if let Some(problem) = inner.downcast_ref::<http::Error>().filter(|error| error.is_answer()) {
                 return Self::Malformed { host, problem: format!("is not STS: {problem}") };
             }
             words.push(inner.to_string());

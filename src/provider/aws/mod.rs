@@ -189,6 +189,7 @@ fn credential(
         handle: lent.access_key_id.clone(),
         settle_with: if facts.is_empty() { SettleWith::Nothing } else { SettleWith::Facts(facts) },
         answer_lost: lent.lost || before.iter().any(|session| session.lost),
+        flaw: None,
         material: Material::AwsKeys {
             access_key_id: lent.access_key_id,
             secret_access_key: lent.secret_access_key,

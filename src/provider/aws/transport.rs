@@ -24,6 +24,9 @@ use crate::secret::Secret;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
+/// Headers of an answer that tell of its body as it was sent.
+const DECODED: [&str; 2] = ["content-encoding", "content-length"];
+
 /// Headers that our client sets itself, to what the SDK signed.
 const OURS: [&str; 3] = ["host", "content-type", "content-length"];
 
@@ -107,6 +110,10 @@ fn response(answer: &crate::host::http::Response) -> Result<HttpResponse, Connec
     let status = StatusCode::try_from(answer.status.as_u16()).map_err(|error| broken(error.into()))?;
     let mut response = HttpResponse::new(status, SdkBody::from(answer.body.bytes()));
     for (name, value) in &answer.headers {
+        // The body is decoded already, and no longer as long.
+        if DECODED.contains(&name.as_str()) {
+            continue;
+        }
         if let Ok(value) = value.to_str() {
             response.headers_mut().insert(name.to_string(), value.to_owned());
         }

@@ -4,7 +4,6 @@
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use serde::Deserialize;
 use url::Url;
 
 use super::call::{CallError, TIMEOUT, call};
@@ -30,12 +29,6 @@ const CONFIG: &str = "azure-config";
 /// One identity that a step asks for.
 #[derive(Debug)]
 pub struct Identity<'a>(pub &'a Azure);
-
-#[derive(Deserialize)]
-struct Answered {
-    access_token: Secret,
-    expires_in: i64,
-}
 
 /// A token for one resource.
 #[derive(Debug)]
@@ -112,11 +105,11 @@ impl Identity<'_> {
             source: Box::new(source),
         };
         let answer = answer.await.map_err(leg)?;
-        let Answered { access_token: token, expires_in } = answer.json()?;
-        if token.expose().is_empty() {
-            return Err(answer.malformed("answered an empty token"));
-        }
-        let ends = answer.ends_in(expires_in, context.clock.now())?;
+        let fields = answer.fields()?;
+        let token = fields.token("/access_token")?;
+        let usual = policy::duration(*azure, context.host);
+        let ends = fields.ends_in("/expires_in", &token, usual, context.clock.now()).usable()?;
+        let token = token.usable()?;
         let request = answer.header("x-ms-request-id").unwrap_or_default().to_owned();
         Ok(Granted { env, token, ends, request, lost: answer.lost })
     }
@@ -155,6 +148,7 @@ impl Identity<'_> {
             handle: first.request.clone(),
             settle_with: SettleWith::Later { until },
             answer_lost: made.iter().any(|one| one.lost),
+            flaw: None,
         })
     }
 }

@@ -1,30 +1,24 @@
 //! Entra's refusals: OAuth's form (RFC 6749, 5.2) with a number in front of the description, `AADSTS70021: …`.
 
-use serde::Deserialize;
-
 use crate::host::http::StatusCode;
 use crate::provider::call::{Refusal, Remedy};
+use crate::provider::json::Tree;
 
 /// The longest part of Entra's words that is told, in characters.
 const MAX_MESSAGE: usize = 400;
 
-#[derive(Deserialize)]
-struct Body {
-    error: String,
-    error_description: Option<String>,
-}
-
 /// What a refusal means.
 pub(super) fn explain(status: StatusCode, body: &[u8]) -> Refusal {
     let known = Refusal::by_status(status);
-    let Ok(Body { error, error_description }) = serde_json::from_slice::<Body>(body) else { return known };
-    let description = error_description.unwrap_or_default();
+    let body = Tree::of(body);
+    let Some(error) = body.text(&["/error", "/error/code"]) else { return known };
+    let description = body.text(&["/error_description", "/error/message"]).unwrap_or_default();
     // What follows tells a support engineer which request it was, and nobody else anything.
     let said = description.split(" Trace ID:").next().unwrap_or_default();
     let number = said.split_once(':').filter(|(number, _)| is_number(number));
-    let (code, message) = number.unwrap_or((error.as_str(), said));
+    let (code, message) = number.unwrap_or((error, said));
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let (remedy, hint) = meaning(code).unwrap_or((of_word(&error, known.remedy), None));
+    let (remedy, hint) = meaning(code).unwrap_or((of_word(error, known.remedy), None));
     Refusal {
         code: code.to_owned(),
         message: line.chars().take(MAX_MESSAGE).collect(),

@@ -2,11 +2,10 @@
 //!
 //! The service account's key stays with Google, which signs (`signJwt`).
 
-use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use super::{Context, Error, Exchanged, Federation, Granted, delegates, granted, leg, no_url, refusal};
+use super::{Context, Error, Federation, Granted, delegates, exchanged, leg, no_url, refusal};
 use crate::config::gcp::ServiceAccount;
 use crate::host::http::{Method, Request, StatusCode};
 use crate::policy;
@@ -17,13 +16,7 @@ use crate::secret::Secret;
 const TOKEN: &str = "https://oauth2.googleapis.com/token";
 
 /// The longest life of an assertion, and of what comes of it, in seconds.
-const HOUR: i64 = 3600;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Signed {
-    signed_jwt: Secret,
-}
+const LONGEST: i64 = 3600;
 
 impl Federation<'_> {
     pub(super) async fn delegated(
@@ -47,14 +40,14 @@ impl Federation<'_> {
         context: &Context<'_>,
     ) -> Result<Secret, Error> {
         let now = context.clock.now().timestamp();
-        let life = i64::try_from(policy::duration(self.gcp, context.host).as_secs()).unwrap_or(HOUR);
+        let life = i64::try_from(policy::duration(self.gcp, context.host).as_secs()).unwrap_or(LONGEST);
         let claims = json!({
             "iss": account.as_str(), "sub": subject, "aud": TOKEN, "scope": self.gcp.scopes.join(" "),
-            "iat": now, "exp": now + life.min(HOUR),
+            "iat": now, "exp": now + life.min(LONGEST),
         });
         let body = json!({ "payload": claims.to_string(), "delegates": delegates(self.gcp) });
         let answer = self.ask(account, "signJwt", &body, bearer, context).await?;
-        let signed = answer.json::<Signed>()?.signed_jwt;
+        let signed = answer.fields()?.token("/signedJwt")?.usable()?;
         context.mask.add(&signed);
         Ok(signed)
     }
@@ -71,9 +64,7 @@ impl Federation<'_> {
             Ok(request.body("application/x-www-form-urlencoded", form.clone().into_bytes()))
         });
         let answer = answer.await?;
-        let body: Exchanged = answer.json()?;
-        let ends = answer.ends_in(body.expires_in, context.clock.now())?;
-        granted(&answer, body.access_token, ends)
+        exchanged(&answer, context)
     }
 }
 

@@ -36,6 +36,7 @@ impl Federation<'_> {
             handle: String::new(),
             settle_with: SettleWith::Later { until },
             answer_lost: made.lost,
+            flaw: None,
         })
     }
 }

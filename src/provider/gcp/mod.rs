@@ -3,11 +3,14 @@
 //!
 //! Google takes neither back: they live until they end, and the lease settles as `expires`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::answer::own_end;
 use super::call::{Answer, CallError, TIMEOUT, call};
+use super::door::Ends;
 use super::token::Key;
 use super::{Context, Error, Provider, Settling, Terms};
 use crate::claims::SubjectToken;
@@ -16,6 +19,7 @@ use crate::credential::Credential;
 use crate::host::http::{Method, Request};
 use crate::secret::Secret;
 use crate::settlement::Settlement;
+use crate::span::Span;
 
 mod delegation;
 mod file;
@@ -24,6 +28,9 @@ mod refusal;
 
 /// The provider's name in configurations and records.
 pub const NAME: &str = "gcp";
+
+/// How long a token lives where Google does not say.
+const HOUR: Span = Span(Duration::from_hours(1));
 
 /// One identity that a step asks for.
 #[derive(Debug)]
@@ -93,24 +100,6 @@ fn leg(name: &'static str, made: bool) -> impl FnOnce(Error) -> Error {
     move |error| Error::Leg { name: name.to_owned(), made, source: Box::new(error) }
 }
 
-#[derive(Deserialize)]
-struct Exchanged {
-    access_token: Secret,
-    expires_in: i64,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AccessToken {
-    access_token: Secret,
-    expire_time: DateTime<Utc>,
-}
-
-#[derive(Deserialize)]
-struct IdAnswer {
-    token: Secret,
-}
-
 impl Federation<'_> {
     fn key(&self) -> Key {
         let gcp = self.gcp;
@@ -125,9 +114,7 @@ impl Federation<'_> {
             self.exchange_request(&token, gcp)
         });
         let answer = answer.await?;
-        let body: Exchanged = answer.json()?;
-        let ends = answer.ends_in(body.expires_in, context.clock.now())?;
-        granted(&answer, body.access_token, ends)
+        exchanged(&answer, context)
     }
 
     fn exchange_request(&self, token: &SubjectToken, gcp: &Gcp) -> Result<Request, Error> {
@@ -160,9 +147,11 @@ impl Federation<'_> {
             "delegates": delegates(gcp),
         });
         let answer = self.ask(account, "generateAccessToken", &body, bearer, context).await?;
-        let body: AccessToken = answer.json()?;
-        let ends = answer.ends_at(body.expire_time, context.clock.now())?;
-        granted(&answer, body.access_token, ends)
+        let fields = answer.fields()?;
+        let token = fields.token("/accessToken")?;
+        let usual = crate::policy::duration(gcp, context.host);
+        let ends = fields.ends_at(&["/expireTime"], &token, usual, context.clock.now());
+        Ok(Granted { token: token.usable()?, ends: ends.usable()?, lost: answer.lost })
     }
 
     async fn id_token(
@@ -177,12 +166,10 @@ impl Federation<'_> {
             "audience": wanted.audience, "includeEmail": wanted.include_email, "delegates": delegates(gcp),
         });
         let answer = self.ask(account, "generateIdToken", &body, bearer, context).await?;
-        let token = answer.json::<IdAnswer>()?.token;
-        let claims = SubjectToken::new(token.clone()).unverified_claims();
-        let end = claims.ok().and_then(|claims| DateTime::from_timestamp(claims.seconds("exp")?, 0));
-        let end = end.ok_or_else(|| answer.malformed("answered an ID token that is none"))?;
-        let ends = answer.ends_at(end, context.clock.now())?;
-        granted(&answer, token, ends)
+        let token = answer.fields()?.token("/token")?.usable()?;
+        let end = own_end(&token).ok_or_else(|| answer.malformed("answered an ID token that is none"))?;
+        let ends = Ends::checked(end, HOUR, context.clock.now(), &answer.host).usable()?;
+        Ok(Granted { token, ends, lost: answer.lost })
     }
 
     async fn ask(
@@ -214,11 +201,12 @@ impl Federation<'_> {
     }
 }
 
-fn granted(answer: &Answer, token: Secret, ends: DateTime<Utc>) -> Result<Granted, Error> {
-    if token.expose().is_empty() {
-        return Err(answer.malformed("answered an empty token"));
-    }
-    Ok(Granted { token, ends, lost: answer.lost })
+/// What a token endpoint of Google's answered.
+fn exchanged(answer: &Answer, context: &Context<'_>) -> Result<Granted, Error> {
+    let fields = answer.fields()?;
+    let token = fields.token("/access_token")?;
+    let ends = fields.ends_in("/expires_in", &token, HOUR, context.clock.now());
+    Ok(Granted { token: token.usable()?, ends: ends.usable()?, lost: answer.lost })
 }
 
 /// As iamcredentials wants to see them.

@@ -1,52 +1,38 @@
 //! Google's refusals: OAuth's form at STS (RFC 6749, 5.2), Google's own (AIP-193) elsewhere and, before STS has
 //! read the request, there too.
 
-use serde::Deserialize;
-
 use crate::host::http::StatusCode;
 use crate::provider::call::{Refusal, Remedy};
+use crate::provider::json::Tree;
 
 /// The longest part of Google's words that is told, in characters.
 const MAX_MESSAGE: usize = 400;
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Body {
-    OAuth { error: String, error_description: Option<String> },
-    Api { error: Said },
-}
-
-#[derive(Deserialize)]
-struct Said {
-    status: Option<String>,
-    message: Option<String>,
-    #[serde(default)]
-    details: Vec<Detail>,
-}
-
-/// One of several kinds; `ErrorInfo` has a reason.
-#[derive(Deserialize)]
-struct Detail {
-    reason: Option<String>,
+/// What Google's own form says beside its code.
+struct Said<'a> {
+    message: &'a str,
+    /// `ErrorInfo` among the details has a reason.
+    reasons: Vec<&'a str>,
 }
 
 /// What a refusal means.
 pub(super) fn explain(status: StatusCode, body: &[u8]) -> Refusal {
     let known = Refusal::by_status(status);
-    match serde_json::from_slice::<Body>(body) {
-        Ok(Body::OAuth { error, error_description }) => {
-            let message = error_description.unwrap_or_default();
-            let (remedy, hint) = of_sts(&error, &message).unwrap_or((known.remedy, None));
-            told(error, &message, remedy, hint)
-        }
-        Ok(Body::Api { error }) => {
-            let code = error.status.clone().unwrap_or(known.code);
-            let message = error.message.clone().unwrap_or_default();
-            let (remedy, hint) = of_api(&code, &error, known.remedy);
-            told(code, &message, remedy, hint)
-        }
-        Err(_) => known,
+    let body = Tree::of(body);
+    if let Some(error) = body.text(&["/error"]) {
+        let message = body.text(&["/error_description"]).unwrap_or_default();
+        let (remedy, hint) = of_sts(error, message).unwrap_or((known.remedy, None));
+        return told(error.to_owned(), message, remedy, hint);
     }
+    if body.first(&["/error"]).is_none() {
+        return known;
+    }
+    let code = body.text(&["/error/status"]).unwrap_or(&known.code);
+    let details = (0..).map_while(|at| body.first(&[&format!("/error/details/{at}")]));
+    let reasons = details.filter_map(|detail| detail.get("reason")?.as_str()).collect();
+    let said = Said { message: body.text(&["/error/message"]).unwrap_or_default(), reasons };
+    let (remedy, hint) = of_api(code, &said, known.remedy);
+    told(code.to_owned(), said.message, remedy, hint)
 }
 
 fn told(code: String, message: &str, remedy: Remedy, hint: Option<&str>) -> Refusal {
@@ -97,9 +83,9 @@ fn of_sts(code: &str, message: &str) -> Option<(Remedy, Option<&'static str>)> {
 const SHORTER: &str = "map something shorter, such as `google.subject=assertion.organization_slug + '/' + \
      assertion.pipeline_slug`, and the rest as attributes; or ask for `token: {subject-claim: pipeline_id}`";
 
-fn of_api(code: &str, error: &Said, by_status: Remedy) -> (Remedy, Option<&'static str>) {
-    let message = error.message.as_deref().unwrap_or_default();
-    let reason = |wanted: &str| error.details.iter().any(|detail| detail.reason.as_deref() == Some(wanted));
+fn of_api(code: &str, error: &Said<'_>, by_status: Remedy) -> (Remedy, Option<&'static str>) {
+    let message = error.message;
+    let reason = |wanted: &str| error.reasons.contains(&wanted);
     match code {
         "PERMISSION_DENIED" if reason("SERVICE_DISABLED") => (
             Remedy::Stop,

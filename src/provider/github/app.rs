@@ -1,6 +1,5 @@
 //! Minting with the app's own key: an assertion, the installation's number, the token.
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -15,11 +14,6 @@ use crate::secret::Secret;
 /// Before now, for a clock that is ahead of GitHub's; and the end, at most ten minutes after that.
 const TIMES: (i64, i64) = (-60, 540);
 
-#[derive(Deserialize)]
-struct Found {
-    id: u64,
-}
-
 /// A token, narrowed to what the step asks for.
 pub(super) async fn mint(installation: &Installation<'_>, context: &Context<'_>) -> Result<Answer, Error> {
     let Installation(github) = installation;
@@ -27,7 +21,7 @@ pub(super) async fn mint(installation: &Installation<'_>, context: &Context<'_>)
     let api = installation.api();
     let found = find(github, &api, &assertion, context).await;
     let found = found.map_err(|error| Error::Beforehand(Box::new(error)))?;
-    let url = join(&api, &format!("/app/installations/{}/access_tokens", found.id))
+    let url = join(&api, &format!("/app/installations/{found}/access_tokens"))
         .map_err(|_| Error::Source("api-url".into()))?;
     let body = narrowed(github).to_string();
     let make = |_| async {
@@ -49,7 +43,7 @@ async fn assertion(github: &GitHub, context: &Context<'_>) -> Result<Secret, Err
 }
 
 /// The installation's number: by repository, or by organization and then by user.
-async fn find(github: &GitHub, api: &str, assertion: &Secret, context: &Context<'_>) -> Result<Found, Error> {
+async fn find(github: &GitHub, api: &str, assertion: &Secret, context: &Context<'_>) -> Result<u64, Error> {
     let owner = github.owner_name().unwrap_or_default();
     let first = github.repositories.0.first().map(|name| name.rsplit('/').next().unwrap_or(name));
     let paths = match first {
@@ -61,7 +55,10 @@ async fn find(github: &GitHub, api: &str, assertion: &Secret, context: &Context<
         let url = join(api, &path).map_err(|_| Error::Source("api-url".into()))?;
         let make = |_| async { Ok(request(Method::GET, &url, assertion)?) };
         match call(context, refusal::of_api, make).await {
-            Ok(answer) => return answer.json(),
+            Ok(answer) => {
+                let fields = answer.fields()?;
+                return fields.number("/id").ok_or_else(|| fields.lacks("/id"));
+            }
             Err(error) if is_not_found(&error) => last = error,
             Err(error) => return Err(error),
         }

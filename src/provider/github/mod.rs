@@ -1,20 +1,20 @@
 //! GitHub: installation tokens, through an octo-sts or a chinmina-bridge, or minted with the app's own key.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde::Deserialize;
 use url::Url;
 
 use super::call::{Answer, CallError, Refusal, Remedy, TIMEOUT, call};
+use super::door::Token;
 use super::token::Key as TokenKey;
 use super::{Context, Error, Provider, Settling, Terms, giving_back};
 use crate::config::credential::Kind as _;
 use crate::config::github::{Domain, GitHub, OCTO_STS, Via};
 use crate::credential::{Credential, Material, SettleWith, Value, Variable};
 use crate::host::http::{Method, Request, StatusCode};
-use crate::secret::Secret;
 use crate::settlement::Settlement;
+use crate::span::Span;
 
 mod app;
 mod refusal;
@@ -23,20 +23,14 @@ mod refusal;
 pub const NAME: &str = "github";
 
 const API: &str = "https://api.github.com";
+/// How long every installation token lives.
+const HOUR: Span = Span(Duration::from_hours(1));
 /// What a lease keeps to be settled.
 const API_URL: &str = "api-url";
 
 /// One app's installation.
 #[derive(Debug)]
 pub struct Installation<'a>(pub &'a GitHub);
-
-/// What each way answers; a chinmina-bridge and an octo-sts call the end `expiry`.
-#[derive(Debug, Deserialize)]
-struct Minted {
-    token: Secret,
-    #[serde(alias = "expires_at")]
-    expiry: Option<String>,
-}
 
 impl Provider for Installation<'_> {
     async fn exchange(&self, _: &str, context: &Context<'_>) -> Result<Credential, Error> {
@@ -45,28 +39,29 @@ impl Provider for Installation<'_> {
             Via::App => app::mint(self, context).await?,
             Via::OctoSts | Via::Chinmina => self.ask_broker(context).await?,
         };
-        let minted: Minted = answer.json()?;
-        if minted.token.expose().is_empty() {
-            return Err(answer.malformed("answered an empty token"));
-        }
-        let expires_at = end(&minted, &answer, context)?;
+        let fields = answer.fields()?;
+        let token = fields.token("/token")?;
+        // A chinmina-bridge calls the end `expiry`; an octo-sts may not say it.
+        let ends = fields.ends_at(&["/expires_at", "/expiry"], &token, HOUR, context.clock.now());
+        let Token { secret: token, flaw } = token;
         let detail = BTreeMap::from([(API_URL.to_owned(), self.api())]);
         let settle_with = match github.via {
             // The bridge keeps a token and lends it to other jobs too: taking it back would end theirs.
             Via::Chinmina => SettleWith::Nothing,
-            Via::App | Via::OctoSts => SettleWith::Handle { secret: minted.token.clone(), detail },
+            Via::App | Via::OctoSts => SettleWith::Handle { secret: token.clone(), detail },
         };
-        let value = Value::Secret(minted.token.clone());
+        let value = Value::Secret(token.clone());
         let variables = github.variables().into_iter().map(|name| Variable { name, value: value.clone() });
         Ok(Credential {
             variables: variables.collect(),
             files: Vec::new(),
-            expires_at,
+            expires_at: ends.at,
             principal: github.target(),
-            handle: minted.token.fingerprint().handle(),
-            material: Material::Token(minted.token),
+            handle: token.fingerprint().handle(),
+            material: Material::Token(token),
             settle_with,
             answer_lost: answer.lost,
+            flaw: flaw.or(ends.flaw),
         })
     }
 
@@ -135,17 +130,4 @@ impl Installation<'_> {
 
 fn join(base: &str, path: &str) -> Result<Url, url::ParseError> {
     Url::parse(&format!("{}{path}", base.trim_end_matches('/')))
-}
-
-/// When a token ends; an octo-sts may not say, and every installation token lives an hour.
-fn end(minted: &Minted, answer: &Answer, context: &Context<'_>) -> Result<DateTime<Utc>, Error> {
-    let now = context.clock.now();
-    match minted.expiry.as_deref().filter(|text| !text.is_empty()) {
-        None => Ok(now + TimeDelta::hours(1)),
-        Some(text) => {
-            let end = DateTime::parse_from_rfc3339(text)
-                .map_err(|_| answer.malformed("answered an end that is no time"))?;
-            answer.ends_at(end.to_utc(), now)
-        }
-    }
 }

@@ -1,22 +1,16 @@
 //! What GitHub, an octo-sts and a chinmina-bridge say instead of a token.
 
-use serde::Deserialize;
-
 use crate::config::github::Via;
 use crate::host::http::StatusCode;
 use crate::provider::call::{Refusal, Remedy};
+use crate::provider::json::Tree;
 use crate::provider::oauth::wire::plain;
 
-/// GitHub and octo-sts say `message`, a bridge says `error`.
-#[derive(Deserialize)]
-struct Told {
-    #[serde(alias = "error")]
-    message: String,
-}
-
 fn by_status(status: StatusCode, body: &[u8]) -> Refusal {
-    let told = serde_json::from_slice::<Told>(body).map(|told| plain(&told.message));
-    Refusal { message: told.unwrap_or_default(), ..Refusal::by_status(status) }
+    // GitHub and octo-sts say `message`, a bridge says `error`, and some say both.
+    let told = Tree::of(body);
+    let words = told.text(&["/message", "/error_description", "/error", "/error/message"]);
+    Refusal { message: words.map(plain).unwrap_or_default(), ..Refusal::by_status(status) }
 }
 
 /// A refusal of GitHub's REST API.

@@ -1,12 +1,12 @@
 //! Endpoints: as the step names them, or as the issuer's metadata does (OpenID Connect Discovery, RFC 8414).
 
-use serde::Deserialize;
 use url::Url;
 
 use crate::config::aws::is_safe;
 use crate::config::oauth::{OAuth, name_of};
 use crate::host::http::{Method, Request, StatusCode};
-use crate::provider::call::{CallError, Refusal, Remedy, TIMEOUT, call};
+use crate::host::retry::{Backoff, Verdict};
+use crate::provider::call::{Answer, CallError, Refusal, Remedy, TIMEOUT, call};
 use crate::provider::{Context, Error};
 
 /// Where a server takes what.
@@ -22,12 +22,26 @@ pub(super) struct Endpoints {
     pub(super) introspection: Option<Url>,
 }
 
-#[derive(Deserialize)]
+/// What is read of a server's metadata: nothing else in it, and no address that nobody needs, can break it.
 struct Metadata {
     issuer: String,
     token_endpoint: Url,
     revocation_endpoint: Option<Url>,
     introspection_endpoint: Option<Url>,
+}
+
+impl Metadata {
+    fn of(answer: &Answer) -> Result<Self, Error> {
+        let fields = answer.fields()?;
+        let url = |pointer| fields.text(&[pointer]).and_then(|text| Url::parse(text).ok());
+        let issuer = fields.text(&["/issuer"]).ok_or_else(|| fields.lacks("/issuer"))?;
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            token_endpoint: url("/token_endpoint").ok_or_else(|| fields.lacks("/token_endpoint"))?,
+            revocation_endpoint: url("/revocation_endpoint"),
+            introspection_endpoint: url("/introspection_endpoint"),
+        })
+    }
 }
 
 /// The endpoints of a server. What the step names goes before what the metadata says.
@@ -54,7 +68,7 @@ pub(super) async fn endpoints(oauth: &OAuth, context: &Context<'_>) -> Result<En
              `endpoints` of the host config",
             found.token_endpoint.origin().ascii_serialization()
         );
-        return Err(unfit(issuer, told));
+        return Err(unfit(issuer.host_str().unwrap_or_default(), told));
     }
     let usable = |url: Option<Url>| url.filter(&known);
     let endpoints = named(Some(found.issuer), &found.token_endpoint);
@@ -65,18 +79,33 @@ pub(super) async fn endpoints(oauth: &OAuth, context: &Context<'_>) -> Result<En
     })
 }
 
+/// The first of the two documents that is one: many servers have but one of them, and say so in many ways.
 async fn metadata(issuer: &Url, context: &Context<'_>) -> Result<Metadata, Error> {
     let base = name_of(issuer);
     let base = base.trim_end_matches('/');
-    let openid = format!("{base}/.well-known/openid-configuration");
-    let answer = match get(&openid, context).await {
-        Err(error) if is_not_found(&error) => get(&rfc_8414(issuer), context).await?,
-        other => other?,
-    };
-    let found: Metadata = answer.json()?;
+    let documents = [format!("{base}/.well-known/openid-configuration"), rfc_8414(issuer)];
+    // Not asked twice before the other was asked once: a server may answer 503 where it has nothing.
+    let once = Context { backoff: Backoff { attempts: 1, ..context.backoff }, ..*context };
+    let mut first = None;
+    for url in &documents {
+        match document(url, base, &once).await {
+            Ok(found) => return Ok(found),
+            Err(error) => first = first.or(Some((url, error))),
+        }
+    }
+    match first {
+        Some((url, error)) if is_worth_a_retry(&error) => document(url, base, context).await,
+        Some((_, error)) => Err(error),
+        None => Err(Error::Source("issuer".into())),
+    }
+}
+
+async fn document(url: &str, base: &str, context: &Context<'_>) -> Result<Metadata, Error> {
+    let answer = get(url, context).await?;
+    let found = Metadata::of(&answer)?;
     if found.issuer.trim_end_matches('/') != base {
         let seen = super::wire::plain(&found.issuer);
-        return Err(unfit(issuer, format!("its metadata is of another issuer, `{seen}`")));
+        return Err(unfit(&answer.host, format!("its metadata is of another issuer, `{seen}`")));
     }
     Ok(found)
 }
@@ -87,7 +116,7 @@ fn rfc_8414(issuer: &Url) -> String {
     format!("{origin}/.well-known/oauth-authorization-server{path}")
 }
 
-async fn get(url: &str, context: &Context<'_>) -> Result<crate::provider::call::Answer, Error> {
+async fn get(url: &str, context: &Context<'_>) -> Result<Answer, Error> {
     let make = |_| async {
         let url = Url::parse(url).map_err(|_| Error::Source("issuer".into()))?;
         Ok(Request::new(Method::GET, url, TIMEOUT).header("accept", "application/json")?)
@@ -102,19 +131,19 @@ fn no_metadata(status: StatusCode) -> Refusal {
     Refusal { message: "to a request for its metadata".into(), remedy, hint: Some(hint.into()), ..by_status }
 }
 
-fn is_not_found(error: &Error) -> bool {
-    matches!(error, Error::Call(CallError::Refused { status, .. }) if *status == StatusCode::NOT_FOUND)
+fn is_worth_a_retry(error: &Error) -> bool {
+    let error = if let Error::AfterLoss(last) = error { last } else { error };
+    matches!(error, Error::Call(error) if error.verdict() == Verdict::Again)
 }
 
-fn unfit(issuer: &Url, message: String) -> Error {
+fn unfit(host: &str, message: String) -> Error {
     let refusal = Refusal {
         code: "unfit-metadata".into(),
         message,
         remedy: Remedy::Stop,
         hint: Some("name the `token-endpoint` itself; the host config must allow it".into()),
     };
-    let host = issuer.host_str().unwrap_or_default().to_owned();
-    Error::Call(CallError::Refused { host, status: StatusCode::OK, refusal })
+    Error::Call(CallError::Refused { host: host.to_owned(), status: StatusCode::OK, refusal })
 }
 
 #[cfg(test)]

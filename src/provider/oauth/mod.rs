@@ -5,6 +5,7 @@ use futures_util::future::try_join_all;
 use serde_json::json;
 
 use super::call::{Answer, CallError, TIMEOUT, call};
+use super::door::{Token, of_token};
 use super::signer::Signer;
 use super::token::Key as TokenKey;
 use super::{Context, Error, Provider, Settling, Terms};
@@ -40,12 +41,12 @@ impl Provider for Client<'_> {
             None => None,
         };
         let (answer, client) = self.ask(&endpoints, signer.as_ref(), context).await?;
-        let token: wire::Token = answer.json().map_err(|error| in_a_good_answer(&answer, error))?;
-        if token.access_token.expose().is_empty() {
-            return Err(answer.malformed("answered an empty token"));
-        }
-        let expires_at = self.end(&token, &answer, context)?;
-        if token.issued_token_type.is_none() && self.0.grant == Grant::TokenExchange {
+        let fields = answer.fields()?;
+        let token = fields.token("/access_token").map_err(|error| in_a_good_answer(&answer, error))?;
+        let usual = crate::policy::duration(self.0, context.host);
+        let ends = fields.ends_in("/expires_in", &token, usual, context.clock.now());
+        let (Token { secret: token, flaw }, expires_at) = (token, ends.at);
+        if fields.text(&["/issued_token_type"]).is_none() && self.0.grant == Grant::TokenExchange {
             tracing::warn!("the token endpoint does not say what type of token it gave, as RFC 8693 wants");
         }
         let clients = match &signer {
@@ -57,18 +58,19 @@ impl Provider for Client<'_> {
         let settle_with = match self.0.grant {
             // The job's token is the client's authentication, and is kept nowhere.
             Grant::ClientAssertion => SettleWith::Nothing,
-            _ => settle::settle_with(&token.access_token, &endpoints, &clients),
+            _ => settle::settle_with(&token, &endpoints, &clients),
         };
-        let (variables, files) = self.handed_over(&token.access_token, session, context);
+        let (variables, files) = self.handed_over(&token, session, context);
         Ok(Credential {
             variables,
             files,
-            material: Material::Token(token.access_token.clone()),
             expires_at,
             principal: self.0.target(),
-            handle: handle(&token.access_token),
+            handle: handle(&token),
+            material: Material::Token(token),
             settle_with,
             answer_lost: answer.lost,
+            flaw: flaw.or(ends.flaw),
         })
     }
 
@@ -208,26 +210,6 @@ impl Client<'_> {
         Ok(wire::Client::Assertion { id, assertion })
     }
 
-    /// When the token ends: as the answer says, or as the token itself does, or as the step believes.
-    fn end(
-        &self,
-        token: &wire::Token,
-        answer: &Answer,
-        context: &Context<'_>,
-    ) -> Result<DateTime<Utc>, Error> {
-        let now = context.clock.now();
-        if let Some(seconds) = token.expires_in {
-            return answer.ends_in(seconds.0, now);
-        }
-        let claims = SubjectToken::new(token.access_token.clone()).unverified_claims().ok();
-        if let Some(end) = claims.and_then(|claims| DateTime::from_timestamp(claims.seconds("exp")?, 0)) {
-            return answer.ends_at(end, now);
-        }
-        let life = crate::policy::duration(self.0, context.host);
-        tracing::warn!("the token endpoint does not say how long its token lives: {life} is assumed");
-        answer.ends_at(now + life.0, now)
-    }
-
     fn handed_over(
         &self,
         token: &Secret,
@@ -253,7 +235,7 @@ impl Client<'_> {
 /// The public name of a token: what it says of itself, or its digest.
 pub(super) fn handle(token: &Secret) -> String {
     let claims = SubjectToken::new(token.clone()).unverified_claims().ok();
-    let named = claims.and_then(|claims| claims.text("jti"));
+    let named = claims.and_then(|claims| claims.text("jti")).filter(|name| of_token(name).is_none());
     named.unwrap_or_else(|| token.fingerprint().handle())
 }
 

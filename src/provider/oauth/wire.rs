@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 use zeroize::Zeroizing;
@@ -10,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::config::oauth::{ClientAuth, Grant};
 use crate::host::http::{self, Method, Request, StatusCode};
 use crate::provider::call::{Refusal, Remedy};
+use crate::provider::json::Tree;
 use crate::secret::Secret;
 
 /// What an assertion of a client is.
@@ -104,47 +104,12 @@ pub fn token_type(word: &str) -> String {
     if word.contains(':') { word.to_owned() } else { format!("{TOKEN_TYPE}{word}") }
 }
 
-/// What a token endpoint answers.
-#[derive(Debug, Deserialize)]
-pub struct Token {
-    /// The token.
-    pub access_token: Secret,
-    /// What kind of token it is (RFC 8693).
-    pub issued_token_type: Option<String>,
-    /// How long it lives, in seconds; some servers write the number as text.
-    #[serde(default)]
-    pub expires_in: Option<Seconds>,
-    /// What it may do; `scopes` is what Bitbucket called it.
-    #[serde(alias = "scopes")]
-    pub scope: Option<serde_json::Value>,
-}
-
-/// A number of seconds.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "serde_json::Value")]
-pub struct Seconds(pub i64);
-
-impl TryFrom<serde_json::Value> for Seconds {
-    type Error = &'static str;
-
-    fn try_from(value: serde_json::Value) -> Result<Self, Self::Error> {
-        let text = || value.as_str().and_then(|text| text.parse().ok());
-        value.as_i64().or_else(text).map(Self).ok_or("expected a number of seconds")
-    }
-}
-
-/// An error as every endpoint tells it.
-#[derive(Debug, Deserialize)]
-struct Told {
-    error: String,
-    #[serde(default)]
-    error_description: String,
-}
-
 /// The error that a body tells, in a code and words.
 pub fn told(body: &[u8]) -> Option<(String, String)> {
-    let told: Told = serde_json::from_slice(body).ok()?;
-    Some((plain(&told.error), plain(&told.error_description)))
+    let told = Tree::of(body);
+    let code = told.text(&["/error", "/error/code", "/error/status", "/errorCode"])?;
+    let words = told.text(&["/error_description", "/error/message", "/message", "/errorSummary"]);
+    Some((plain(code), plain(words.unwrap_or_default())))
 }
 
 /// A server's words, short, in one line, and without anything that could be a token it repeats.
@@ -244,13 +209,18 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_is_a_number_or_a_number_as_text() {
-        let read =
-            |json: &str| serde_json::from_str::<Token>(json).map(|token| token.expires_in.map(|s| s.0));
-        assert_eq!(read(r#"{"access_token":"a","expires_in":60}"#).unwrap(), Some(60));
-        assert_eq!(read(r#"{"access_token":"a","expires_in":"60"}"#).unwrap(), Some(60));
-        assert_eq!(read(r#"{"access_token":"a","scopes":["x"]}"#).unwrap(), None);
-        assert!(read(r#"{"access_token":"a","expires_in":"soon"}"#).is_err());
+    fn an_error_is_read_whatever_else_a_server_says_or_leaves_out() {
+        let read = |body: &str| told(body.as_bytes()).unwrap();
+        for body in [
+            r#"{"error":"invalid_client","error_description":null}"#,
+            r#"{"error":"invalid_client","error_description":7,"error_uri":null}"#,
+            r#"{"error":"invalid_client","error":"invalid_client"}"#,
+        ] {
+            assert_eq!(read(body), ("invalid_client".to_owned(), String::new()), "{body}");
+        }
+        let nested = read(r#"{"error":{"code":"invalid_client","message":"no"},"message":null}"#);
+        assert_eq!(nested, ("invalid_client".to_owned(), "no".to_owned()));
+        assert_eq!(told(br#"{"error":null}"#), None);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! AWS Secrets Manager (API 2017-10-17) and the parameters of Systems Manager (API 2014-11-06): JSON 1.1,
 //! signed with Signature Version 4.
 
-use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use url::Url;
 
@@ -11,21 +10,9 @@ use crate::config::secrets::{Secrets, Store, Stored};
 use crate::credential::Material;
 use crate::provider::call::call;
 use crate::provider::sigv4::Call;
+use crate::provider::value::Found;
 use crate::provider::{Context, Error};
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Answered {
-    secret_string: Option<String>,
-    secret_binary: Option<String>,
-    parameter: Option<Parameter>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Parameter {
-    value: String,
-}
+use crate::secret::Secret;
 
 /// Reads one secret or parameter with the keys `source`.
 pub(super) async fn read(
@@ -34,7 +21,7 @@ pub(super) async fn read(
     url: Url,
     source: &Material,
     context: &Context<'_>,
-) -> Result<Json, Error> {
+) -> Result<Found, Error> {
     let body = question(secrets.store, one).to_string();
     let region = secrets.region.as_ref().map(Region::as_str).unwrap_or_default();
     let (service, target) = operation(secrets.store);
@@ -43,13 +30,12 @@ pub(super) async fn read(
         call.request(source, context.clock)
     };
     let answer = call(context, |status, body| error::explain(status, body, secrets, one), make).await?;
-    let answered: Answered = answer.json()?;
-    let text = answered.secret_string.or(answered.parameter.map(|parameter| parameter.value));
-    if let Some(text) = text {
-        return Ok(Json::String(text));
+    let fields = answer.fields()?;
+    if let Some(value) = fields.value(&["/SecretString", "/Parameter/Value"])? {
+        return Ok(Found::Text(value));
     }
-    let binary = answered.secret_binary.ok_or_else(|| answer.malformed("answered no value"))?;
-    super::bearer::text(&binary, &one.name).map(Json::String)
+    let binary = fields.value(&["/SecretBinary"])?.ok_or_else(|| answer.malformed("answered no value"))?;
+    super::bearer::text(binary.expose(), &one.name).map(|text| Found::Text(Secret::new(text)))
 }
 
 /// The service's name in a signature, and the operation.

@@ -2,31 +2,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-use serde_json::Value as Json;
 use url::Url;
 
 use super::error;
 use crate::config::secrets::{Secrets, Stored};
 use crate::host::http::{Method, Request};
 use crate::provider::call::{self, Answer, call};
+use crate::provider::value::Found;
 use crate::provider::{Context, Error};
 use crate::secret::Secret;
-
-#[derive(Deserialize)]
-struct OfGoogle {
-    payload: Payload,
-}
-
-#[derive(Deserialize)]
-struct Payload {
-    data: String,
-}
-
-#[derive(Deserialize)]
-struct OfAzure {
-    value: String,
-}
 
 /// Reads one version of Google's.
 pub(super) async fn google(
@@ -35,11 +19,18 @@ pub(super) async fn google(
     url: Url,
     token: &Secret,
     context: &Context<'_>,
-) -> Result<Json, Error> {
+) -> Result<Found, Error> {
     let version = one.version.as_ref().map_or_else(|| "latest".to_owned(), ToString::to_string);
     let url = below(url, &format!("v1/{}/versions/{version}:access", one.name));
-    let answered: OfGoogle = get(secrets, one, url, token, context).await?.json()?;
-    text(&answered.payload.data, &one.name).map(Json::String)
+    let answer = get(secrets, one, url, token, context).await?;
+    let fields = answer.fields()?;
+    // A value that is empty is left out, as JSON of a protobuf is written.
+    let data = match fields.value(&["/payload/data"])? {
+        None if !fields.has("/payload") => return Err(fields.lacks("/payload/data")),
+        data => data,
+    };
+    let data = data.as_ref().map(Secret::expose).unwrap_or_default();
+    text(data, &one.name).map(|text| Found::Text(Secret::new(text)))
 }
 
 /// Reads one version of Azure's.
@@ -49,12 +40,13 @@ pub(super) async fn azure(
     url: Url,
     token: &Secret,
     context: &Context<'_>,
-) -> Result<Json, Error> {
+) -> Result<Found, Error> {
     let version = one.version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
     let mut url = below(url, &format!("secrets/{}{version}", one.name));
     url.query_pairs_mut().append_pair("api-version", "7.4");
-    let answered: OfAzure = get(secrets, one, url, token, context).await?.json()?;
-    Ok(Json::String(answered.value))
+    let answer = get(secrets, one, url, token, context).await?;
+    let fields = answer.fields()?;
+    fields.value(&["/value"])?.map(Found::Text).ok_or_else(|| fields.lacks("/value"))
 }
 
 async fn get(

@@ -3,11 +3,10 @@
 //! Codes: "Errors" of `GetSecretValue` and `GetParameter`, AWS's common errors; Google's `google.rpc.Status`;
 //! "Error codes" of Azure Key Vault's REST API.
 
-use serde_json::Value as Json;
-
 use crate::config::secrets::{Secrets, Store, Stored};
 use crate::host::http::StatusCode;
 use crate::provider::call::{Refusal, Remedy};
+use crate::provider::json::Tree;
 
 /// The longest message that is told.
 const LONGEST: usize = 300;
@@ -34,11 +33,9 @@ pub(super) fn explain(status: StatusCode, body: &[u8], secrets: &Secrets, one: &
 
 /// The code and the words of an error body; nothing where it is none.
 fn words(body: &[u8]) -> (String, String) {
-    let body: Json = serde_json::from_slice(body).unwrap_or_default();
-    let text = |names: &[&str]| {
-        let found = names.iter().find_map(|name| body.pointer(name)?.as_str());
-        found.unwrap_or_default().chars().take(LONGEST).collect::<String>()
-    };
+    let body = Tree::of(body);
+    let text =
+        |names: &[&str]| body.text(names).unwrap_or_default().chars().take(LONGEST).collect::<String>();
     let code = text(&["/__type", "/error/status", "/error/innererror/code", "/error/code"]);
     let code = code.rsplit('#').next().unwrap_or_default().to_owned();
     (code, text(&["/message", "/Message", "/error/message"]))

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
-use serde_json::Value as Json;
 
-use super::value::{Values, pick};
+use super::value::{Found, Values, pick};
 use super::{Context, Error, Provider, Settling, Terms, vault};
 use crate::config::credential::Kind as _;
 use crate::config::secrets::{Secrets, Store, Stored};
@@ -47,6 +46,7 @@ impl Provider for Reading<'_> {
             handle: secrets.source.clone(),
             settle_with: SettleWith::Detail(detail),
             answer_lost: false,
+            flaw: None,
         })
     }
 
@@ -65,13 +65,13 @@ impl Reading<'_> {
         for one in &secrets.values {
             let answer = distinct.iter().zip(&found).find(|(other, _)| is_same(other, one));
             let Some((_, found)) = answer else { continue };
-            let value = pick(&keyed(found, one.key.as_deref()), one.key.as_deref(), &one.name)?;
+            let value = pick(found, one.key.as_deref(), &one.name)?;
             values.add(one.destination(), &value, context.folder);
         }
         Ok(values)
     }
 
-    async fn read(&self, one: &Stored, source: &Material, context: &Context<'_>) -> Result<Json, Error> {
+    async fn read(&self, one: &Stored, source: &Material, context: &Context<'_>) -> Result<Found, Error> {
         let Reading(secrets) = self;
         let wrong = |wanted| Error::WrongSource { name: secrets.source.clone(), wanted };
         let url = secrets.url(one).ok_or_else(|| Error::Value { problem: "the store has no URL".into() })?;
@@ -109,25 +109,9 @@ fn is_same(one: &Stored, other: &Stored) -> bool {
     one.name == other.name && one.version == other.version
 }
 
-/// A text that is asked for by a key is JSON; one that is asked for whole is handed over as it is.
-fn keyed(found: &Json, key: Option<&str>) -> Json {
-    let read = found.as_str().filter(|_| key.is_some()).and_then(|text| serde_json::from_str(text).ok());
-    read.unwrap_or_else(|| found.clone())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_text_is_read_as_json_only_where_a_key_is_asked_for() {
-        let text = json!(r#"{"user":"loader"}"#);
-        assert_eq!(keyed(&text, None), text);
-        assert_eq!(keyed(&text, Some("user")), json!({"user": "loader"}));
-        assert_eq!(keyed(&json!("no JSON"), Some("user")), json!("no JSON"));
-        assert_eq!(keyed(&json!({"of": "vault"}), Some("of")), json!({"of": "vault"}));
-    }
 
     #[test]
     fn two_keys_of_one_secret_are_one_request() {

@@ -11,6 +11,7 @@ use super::{JSON, Place, error};
 use crate::host::http::{Method, Response, StatusCode};
 use crate::provider::Settling;
 use crate::provider::giving_back::send;
+use crate::provider::json::lenient;
 use crate::secret::{Mask, Secret};
 
 /// The paths that an operator's policy must allow `update` on: this one,
@@ -92,6 +93,7 @@ struct Answered {
 #[derive(Debug, Deserialize)]
 struct About {
     path: String,
+    #[serde(default, deserialize_with = "lenient")]
     meta: Option<BTreeMap<String, String>>,
     creation_time: i64,
 }

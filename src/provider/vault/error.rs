@@ -3,29 +3,20 @@
 //! Words: `path_login.go` of the plugin `vault-plugin-auth-jwt` and of the library `cap/jwt` behind it; statuses:
 //! Vault's HTTP API, "Error response" and "HTTP status codes".
 
-use serde::Deserialize;
-
 use crate::config::vault::{Read, Vault};
 use crate::host::http::StatusCode;
 use crate::provider::call::{Refusal, Remedy};
+use crate::provider::json::Tree;
 
 /// The longest message that is told.
 const LONGEST: usize = 300;
 
-#[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    errors: Vec<String>,
-    #[serde(default)]
-    warnings: Option<Vec<String>>,
-}
-
 /// What an error body says; nothing where it is not one of Vault's.
 pub(super) fn words(body: &[u8]) -> String {
-    let Ok(body) = serde_json::from_slice::<Body>(body) else { return String::new() };
-    let said = body.errors.into_iter().chain(body.warnings.unwrap_or_default());
-    let said = said.flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-    said.collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()
+    let body = Tree::of(body);
+    let said = body.texts("/errors").into_iter().chain(body.texts("/warnings"));
+    let said: Vec<&str> = said.flat_map(str::split_whitespace).collect();
+    said.join(" ").chars().take(LONGEST).collect()
 }
 
 /// Whether the same may go better later: a standby that lags behind (412), one that hands over (472, 473),

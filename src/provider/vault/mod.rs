@@ -5,17 +5,19 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
 use super::call::{self, call};
+use super::door::of_token;
+use super::value::Found;
 use super::{Context, Error, Provider, Settling, Terms};
 use crate::config::credential::Kind as _;
 use crate::config::secrets::Stored;
 use crate::config::vault::{Read, Vault};
-use crate::credential::{Credential, Material, SettleWith, Value, Variable};
+use crate::credential::{Credential, Flaw, Material, SettleWith, Value, Variable};
 use crate::host::http::{self, Http, Method, Request};
+use crate::policy;
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 
@@ -46,27 +48,15 @@ const JSON: &str = "application/json";
 #[derive(Debug)]
 pub struct Login<'a>(pub &'a Vault);
 
-/// What a login answers.
-#[derive(Deserialize)]
-struct Answered {
-    auth: Auth,
-}
-
-#[derive(Deserialize)]
-struct Auth {
-    client_token: Secret,
-    #[serde(default)]
-    accessor: String,
-    lease_duration: i64,
-    #[serde(default)]
-    token_type: String,
-}
-
 /// A login that was given.
 struct Given {
-    auth: Auth,
+    token: Secret,
+    /// Empty where it has none.
+    accessor: String,
+    is_batch: bool,
     expires_at: chrono::DateTime<chrono::Utc>,
     answer_lost: bool,
+    flaw: Option<Flaw>,
 }
 
 /// Where a Vault is, as its settlement must know it too.
@@ -108,7 +98,7 @@ pub(super) async fn stored(
     token: &Secret,
     stored: &Stored,
     context: &Context<'_>,
-) -> Result<serde_json::Value, Error> {
+) -> Result<Found, Error> {
     let version = stored.version.as_ref().and_then(|version| version.to_string().parse().ok());
     let read = Read { version, ..Read::of(&stored.name) };
     let found = read::one(&Place { address, namespace }, token, &read, context).await?;
@@ -123,12 +113,16 @@ pub(super) async fn stored(
 impl Provider for Login<'_> {
     async fn exchange(&self, _: &str, context: &Context<'_>) -> Result<Credential, Error> {
         let given = self.login(context).await?;
-        match read::all(self.0, &given.auth.client_token, context).await {
+        if given.flaw.is_some() {
+            // Nothing is read with it: it goes back as it came.
+            return Ok(self.credential(given, read::Everything::default()));
+        }
+        match read::all(self.0, &given.token, context).await {
             Ok(read) => Ok(self.credential(given, read)),
             // All or nothing: a login that could not read everything is of no use to anybody.
             Err(error) => {
                 let place = Place::of(self.0);
-                let gone = revoke::now(&place, &given.auth.client_token, context.http);
+                let gone = revoke::now(&place, &given.token, context.http);
                 let gone = context.clock.within(context.host.deadlines.release.0, gone).await;
                 let gone = gone.is_some_and(|answer| answer.is_gone());
                 let error = Box::new(error);
@@ -158,20 +152,34 @@ impl Login<'_> {
         };
         let explain = |status, body: &[u8]| error::login(status, body, vault, &expected);
         let answer = call(context, explain, make).await?;
-        let Answered { auth } = answer.json()?;
-        if auth.client_token.expose().is_empty() {
+        let fields = answer.fields()?;
+        if fields.has("/auth") && fields.text(&["/auth/client_token"]).is_none() {
             return Err(answer.malformed("answered a login without a token: does it want a second factor?"));
         }
-        context.mask.add(&auth.client_token);
-        let expires_at = answer.ends_in(auth.lease_duration, context.clock.now())?;
-        Ok(Given { auth, expires_at, answer_lost: answer.lost })
+        let token = fields.token("/auth/client_token")?;
+        context.mask.add(&token.secret);
+        let usual = policy::duration(*vault, context.host);
+        let ends = fields.ends_in("/auth/lease_duration", &token, usual, context.clock.now());
+        Ok(Given {
+            // Its name stands in records: a login without a name that can be told is one without a name.
+            accessor: fields
+                .text(&["/auth/accessor"])
+                .filter(|name| of_token(name).is_none())
+                .unwrap_or_default()
+                .to_owned(),
+            is_batch: fields.text(&["/auth/token_type"]) == Some("batch"),
+            expires_at: ends.at,
+            answer_lost: answer.lost,
+            flaw: token.flaw.or(ends.flaw),
+            token: token.secret,
+        })
     }
 
     fn credential(&self, given: Given, read: read::Everything) -> Credential {
         let Login(vault) = self;
-        let Given { auth, expires_at, answer_lost } = given;
+        let Given { token, accessor, is_batch, expires_at, answer_lost, flaw } = given;
         let ours = [
-            ("VAULT_TOKEN", Some(Value::Secret(auth.client_token.clone()))),
+            ("VAULT_TOKEN", Some(Value::Secret(token.clone()))),
             ("VAULT_ADDR", Some(Value::Plain(vault.base()))),
             ("VAULT_NAMESPACE", vault.namespace.clone().map(Value::Plain)),
         ];
@@ -183,14 +191,14 @@ impl Login<'_> {
         // Paths hold no line breaks: the step config is checked for them.
         detail.extend((!read.living.is_empty()).then(|| (LIVING.to_owned(), read.living.join("\n"))));
         // Nobody can revoke a batch token: the journal needs not hold it.
-        let settle_with = if auth.token_type == "batch" {
+        let settle_with = if is_batch {
             detail.insert("batch".to_owned(), "true".to_owned());
             SettleWith::Detail(detail)
         } else {
-            SettleWith::Handle { secret: auth.client_token.clone(), detail }
+            SettleWith::Handle { secret: token.clone(), detail }
         };
         let material = if vault.secrets.is_empty() {
-            Material::Token(auth.client_token.clone())
+            Material::Token(token)
         } else {
             Material::Fields(read.values.fields)
         };
@@ -201,9 +209,10 @@ impl Login<'_> {
             expires_at,
             principal: vault.target(),
             // A batch token has no accessor.
-            handle: if auth.accessor.is_empty() { NO_ACCESSOR.to_owned() } else { auth.accessor },
+            handle: if accessor.is_empty() { NO_ACCESSOR.to_owned() } else { accessor },
             settle_with,
             answer_lost,
+            flaw,
         }
     }
 }

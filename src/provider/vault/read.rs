@@ -1,14 +1,13 @@
 //! Reading what a login may read: each distinct request once, all at the same time.
 
 use futures_util::future::try_join_all;
-use serde::Deserialize;
-use serde_json::Value;
 
 use super::{JSON, Place, error};
 use crate::config::vault::{Read, Vault};
 use crate::host::http::Method;
 use crate::provider::call::call;
-use crate::provider::value::{Values, pick};
+use crate::provider::json::Raw;
+use crate::provider::value::{Found, Values, pick};
 use crate::provider::{Context, Error};
 use crate::secret::Secret;
 
@@ -19,24 +18,9 @@ pub(super) struct Everything {
     pub(super) living: Vec<String>,
 }
 
-/// What a path answers.
-#[derive(Deserialize)]
-struct Answered {
-    #[serde(default)]
-    lease_id: String,
-    #[serde(default)]
-    data: Value,
-    wrap_info: Option<Wrapped>,
-}
-
-#[derive(Deserialize)]
-struct Wrapped {
-    token: Secret,
-}
-
 /// One answer, and whether giving the login back ends what it holds.
-pub(super) struct Found {
-    pub(super) data: Value,
+pub(super) struct Answered {
+    pub(super) data: Found,
     pub(super) ends_with_login: bool,
 }
 
@@ -76,7 +60,7 @@ pub(super) async fn one(
     token: &Secret,
     read: &Read,
     context: &Context<'_>,
-) -> Result<Found, Error> {
+) -> Result<Answered, Error> {
     let make = async |_| {
         let method = if read.data.is_some() { Method::POST } else { Method::GET };
         let mut url = place.url(&read.path);
@@ -93,46 +77,44 @@ pub(super) async fn one(
         })
     };
     let answer = call(context, |status, body| error::read(status, body, read), make).await?;
-    let answered: Answered = answer.json()?;
-    match (read.wrap_ttl, answered.wrap_info) {
+    let fields = answer.fields()?;
+    if read.wrap_ttl.is_some() {
+        if !fields.has("/wrap_info") {
+            return Err(answer.malformed(format!("did not wrap its answer for `{}`", read.path)));
+        }
+        let data = Found::Text(fields.token("/wrap_info/token")?.usable()?);
         // Not a child of the login: it lives until it was used or its time is over.
-        (Some(_), Some(wrapped)) => {
-            Ok(Found { data: Value::String(wrapped.token.expose().to_owned()), ends_with_login: false })
-        }
-        (Some(_), None) => Err(answer.malformed(format!("did not wrap its answer for `{}`", read.path))),
-        (None, _) if answered.data.is_null() => {
-            Err(answer.malformed(format!("answered nothing for `{}`", read.path)))
-        }
-        (None, _) => {
-            let ends_with_login = !answered.lease_id.is_empty();
-            Ok(Found { data: unversioned(answered.data), ends_with_login })
-        }
+        return Ok(Answered { data, ends_with_login: false });
     }
+    let body = answer.text();
+    let data = Raw::of(&body).and_then(|body| body.at("data")).filter(|data| data.written() != "null");
+    let data = data.ok_or_else(|| answer.malformed(format!("answered nothing for `{}`", read.path)))?;
+    let data = Found::Json(Secret::new(unversioned(data).written()));
+    Ok(Answered { data, ends_with_login: fields.text(&["/lease_id"]).is_some() })
 }
 
 /// What KV v2 wraps into `data`, with `metadata` beside it, is what KV v1 answers.
-fn unversioned(mut data: Value) -> Value {
-    let versioned = data.get("metadata").is_some_and(|about| about.get("version").is_some());
-    match data.get_mut("data").filter(|inner| versioned && inner.is_object()) {
-        Some(inner) => inner.take(),
-        None => data,
-    }
+fn unversioned(data: Raw<'_>) -> Raw<'_> {
+    let versioned = data.at("/metadata/version").is_some();
+    data.at("data").filter(|inner| versioned && inner.members().is_some()).unwrap_or(data)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn kv_of_both_versions_reads_alike() {
-        let inner = json!({"api_key": "x"});
-        let metadata = json!({"version": 3, "created_time": "2026-01-01T00:00:00Z"});
-        assert_eq!(unversioned(json!({"data": inner, "metadata": metadata})), inner);
-        assert_eq!(unversioned(inner.clone()), inner);
+        let of = |text: &'static str| unversioned(Raw::of(text).unwrap()).written();
+        let inner = r#"{"api_key": 1e6}"#;
+        assert_eq!(
+            of(r#"{"data":{"api_key": 1e6},"metadata":{"version":3,"created_time":"2026-01-01"}}"#),
+            inner
+        );
+        assert_eq!(of(inner), inner);
         // A secret of KV v1 that has these words as its keys is no KV v2.
-        for odd in [json!({"data": {"a": "b"}}), json!({"data": "x", "metadata": {"version": 1}})] {
-            assert_eq!(unversioned(odd.clone()), odd);
+        for odd in [r#"{"data":{"a":"b"}}"#, r#"{"data":"x","metadata":{"version":1}}"#] {
+            assert_eq!(of(odd), odd);
         }
     }
 

@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::digest::{SHA256, digest};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::{JSON, Place, error};
@@ -12,16 +11,6 @@ use crate::host::http::Method;
 use crate::provider::call::call;
 use crate::provider::{Context, Error};
 use crate::secret::Secret;
-
-#[derive(Deserialize)]
-struct Answered {
-    data: Signed,
-}
-
-#[derive(Deserialize)]
-struct Signed {
-    signature: String,
-}
 
 /// Has Vault sign this text for a login.
 pub(in crate::provider) async fn sign(
@@ -47,8 +36,9 @@ pub(in crate::provider) async fn sign(
         Ok(request.body(JSON, body.clone().into_bytes()))
     };
     let answer = call(context, |status, body| error::sign(status, body, &path), make).await?;
-    let Answered { data } = answer.json()?;
-    let signature = bytes(&data.signature, transit);
+    let fields = answer.fields()?;
+    let signature = fields.text(&["/data/signature"]).ok_or_else(|| fields.lacks("/data/signature"))?;
+    let signature = bytes(signature, transit);
     signature.ok_or_else(|| answer.malformed(format!("answered no {} of its key", transit.algorithm.word())))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::host::serve::Response;
+use crate::host::serve::{Request, Response};
 
 /// What goes wrong.
 #[derive(Debug)]
@@ -19,10 +19,25 @@ pub struct Fault {
     pub after_acting: bool,
 }
 
+type Make = dyn Fn(&Request, Response) -> Response + Send + Sync;
+
+/// What is made of the true answers to some requests, given the request's headers and body.
+struct Change {
+    path: String,
+    make: Box<Make>,
+}
+
+impl std::fmt::Debug for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Change({})", self.path)
+    }
+}
+
 /// The faults still to come, the latency of every answer, and what was asked.
 #[derive(Debug, Default)]
 pub struct Faults {
     waiting: Mutex<Vec<Fault>>,
+    changes: Mutex<Vec<Change>>,
     asked: Mutex<BTreeMap<String, usize>>,
     latency: Mutex<Duration>,
 }
@@ -31,6 +46,11 @@ impl Faults {
     /// Orders a fault.
     pub fn order(&self, fault: Fault) {
         lock(&self.waiting).push(fault);
+    }
+
+    /// Has every answer changed to requests whose path ends with this.
+    pub fn change(&self, path: &str, make: impl Fn(&Request, Response) -> Response + Send + Sync + 'static) {
+        lock(&self.changes).push(Change { path: path.to_owned(), make: Box::new(make) });
     }
 
     /// Makes every answer take this long.
@@ -44,7 +64,7 @@ impl Faults {
     }
 
     /// Answers as ordered, or as `act` does.
-    pub fn answer(&self, path: &str, act: impl FnOnce() -> Response) -> Response {
+    pub fn answer(&self, path: &str, request: &Request, act: impl FnOnce() -> Response) -> Response {
         *lock(&self.asked).entry(path.to_owned()).or_default() += 1;
         let fault = self.take(path);
         let mut answer = match fault {
@@ -56,6 +76,9 @@ impl Faults {
                 answer
             }
         };
+        for change in lock(&self.changes).iter().filter(|change| path.ends_with(&change.path)) {
+            answer = (change.make)(request, answer);
+        }
         answer.delay += *lock(&self.latency);
         answer
     }

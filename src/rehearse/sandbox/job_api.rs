@@ -100,7 +100,7 @@ impl JobApi {
         for (name, value) in wanted {
             let changed = if state.env.contains_key(&name) { &mut updated } else { &mut added };
             changed.push(name.clone());
-            state.env.insert(name, value.unwrap_or_else(|| Secret::new("")));
+            state.env.insert(name, Secret::new(value.unwrap_or_default()));
         }
         Response::json(200, &json!({ "added": added, "updated": updated }))
     }
@@ -117,8 +117,8 @@ impl JobApi {
     }
 
     fn redact(&self, wanted: Redaction) -> Response {
-        let answer = Response::json(201, &json!({ "redacted": wanted.redact.expose() }));
-        self.lock().hidden.push(wanted.redact);
+        let answer = Response::json(201, &json!({ "redacted": &wanted.redact }));
+        self.lock().hidden.push(Secret::new(wanted.redact));
         answer
     }
 
@@ -157,7 +157,7 @@ impl JobApi {
 
 #[derive(Deserialize)]
 struct Variables {
-    env: Option<BTreeMap<String, Option<Secret>>>,
+    env: Option<BTreeMap<String, Option<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -167,7 +167,7 @@ struct Keys {
 
 #[derive(Deserialize)]
 struct Redaction {
-    redact: Secret,
+    redact: String,
 }
 
 #[derive(Deserialize)]

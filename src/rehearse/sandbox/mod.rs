@@ -82,7 +82,7 @@ impl Handler for Late {
 impl Services {
     fn answer(&self, request: &Request) -> Response {
         let path = request.path.split('?').next().unwrap_or_default();
-        self.faults.answer(path, || {
+        self.faults.answer(path, request, || {
             if path.starts_with("/v3/") {
                 return self.agent.answer(request);
             }

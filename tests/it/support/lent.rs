@@ -97,7 +97,7 @@ pub(crate) fn no_answers() -> Vec<Bad> {
         (html(200), 105, "provider-malformed", "no JSON (text/html"),
         (html(503), 106, "provider-busy", "503"),
         (Response::json(200, &json!({})), 105, "provider-malformed", "lacks what was asked for"),
-        (redirect, 106, "provider-unreachable", "to `evil.test`, which is not followed"),
+        (redirect, 105, "provider-malformed", "to `evil.test`, which is not followed"),
         (Response { cut: true, ..html(200) }, 106, "provider-unreachable", "there is no answer"),
     ]
 }

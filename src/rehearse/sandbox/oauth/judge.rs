@@ -58,7 +58,9 @@ pub(super) fn token(
     };
     let wants_key = first(form, "audience") == PRIVATE_KEY;
     let random = uuid::Uuid::new_v4().simple().to_string();
-    let secret = if wants_key { keys::pem() } else { Secret::new(format!("at_{random}")) };
+    // A token has no line breaks: the key comes in base64.
+    let key = || Secret::new(STANDARD.encode(keys::pem().expose()));
+    let secret = if wants_key { key() } else { Secret::new(format!("at_{random}")) };
     let given = server.give(secret, &client, first(form, "scope"));
     let mut answer = json!({
         "access_token": given.secret.expose(), "token_type": "Bearer", "expires_in": LIFE, "scope": given.scope,
