@@ -52,6 +52,10 @@ impl<'a> Story<'a> {
     pub(super) async fn run(mut self, loaded: &Loaded) -> Result<(), Failure> {
         let chains = self.chains()?;
         let roles = self.sessions(&chains);
+        if roles.is_empty() {
+            let what = if self.is_pruning() { "denied" } else { "lent" };
+            self.report.lines.push(format!("no session of AWS was {what} there"));
+        }
         if self.order.dry_run {
             self.show(&roles);
         } else {
@@ -66,11 +70,12 @@ impl<'a> Story<'a> {
         let records = &self.order.records;
         let jobs = &self.order.jobs;
         let wanted = if jobs.is_empty() { Wanted::Denied } else { Wanted::Jobs(jobs) };
-        let found = chain::find(records, wanted)
-            .map_err(|error| impossible(format!("`{}` cannot be read: {error}", records.display())))?;
-        if let Some(job) = found.missing(jobs) {
-            return Err(impossible(format!("no record of job `{job}` is below `{}`", records.display()))
-                .hinted(chain::WHERE));
+        let found = chain::find(records, wanted).map_err(|error| {
+            let (sentence, cause) = chain::unreadable(jobs, records, &error);
+            impossible(sentence).caused_by(vec![cause]).hinted(chain::WHERE)
+        })?;
+        if let Some((sentence, cause)) = found.nothing_of(jobs, records) {
+            return Err(impossible(sentence).caused_by(cause).hinted(chain::WHERE));
         }
         self.undenied.extend(found.broken);
         Ok(found.chains)
@@ -113,8 +118,18 @@ impl<'a> Story<'a> {
         due
     }
 
+    /// Whether no job is named: what is over is removed, and nothing is denied.
+    fn is_pruning(&self) -> bool {
+        self.order.jobs.is_empty()
+    }
+
     fn show(&mut self, roles: &Roles<'_>) {
         for (role, sessions) in roles {
+            if self.is_pruning() {
+                self.report
+                    .lines
+                    .push(format!("would look at `{role}` for policies of sessions that have ended"));
+            }
             for one in sessions {
                 if self.is_due(&one.session) {
                     // IAM knows the id where the record does not.
@@ -128,7 +143,6 @@ impl<'a> Story<'a> {
 
     async fn act(&mut self, loaded: &Loaded, chains: &[Chain], roles: &Roles<'_>) -> Result<(), Failure> {
         let Some(partition) = roles.keys().next().map(RoleName::partition) else {
-            self.report.lines.push("no session of AWS was lent there".to_owned());
             return Ok(());
         };
         let keys = operator::keys(&self.host.env)?;

@@ -44,14 +44,15 @@ pub async fn revoke(host: &Host, loaded: &Loaded, order: &Order) -> Report {
 }
 
 async fn attempt(host: &Host, loaded: &Loaded, order: &Order, report: &mut Report) -> Result<(), Failure> {
+    let records = &order.records;
+    let found = chain::find(records, Wanted::Jobs(&order.jobs)).map_err(|error| {
+        let (sentence, cause) = chain::unreadable(&order.jobs, records, &error);
+        impossible(sentence).caused_by(vec![cause]).hinted(chain::WHERE)
+    })?;
     let operator = Operator::of(&host.env)?;
     host.mask.add(&operator.token);
-    let records = &order.records;
-    let found = chain::find(records, Wanted::Jobs(&order.jobs))
-        .map_err(|error| impossible(format!("`{}` cannot be read: {error}", records.display())))?;
-    if let Some(job) = found.missing(&order.jobs) {
-        return Err(impossible(format!("no record of job `{job}` is below `{}`", records.display()))
-            .hinted(chain::WHERE));
+    if let Some((sentence, cause)) = found.nothing_of(&order.jobs, records) {
+        return Err(impossible(sentence).caused_by(cause).hinted(chain::WHERE));
     }
     let http = Http::new(operator.network(&host.env, loaded));
     let context = Settling { host: &loaded.config, http: &http, clock: &host.clock };

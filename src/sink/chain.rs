@@ -56,6 +56,8 @@ pub struct Found {
     pub chains: Vec<Chain>,
     /// The others, told.
     pub broken: Vec<String>,
+    /// How many records there are, wanted or not.
+    pub records: usize,
 }
 
 /// What a person should look at who named a job without a record.
@@ -63,15 +65,37 @@ pub const WHERE: &str =
     "`--job` is BUILDKITE_JOB_ID, `run.job` of a link; `--records` the folder of a file sink";
 
 impl Found {
+    /// Why there is nothing about these jobs, where that is so: a sentence, and its cause.
+    pub fn nothing_of(&self, jobs: &[String], folder: &Path) -> Option<(String, Vec<String>)> {
+        let cause = (self.records == 0).then(|| "no record is there at all".to_owned());
+        match self.missing(jobs) {
+            Some(job) => Some((no_record(job, folder), cause.into_iter().collect())),
+            None => cause.map(|_| (format!("no record is below `{}`", folder.display()), Vec::new())),
+        }
+    }
+
     /// A job that is told of by no chain, and by none that is broken.
-    pub fn missing<'j>(&self, jobs: &'j [String]) -> Option<&'j String> {
+    fn missing<'j>(&self, jobs: &'j [String]) -> Option<&'j String> {
         let is_there = |job: &String| self.chains.iter().any(|chain| chain.job() == job.as_str());
         jobs.iter().find(|job| self.broken.is_empty() && !is_there(job))
     }
 }
 
-/// Reads the wanted chains below `records`.
+fn no_record(job: &str, folder: &Path) -> String {
+    format!("no record of job `{job}` is below `{}`", folder.display())
+}
+
+/// That the folder of the records cannot be read: a sentence, and its cause.
+pub fn unreadable(jobs: &[String], folder: &Path, error: &std::io::Error) -> (String, String) {
+    let cause = format!("`{}` cannot be read: {error}", folder.display());
+    (jobs.first().map_or_else(|| "no record can be read".to_owned(), |job| no_record(job, folder)), cause)
+}
+
+/// Reads the wanted chains below `records`, which must be a folder.
 pub fn find(records: &Path, wanted: Wanted<'_>) -> std::io::Result<Found> {
+    if !records.metadata()?.is_dir() {
+        return Err(std::io::Error::from(std::io::ErrorKind::NotADirectory));
+    }
     let mut files: BTreeMap<(PathBuf, String), Vec<PathBuf>> = BTreeMap::new();
     for path in files::list_deep(records)? {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -79,7 +103,7 @@ pub fn find(records: &Path, wanted: Wanted<'_>) -> std::io::Result<Found> {
         let folder = path.parent().unwrap_or(records).to_owned();
         files.entry((folder, chain.to_owned())).or_default().push(path.clone());
     }
-    let mut found = Found::default();
+    let mut found = Found { records: files.len(), ..Found::default() };
     for ((folder, chain), paths) in files {
         let is_wanted = match wanted {
             Wanted::Jobs(jobs) => jobs.iter().any(|job| chain.split('.').next() == Some(&plain(job))),
