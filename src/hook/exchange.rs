@@ -118,16 +118,28 @@ impl<'a> Exchange<'a> {
     }
 
     /// The token of a request, as it was minted.
-    pub(super) async fn token(&self, request: &Request) -> Option<(Key, SubjectToken)> {
-        let key = provider::token_key(request)?;
-        let token = self.tokens.get(&key).await.ok()?;
-        Some((key, token))
+    pub(super) async fn token(&self, request: &Request) -> Option<SubjectToken> {
+        self.tokens.get(&provider::token_key(request)?).await.ok()
+    }
+
+    /// The tokens that were fetched for these requests, each once, whatever came of it.
+    pub(super) fn fetched<'r>(
+        &self,
+        requests: impl Iterator<Item = &'r Request>,
+    ) -> Vec<(Key, SubjectToken)> {
+        let mut keys: Vec<Key> = Vec::new();
+        for key in requests.filter_map(provider::token_key) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        let of = |key: Key| self.tokens.fetched(&key).into_iter().map(move |token| (key.clone(), token));
+        keys.into_iter().flat_map(of).collect()
     }
 
     /// What the token of a request says, for messages.
     pub(super) async fn presented(&self, request: &Request) -> Option<Claims> {
-        let (_, token) = self.token(request).await?;
-        token.unverified_claims().ok()
+        self.token(request).await?.unverified_claims().ok()
     }
 
     /// Tries every exchange at once, but for those that wait for another credential of the block; the

@@ -72,14 +72,13 @@ impl<'a> Lending<'a> {
         block: &Block,
         identity: &Identity,
     ) -> Result<(), Refused> {
-        let decided = self.decide(block, identity)?;
-        let credentials = self.exchange(exchange, &decided).await?;
-        for one in &decided {
-            if let Some((key, token)) = exchange.token(&one.request).await {
-                self.start.tokens.push(account::token_use(&key, &token));
-            }
-        }
-        self.start.tokens.dedup();
+        let decided = self.decide(block, identity);
+        self.tell_tokens(exchange, block);
+        let decided = decided?;
+        let credentials = self.exchange(exchange, &decided).await;
+        // Once more: a try that was refused may have fetched a fresh one.
+        self.tell_tokens(exchange, block);
+        let credentials = credentials?;
         let failed = |failure| (Outcome::Failed, failure);
         if self.leases.is_empty() {
             self.seal_start(Vec::new()).map_err(failed)?;
@@ -116,6 +115,11 @@ impl<'a> Lending<'a> {
             self.start_keeper();
         }
         Ok(())
+    }
+
+    fn tell_tokens(&mut self, exchange: &Exchange<'_>, block: &Block) {
+        let fetched = exchange.fetched(block.requests.iter());
+        self.start.tokens = fetched.iter().map(|(key, token)| account::token_use(key, token)).collect();
     }
 
     /// The step has what it was lent, and for some minutes it works: a missing keeper is told, in the log only,
@@ -156,7 +160,7 @@ impl<'a> Lending<'a> {
         if let Some(first) = denied.iter().find(stops) {
             return Err((Outcome::Denied, denial(first).presenting(&identity.claims)));
         }
-        let told = denied.iter().map(|one| account::told("would-be-denied", denial(one).what));
+        let told = denied.iter().map(|one| account::told("would-be-denied", denial(one).sentence()));
         self.start.findings.extend(told);
         Ok(decided)
     }

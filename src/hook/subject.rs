@@ -49,7 +49,7 @@ impl Callback<'_> {
         let exchange = Exchange::new(context)?;
         let (identity, asked) = exchange.settle(vec![request.clone()]).await?;
         let [request] = asked.requests.as_slice() else { return Err(bug("a request went missing")) };
-        let (_, token) = exchange
+        let token = exchange
             .token(request)
             .await
             .ok_or_else(|| not_renewed("it is not made with a token of the job"))?;

@@ -48,12 +48,14 @@ pub struct Tokens {
     clock: Clock,
     until: DateTime<Utc>,
     known: Mutex<BTreeMap<Key, Cell>>,
+    /// Every token that was fetched, in that order.
+    fetched: Mutex<Vec<(Key, SubjectToken)>>,
 }
 
 impl Tokens {
     /// No tokens yet.
     pub fn new(issuer: Issuer, mask: Mask, clock: Clock, until: DateTime<Utc>) -> Self {
-        Self { issuer, mask, clock, until, known: Mutex::default() }
+        Self { issuer, mask, clock, until, known: Mutex::default(), fetched: Mutex::default() }
     }
 
     /// The token for `key`, shared with everybody who asks for the same.
@@ -82,10 +84,17 @@ impl Tokens {
             From::Command(words) => from_command(words, self.clock.left(self.until)).await?,
         };
         self.mask.add(token.secret());
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).push((key.clone(), token.clone()));
         match of_token(token.expose()) {
             None => Ok(token),
             Some(problem) => Err(Error::UnfitToken(problem)),
         }
+    }
+
+    /// Every token that was fetched for `key`, each once.
+    pub fn fetched(&self, key: &Key) -> Vec<SubjectToken> {
+        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        fetched.iter().filter(|(known, _)| known == key).map(|(_, token)| token.clone()).collect()
     }
 }
 

@@ -305,6 +305,43 @@ fn a_denial_is_recorded_and_stops_the_step_unless_it_is_only_observed() {
     assert_eq!(stage.hook("pre-command").status, 0);
     let start = stage.records()[0].start.clone().unwrap();
     assert_eq!((start.outcome, start.findings[0].ident.as_str()), (Outcome::Granted, "would-be-denied"));
+    assert!(start.findings[0].what.contains("rule `step-requests`: "), "{}", start.findings[0].what);
+}
+
+#[test]
+fn a_denial_that_is_only_observed_names_rule_claim_and_what_was_seen() {
+    let mut stage = Stage::new();
+    stage.config["mode"] = json!("observe");
+    stage.config["grants"] = json!([{ "name": "deploy", "claims": {"build_branch": "release/*"},
+        "credentials": aws(&json!({}))["credentials"] }]);
+    stage.block = json!({"credentials": [{"grant": "deploy"}]});
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    let start = stage.records()[0].start.clone().unwrap();
+    for text in [&ended.text, &start.findings[0].what] {
+        for part in ["rule `grant:deploy`", "claim `build_branch`: expected `release/*`, saw `main`"] {
+            assert!(text.contains(part), "no `{part}` in {text}");
+        }
+    }
+}
+
+#[test]
+fn each_token_of_a_block_is_told_once_also_where_the_block_failed() {
+    let role = |name: &str, profile: &str| json!({"aws": {"role": format!("{ROLE}{name}"), "region": "eu-west-1", "profile": profile}});
+    let mut stage = Stage::new();
+    stage.block = json!({"credentials": [role("", "a"), role("", "b")]});
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    assert_eq!(stage.records()[0].start.as_ref().unwrap().tokens.len(), 1);
+    let mut stage = Stage::new();
+    stage.block = json!({"credentials": [role("", "a"), role("-strict", "b")]});
+    assert_ne!(stage.hook("pre-command").status, 0);
+    let start = stage.records()[0].start.clone().unwrap();
+    assert_eq!((start.outcome, start.tokens.len()), (Outcome::Failed, 1));
+    let mut stage = Stage::new();
+    stage.config["step-requests"] = json!("grants-only");
+    stage.refuses(103, "denied");
+    assert_eq!(stage.records()[0].start.as_ref().unwrap().tokens.len(), 1);
 }
 
 #[test]
