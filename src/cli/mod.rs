@@ -110,7 +110,7 @@ fn run_command(host: &Host, arguments: &Arguments) -> ExitCode {
             finish(host, &report)
         }
         Command::Rehearse(arguments) => match runtime.block_on(rehearse::run(host, arguments)) {
-            Ok(went_well) => ExitCode::from(u8::from(!went_well)),
+            Ok(code) => ExitCode::from(code),
             Err(failure) => finish(host, &failed(failure)),
         },
         Command::CredentialProcess(arguments) => {

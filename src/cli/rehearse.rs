@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::failure::Failure;
-use crate::host::{Host, files};
+use crate::failure::{Class, Failure};
+use crate::hook::Report;
+use crate::host::Host;
 use crate::rehearse::job::Build;
 use crate::rehearse::perform::Performed;
 use crate::rehearse::{Error, Event, Options, Row, fixture, rehearse};
@@ -49,19 +50,19 @@ pub(super) struct Arguments {
     commit: String,
 }
 
-/// Rehearses; whether everything went well.
-pub(super) async fn run(host: &Host, arguments: &Arguments) -> Result<bool, Failure> {
+/// Rehearses; the exit code.
+pub(super) async fn run(host: &Host, arguments: &Arguments) -> Result<u8, Failure> {
     let path = host.cwd.join(&arguments.pipeline);
-    let fixtures = fixtures(&path).map_err(|error| error.failure())?;
     let mut screen = Screen::new();
-    let went_well = if fixtures.is_empty() {
+    let fixtures = fixtures(&path, &mut screen).map_err(|error| error.failure())?;
+    let code = if fixtures.is_empty() {
         let rows = rehearse(host, &options(arguments), &mut |event| screen.show(&event)).await;
-        table(&rows.map_err(|error| error.failure())?)
+        u8::from(!table(&rows.map_err(|error| error.failure())?))
     } else {
-        check(host, &fixtures, &arguments.records, &mut screen).await.map_err(|error| error.failure())?
+        check(host, &fixtures, &arguments.records, &mut screen).await
     };
     super::print::stdout(&format!("records: {}\n", arguments.records.display()));
-    Ok(went_well)
+    Ok(code)
 }
 
 fn options(arguments: &Arguments) -> Options {
@@ -82,32 +83,41 @@ fn options(arguments: &Arguments) -> Options {
 }
 
 /// The fixtures that a path names: itself, or those of a folder; none where it is a pipeline.
-fn fixtures(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let candidates =
-        if path.is_dir() { files::list(path).map_err(Error::Stage)? } else { vec![path.to_owned()] };
+fn fixtures(path: &Path, screen: &mut Screen) -> Result<Vec<PathBuf>, Error> {
+    if !path.is_dir() {
+        let is_one = fixture::is_fixture(&crate::rehearse::text(path)?);
+        return Ok(is_one.then(|| path.to_owned()).into_iter().collect());
+    }
     let mut found = Vec::new();
-    for file in candidates.into_iter().filter(|file| !file.is_dir()) {
-        let bytes = files::read(&file).map_err(Error::Read)?;
-        if fixture::is_fixture(&String::from_utf8_lossy(&bytes)) {
-            found.push(file);
+    for file in crate::rehearse::folder(path)?.into_iter().filter(|file| !file.is_dir()) {
+        match crate::rehearse::text(&file) {
+            Ok(text) if !fixture::is_fixture(&text) => {
+                let note =
+                    format!("`{}` has no line that begins with `fixture:`, and is not run", file.display());
+                screen.show(&Event::Note(note));
+            }
+            // What cannot be read is told in its turn.
+            _ => found.push(file),
         }
     }
-    if path.is_dir() && found.is_empty() {
-        let none = std::io::Error::new(std::io::ErrorKind::NotFound, "it holds no fixture");
-        return Err(Error::Stage(none));
-    }
-    Ok(found)
+    if found.is_empty() { Err(Error::NoFixture(path.to_owned())) } else { Ok(found) }
 }
 
-async fn check(
-    host: &Host,
-    fixtures: &[PathBuf],
-    records: &Path,
-    screen: &mut Screen,
-) -> Result<bool, Error> {
-    let mut failed = 0;
+/// Runs every fixture, whatever became of those before it, and tells all that is wrong.
+async fn check(host: &Host, fixtures: &[PathBuf], records: &Path, screen: &mut Screen) -> u8 {
+    let (mut failed, mut broken) = (0, 0);
     for path in fixtures {
-        let checked = fixture::check(host, path, records, &mut |event| screen.show(&event)).await?;
+        let checked = fixture::check(host, path, records, &mut |event| screen.show(&event)).await;
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(error) => {
+                broken += 1;
+                super::print::stdout(&format!("BROKEN: {}\n", path.display()));
+                let failure = Some(error.failure());
+                super::print::report(&Report { failure, ..Report::default() }, &host.mask);
+                continue;
+            }
+        };
         let mut text = String::new();
         let word = if checked.wrong.is_empty() { "ok" } else { "WRONG" };
         let _written = writeln!(text, "{word}: {} ({})", checked.fixture, path.display());
@@ -117,8 +127,14 @@ async fn check(
         failed += usize::from(!checked.wrong.is_empty());
         super::print::stdout(&text);
     }
-    super::print::stdout(&format!("\n{} fixtures as expected, {failed} not\n", fixtures.len() - failed));
-    Ok(failed == 0)
+    let fine = fixtures.len() - failed - broken;
+    let broken_too = if broken > 0 { format!(", {broken} could not be run") } else { String::new() };
+    super::print::stdout(&format!("\n{fine} fixtures as expected, {failed} not{broken_too}\n"));
+    match (broken, failed) {
+        (0, 0) => 0,
+        (0, _) => 1,
+        _ => Class::Configuration.exit_code(),
+    }
 }
 
 /// Where events are shown: bold headings on a terminal, plain lines in a log.
@@ -186,8 +202,20 @@ fn table(rows: &[Row]) -> bool {
         rows.iter().filter_map(|row| row.performed.as_ref()).all(|performed| performed.leaks.is_empty());
     let seen =
         if clean { "no secret was seen in any log or record" } else { "SECRETS WERE SEEN: look above" };
-    super::print::stdout(&format!("\n{seen}\n"));
+    super::print::stdout(&format!("\n{}{seen}\n", nothing_lent(rows)));
     rows.iter().all(|row| row.skipped || row.performed.as_ref().is_some_and(Performed::passed))
+}
+
+/// That a rehearsal says nothing of any credential, where that is so: a table without one looks like a success.
+fn nothing_lent(rows: &[Row]) -> &'static str {
+    let performed = || rows.iter().filter_map(|row| row.performed.as_ref());
+    if !performed().any(|performed| performed.hooked) {
+        return "no credential was rehearsed: no step that ran uses this plugin\n";
+    }
+    if performed().all(|performed| lent(performed).is_empty()) {
+        return "no credential was lent\n";
+    }
+    ""
 }
 
 fn result(performed: &Performed) -> String {

@@ -54,16 +54,44 @@ pub enum Problem {
         first: Path,
     },
     /// A key that no step has.
-    #[error("no step has the key `{key}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
-    UnknownKey {
-        /// The key.
-        key: String,
-        /// The key most like it.
-        nearest: Option<String>,
+    #[error("{0}")]
+    UnknownKey(UnknownKey),
+    /// Nothing that a build could do.
+    #[error("there are no steps")]
+    NoSteps {
+        /// A key that may have been meant for `steps`.
+        near: Option<String>,
     },
     /// Steps that wait for each other.
     #[error("these steps wait for each other: {}", .0.join(" → "))]
     Cycle(Vec<String>),
+}
+
+/// A key that no step has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no step has the key `{key}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+pub struct UnknownKey {
+    /// The key.
+    pub key: String,
+    /// The key most like it.
+    pub nearest: Option<String>,
+    /// The keys that there are.
+    pub known: Vec<String>,
+}
+
+impl Error {
+    /// What would be right, where that can be told.
+    pub fn hint(&self) -> Option<String> {
+        match &self.problem {
+            Problem::NoSteps { near: Some(near) } => {
+                Some(format!("`{near}` is no key that Buildkite reads: did you mean `steps`?"))
+            }
+            Problem::NoSteps { near: None } => {
+                Some("a pipeline is a map with `steps`, a list, or such a list itself".to_owned())
+            }
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Error {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{Problem, Wrong};
+use super::error::{Problem, UnknownKey, Wrong};
 use super::place::Path;
 use super::{Kind, Pipeline, Step, StepId};
 
@@ -41,11 +41,12 @@ impl<'p> Keys<'p> {
     }
 
     /// That there is no such key, and which one may have been meant.
-    pub(super) fn unknown(&self, key: &str) -> Problem {
+    pub(super) fn unknown(&self, key: &str) -> UnknownKey {
         let distance = |known: &str| strsim::damerau_levenshtein(known, key);
         let nearest = self.0.keys().map(|known| (distance(known), *known)).min();
         let near = nearest.filter(|(distance, known)| *distance <= known.chars().count().max(3) / 3);
-        Problem::UnknownKey { key: key.to_owned(), nearest: near.map(|(_, known)| known.to_owned()) }
+        let known = self.0.keys().map(|known| (*known).to_owned()).collect();
+        UnknownKey { key: key.to_owned(), nearest: near.map(|(_, known)| known.to_owned()), known }
     }
 }
 

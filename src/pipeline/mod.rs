@@ -22,7 +22,7 @@ mod scalar;
 mod tree;
 mod wire;
 
-pub use error::{Error, Problem};
+pub use error::{Error, Problem, UnknownKey};
 pub use matrix::Choice;
 pub use order::{Graph, Need, Outcome, waves};
 pub use plugin::PluginUse;
@@ -186,10 +186,24 @@ impl Pipeline {
     }
 
     /// The step with this key, or every member of the group with this key.
-    pub fn named(&self, key: &str) -> Result<Vec<StepId>, Error> {
+    pub fn named(&self, key: &str) -> Result<Vec<StepId>, UnknownKey> {
         let keys = keys::Keys::of(self);
-        let found = keys.get(key).map(<[StepId]>::to_vec);
-        found.ok_or_else(|| error::Wrong::root(keys.unknown(key)).located(&self.text))
+        keys.get(key).map(<[StepId]>::to_vec).ok_or_else(|| keys.unknown(key))
+    }
+
+    /// The same pipeline, where it has a step. Buildkite takes one without, and a build of it does nothing.
+    pub fn with_steps(self) -> Result<Self, Error> {
+        if self.walk().next().is_some() {
+            return Ok(self);
+        }
+        let keys = tree::read(&self.text).ok().map(|document| read::keys(&document)).unwrap_or_default();
+        let near = keys.iter().find(|key| read::is_nearly_steps(key)).cloned();
+        let path = match (&near, keys.is_empty()) {
+            (Some(key), _) => Path::default().key(key),
+            (None, false) if keys.iter().any(|key| key == "steps") => Path::default().key("steps"),
+            _ => Path::default(),
+        };
+        Err(error::Wrong { path, problem: Problem::NoSteps { near } }.located(&self.text))
     }
 }
 

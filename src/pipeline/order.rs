@@ -151,9 +151,10 @@ fn spelled_out(step: &Step, keys: &Keys<'_>) -> Result<Option<Vec<Need>>, Wrong>
     let Dependencies::Explicit(dependencies) = &step.depends_on else { return Ok(None) };
     let mut needs = Vec::new();
     for dependency in dependencies {
-        let steps = keys
-            .get(&dependency.key)
-            .ok_or_else(|| Wrong { path: dependency.path.clone(), problem: keys.unknown(&dependency.key) })?;
+        let steps = keys.get(&dependency.key).ok_or_else(|| Wrong {
+            path: dependency.path.clone(),
+            problem: Problem::UnknownKey(keys.unknown(&dependency.key)),
+        })?;
         let allow_failure = dependency.allow_failure;
         needs.extend(steps.iter().map(|step| Need { step: *step, allow_failure }));
     }

@@ -96,6 +96,18 @@ impl PluginUse {
         let name = name.strip_suffix("-git").unwrap_or(&name);
         matches!(name, "dataflow" | "buildkite-dataflow")
     }
+
+    /// Whether this is a key of our block that was not indented below the plugin's name.
+    pub fn is_misplaced_key(&self) -> bool {
+        ["credentials", "inputs", "outputs", "hook", "release"].contains(&self.source.as_str())
+    }
+
+    /// Whether this was hardly meant to be another plugin than ours.
+    pub fn is_nearly_ours(&self) -> bool {
+        let name = self.name();
+        let near = |ours: &str| strsim::damerau_levenshtein(&name, ours) <= 2;
+        !self.is_ours() && (near("dataflow") || near("buildkite-dataflow"))
+    }
 }
 
 /// What stands before the first colon, where it is a URL's scheme (or a Windows drive).

@@ -41,6 +41,17 @@ pub(super) fn pipeline(text: &str, variables: Option<&Variables>) -> Result<Pipe
     Ok(pipeline)
 }
 
+/// The keys of a document that is a map.
+pub(super) fn keys(document: &Value) -> Vec<String> {
+    let keys = document.as_mapping().into_iter().flat_map(Mapping::keys);
+    keys.filter_map(|key| key.as_str().map(str::to_owned)).collect()
+}
+
+/// Whether a key may have been meant for `steps`.
+pub(super) fn is_nearly_steps(key: &str) -> bool {
+    key != "steps" && strsim::damerau_levenshtein(&key.to_lowercase(), "steps") <= 2
+}
+
 struct Reader {
     /// What can be replaced: what the caller gave, and what the pipeline's own `env` adds from top to bottom.
     variables: Option<Variables>,

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::job::{Build, Job};
 use super::perform::{Performed, perform};
-use super::stage::{self, Stage};
-use super::{Error, Event};
+use super::stage::Stage;
+use super::{Error, Event, input, trusted};
 use crate::config::place;
 use crate::host::Host;
 use crate::pipeline::PluginUse;
@@ -88,13 +88,16 @@ pub async fn check(
     records: &Path,
     on: &mut dyn FnMut(Event<'_>),
 ) -> Result<Checked, Error> {
-    let text = stage::text(path)?;
+    let text = input::text(path)?;
     let fixture: Fixture = place::from_yaml(&path.display().to_string(), &text).map_err(Error::Fixture)?;
     let beside = |file: &Path| path.parent().unwrap_or(Path::new("/")).join(file);
     let plugin = PluginUse { source: "fixture/dataflow".into(), config: fixture.plugin.clone() };
-    let trust = beside(fixture.trust.as_deref().unwrap_or(Path::new("trust")));
+    let trust = match &fixture.trust {
+        Some(folder) => trusted::Folder::named(beside(folder)),
+        None => trusted::Folder::usual(beside(Path::new("trust"))),
+    };
     let rules = fixture.host_config.as_deref().map(beside);
-    let stage = Stage::set(host, rules.as_deref(), &trust, records, &[&plugin]).await?;
+    let mut stage = Stage::set(host, rules.as_deref(), trust?, records).await?;
     let variable = |name: &str, otherwise: &str| {
         fixture.environment.get(name).cloned().unwrap_or_else(|| otherwise.to_owned())
     };
@@ -113,6 +116,9 @@ pub async fn check(
         id: uuid::Uuid::new_v4().to_string(),
     };
     on(Event::Job { name: &job.name, number: 1, of: 1 });
+    for note in stage.prepare(host, &build, std::slice::from_ref(&job))? {
+        on(Event::Note(note));
+    }
     let performed = perform(host, &stage, &build, 1, &job, on).await?;
     Ok(Checked { fixture: fixture.fixture, wrong: compare(&fixture.expect, &performed) })
 }

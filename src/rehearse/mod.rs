@@ -1,21 +1,26 @@
 //! Rehearsing a pipeline: its steps for real, with our real hooks and a real shell, against a sandbox,
 //! with no account anywhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::config;
-use crate::failure::{Class, Failure};
 use crate::host::Host;
-use crate::host::files::Untrusted;
-use crate::pipeline::{self, Graph, Kind, Outcome, Pipeline, PluginUse, Step, StepId};
+use crate::pipeline::{self, Graph, Kind, Outcome, Pipeline, Step, StepId};
 
+mod asked;
 mod condition;
+mod error;
 pub mod fixture;
+mod input;
 pub mod job;
+mod overlay;
 pub mod perform;
 pub mod sandbox;
 pub mod stage;
+pub mod trusted;
+
+pub use error::Error;
+pub use input::{folder, text};
 
 use job::{Build, Job};
 use perform::{Performed, perform};
@@ -71,70 +76,6 @@ pub struct Row {
     pub skipped: bool,
 }
 
-/// Why a rehearsal could not take place.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file could not be read.
-    #[error("a file of the rehearsal cannot be read")]
-    Read(#[source] Untrusted),
-    /// A file is not text.
-    #[error("`{0}` is not UTF-8 text")]
-    NotText(PathBuf),
-    /// The pipeline is wrong.
-    #[error("`{path}` is not a pipeline")]
-    Pipeline {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: pipeline::Error,
-    },
-    /// The host config is wrong.
-    #[error("the host config is wrong")]
-    Config(#[source] config::Error),
-    /// A fixture is wrong.
-    #[error("the fixture is wrong")]
-    Fixture(#[source] config::Error),
-    /// A trust policy is wrong.
-    #[error("`{path}` is not a trust policy in JSON")]
-    Trust {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The sandbox did not start.
-    #[error("the rehearsal's sandbox did not start")]
-    Sandbox(#[source] sandbox::Error),
-    /// A folder, file or socket of the stage.
-    #[error("the rehearsal's folder cannot be used")]
-    Stage(#[source] std::io::Error),
-    /// A hook or the shell.
-    #[error("`{program}` cannot be run")]
-    Run {
-        /// Which.
-        program: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl Error {
-    /// The failure as a person is told it.
-    pub fn failure(&self) -> Failure {
-        let failure = Failure::of("rehearsal-impossible", Class::Configuration, self);
-        match self {
-            Self::Config(error) | Self::Fixture(error) => match &error.hint {
-                Some(hint) => failure.hinted(hint.clone()),
-                None => failure,
-            },
-            _ => failure,
-        }
-    }
-}
-
 /// Rehearses a pipeline and gives an account of every job.
 pub async fn rehearse(
     host: &Host,
@@ -142,23 +83,31 @@ pub async fn rehearse(
     on: &mut dyn FnMut(Event<'_>),
 ) -> Result<Vec<Row>, Error> {
     let path = host.cwd.join(&options.pipeline);
-    let text = stage::text(&path)?;
+    let text = input::text(&path)?;
     let wrong = |source| Error::Pipeline { path: options.pipeline.clone(), source };
     let pipeline = Pipeline::parse(&text, Some(&Job::upload_variables(&options.build))).map_err(wrong)?;
+    let pipeline = pipeline.with_steps().map_err(wrong)?;
     let graph = Graph::of(&pipeline).map_err(wrong)?;
     let mut chosen = Vec::new();
     for key in &options.steps {
-        chosen.extend(pipeline.named(key).map_err(wrong)?);
+        chosen.extend(pipeline.named(key).map_err(|unknown| Error::no_step(&options.pipeline, unknown))?);
     }
-    let plugins: Vec<&PluginUse> = pipeline.walk().flat_map(|(_, step)| ours(step)).collect();
-    let trust =
-        options.trust.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new("/")).join("trust"));
-    let rules = options.host_config.as_ref().map(|file| host.cwd.join(file));
-    let stage = Stage::set(host, rules.as_deref(), &trust, &options.records, &plugins).await?;
-    let mut run =
-        Run { host, options, stage, on, rows: Vec::new(), number: 0, total: 0, outcomes: BTreeMap::new() };
     let wanted = |id: &StepId| chosen.is_empty() || chosen.contains(id);
-    run.total = pipeline.walk().filter(|(id, _)| wanted(id)).map(|(_, step)| jobs(step)).sum();
+    let jobs: Vec<Job> =
+        pipeline.walk().filter(|(id, _)| wanted(id)).flat_map(|(_, step)| planned(&pipeline, step)).collect();
+    suspicious(&jobs, on)?;
+    let trust = match &options.trust {
+        Some(folder) => trusted::Folder::named(host.cwd.join(folder)),
+        None => trusted::Folder::usual(path.parent().unwrap_or(Path::new("/")).join("trust")),
+    };
+    let rules = options.host_config.as_ref().map(|file| host.cwd.join(file));
+    let mut stage = Stage::set(host, rules.as_deref(), trust?, &options.records).await?;
+    for note in stage.prepare(host, &options.build, &jobs)? {
+        on(Event::Note(note));
+    }
+    let total = jobs.len();
+    let mut run =
+        Run { host, options, stage, on, rows: Vec::new(), number: 0, total, outcomes: BTreeMap::new() };
     for (id, step) in in_order(&pipeline, &graph) {
         if wanted(&id) {
             let free = !chosen.is_empty() || run.may_go(&graph, id, step);
@@ -166,6 +115,45 @@ pub async fn rehearse(
         }
     }
     Ok(run.rows)
+}
+
+/// The jobs of a step, as they will be run.
+fn planned(pipeline: &Pipeline, step: &Step) -> Vec<Job> {
+    let Kind::Command(command) = &step.kind else { return Vec::new() };
+    let job = |job: &pipeline::Job| {
+        let mut env = pipeline.env.clone();
+        env.extend(job.env.clone());
+        Job {
+            name: name(step, job.label.as_deref()),
+            step_key: step.key.clone(),
+            command: job.command.clone(),
+            env,
+            plugins: job.plugins.clone(),
+            id: uuid::Uuid::new_v4().to_string(),
+        }
+    };
+    command.jobs.iter().map(job).collect()
+}
+
+/// Plugins that are hardly meant as they are written.
+fn suspicious(jobs: &[Job], on: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
+    let mut told = BTreeSet::new();
+    for (job, plugin) in jobs.iter().flat_map(|job| job.plugins.iter().map(move |plugin| (job, plugin))) {
+        if plugin.is_misplaced_key() {
+            return Err(Error::Misplaced {
+                step: job.name.clone(),
+                key: plugin.source.clone(),
+                agent: plugin.full_source(),
+            });
+        }
+        if plugin.is_nearly_ours() && told.insert(&plugin.source) {
+            on(Event::Note(format!(
+                "plugin `{}` is not this plugin: did you mean `dataflow`? Nothing is lent for it",
+                plugin.source
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Steps in the order of their waves, wait steps and the like where their own needs are met.
@@ -183,15 +171,6 @@ fn in_order<'a>(pipeline: &'a Pipeline, graph: &Graph) -> Vec<(StepId, &'a Step)
         left = waiting;
     }
     order
-}
-
-fn ours(step: &Step) -> Vec<&PluginUse> {
-    match &step.kind {
-        Kind::Command(command) => {
-            command.jobs.iter().flat_map(|job| &job.plugins).filter(|plugin| plugin.is_ours()).collect()
-        }
-        _ => Vec::new(),
-    }
 }
 
 fn jobs(step: &Step) -> usize {
@@ -230,8 +209,8 @@ impl Run<'_> {
             Kind::Command(_) if step.skip.is_some() => Outcome::Passed,
             Kind::Command(command) => {
                 let mut outcome = Outcome::Passed;
-                for job in &command.jobs {
-                    let performed = self.job(pipeline, step, job).await?;
+                for (job, planned) in command.jobs.iter().zip(planned(pipeline, step)) {
+                    let performed = self.job(step, job, &planned).await?;
                     if !performed && !job.soft_fail.forgives(1) {
                         outcome = Outcome::Failed;
                     }
@@ -253,23 +232,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn job(&mut self, pipeline: &Pipeline, step: &Step, job: &pipeline::Job) -> Result<bool, Error> {
+    async fn job(&mut self, step: &Step, job: &pipeline::Job, planned: &Job) -> Result<bool, Error> {
         self.number += 1;
-        let name = name(step, job.label.as_deref());
+        let name = planned.name.clone();
         (self.on)(Event::Job { name: &name, number: self.number, of: self.total });
         self.notes(step, job);
-        let mut env = pipeline.env.clone();
-        env.extend(job.env.clone());
-        let rehearsed = Job {
-            name: name.clone(),
-            step_key: step.key.clone(),
-            command: job.command.clone(),
-            env,
-            plugins: job.plugins.clone(),
-            id: uuid::Uuid::new_v4().to_string(),
-        };
         let build = &self.options.build;
-        let performed = perform(self.host, &self.stage, build, self.number, &rehearsed, self.on).await?;
+        let performed = perform(self.host, &self.stage, build, self.number, planned, self.on).await?;
         (self.on)(Event::Ended(&performed));
         let passed = performed.passed();
         self.rows.push(Row { name, performed: Some(performed), skipped: false });

@@ -30,6 +30,8 @@ pub struct Performed {
     pub left_behind: Vec<String>,
     /// Secrets that were seen where none may be.
     pub leaks: Vec<String>,
+    /// Whether any hook of ours took part: a block's, or the agent's own.
+    pub hooked: bool,
 }
 
 impl Performed {
@@ -39,6 +41,34 @@ impl Performed {
             && self.failed_hook.is_none()
             && self.left_behind.is_empty()
             && self.leaks.is_empty()
+    }
+}
+
+/// Whose hook runs.
+#[derive(Clone, Debug)]
+enum Scope {
+    /// The agent's own, which lends the host's automatic grants.
+    Agent,
+    /// That of one of the step's blocks.
+    Plugin(PluginUse),
+}
+
+impl Scope {
+    /// What the agent tells a hook beside the job's environment.
+    fn variables(&self, phase: &str) -> impl Iterator<Item = (&'static str, String)> + use<> {
+        let (scope, plugin) = match self {
+            Self::Agent => ("agent", None),
+            Self::Plugin(plugin) => ("plugin", Some(plugin)),
+        };
+        let phase = ("BUILDKITE_HOOK_PHASE", phase.to_owned());
+        let own = plugin.into_iter().flat_map(|plugin| {
+            let configuration = ("BUILDKITE_PLUGIN_CONFIGURATION", plugin.config.to_string());
+            // Where it is null the agent gives a plugin no variables at all.
+            let configuration = (!plugin.config.is_null()).then_some(configuration);
+            std::iter::once(("BUILDKITE_PLUGIN_NAME", plugin.env_name())).chain(configuration)
+        });
+        let own: Vec<_> = own.collect();
+        [phase, ("BUILDKITE_HOOK_SCOPE", scope.to_owned())].into_iter().chain(own)
     }
 }
 
@@ -78,14 +108,16 @@ pub async fn perform(
     let links = links(&stage.records, &job.id)?;
     let left_behind = left_behind(&before, &api.env(), &links, stage);
     let leaks = leaks(stage, &token, &log, &links);
-    Ok(Performed { command, failed_hook, log, links, left_behind, leaks })
+    let hooked = stage.lends_unasked() || job.plugins.iter().any(PluginUse::is_ours);
+    Ok(Performed { command, failed_hook, log, links, left_behind, leaks, hooked })
 }
 
 impl Performance<'_> {
     async fn phases(&mut self) -> Result<(Option<i32>, Option<(&'static str, i32)>), Error> {
-        let ours: Vec<PluginUse> =
-            self.job.plugins.iter().filter(|plugin| plugin.is_ours()).cloned().collect();
-        let last_first: Vec<PluginUse> = ours.iter().rev().cloned().collect();
+        let plugins = self.job.plugins.iter().filter(|plugin| plugin.is_ours()).cloned();
+        let agent = self.stage.lends_unasked().then_some(Scope::Agent);
+        let ours: Vec<Scope> = agent.into_iter().chain(plugins.map(Scope::Plugin)).collect();
+        let last_first: Vec<Scope> = ours.iter().rev().cloned().collect();
         let mut failed = None;
         for phase in ["environment", "pre-command"] {
             if failed.is_none() {
@@ -107,19 +139,13 @@ impl Performance<'_> {
     async fn hooks(
         &mut self,
         phase: &'static str,
-        plugins: &[PluginUse],
+        scopes: &[Scope],
     ) -> Result<Option<(&'static str, i32)>, Error> {
-        for plugin in plugins {
+        for scope in scopes {
             (self.on)(Event::Phase(phase));
             let program = self.stage.hooks().join(phase);
-            let extra = [
-                ("BUILDKITE_HOOK_PHASE", phase.to_owned()),
-                ("BUILDKITE_HOOK_SCOPE", "plugin".to_owned()),
-                ("BUILDKITE_PLUGIN_NAME", plugin.env_name()),
-                ("BUILDKITE_PLUGIN_CONFIGURATION", plugin.config.to_string()),
-            ];
-            let extra = extra.map(|(name, value)| (name.to_owned(), Secret::new(value)));
-            let status = self.run((program, Vec::new()), extra.into()).await?.unwrap_or(-1);
+            let extra = scope.variables(phase).map(|(name, value)| (name.to_owned(), Secret::new(value)));
+            let status = self.run((program, Vec::new()), extra.collect()).await?.unwrap_or(-1);
             if status != 0 {
                 return Ok(Some((phase, status)));
             }

@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::Error;
-use super::sandbox::sts::Role;
-use super::sandbox::{AUDIENCE, KNOWN_AS, Sandbox, trust};
-use crate::config::credential::{Ask, What};
+use super::job::{Build, Job};
+use super::overlay::Redirected;
+use super::sandbox::Sandbox;
+use super::{Error, asked, input, trusted};
+use crate::claims::{Claims, SubjectToken};
+use crate::config::credential::Ask;
 use crate::config::host::HostConfig;
 use crate::config::key::PrivateKey;
 use crate::config::load::BESIDE_AGENT;
-use crate::config::step::Step;
+use crate::config::network::Route;
 use crate::host::Host;
 use crate::host::files;
-use crate::pipeline::PluginUse;
+use crate::secret::Secret;
 
 /// The hooks that the agent would find in the plugin's folder.
 pub(super) const HOOKS: [&str; 4] = ["environment", "pre-command", "post-command", "pre-exit"];
@@ -29,56 +31,113 @@ pub struct Stage {
     pub sandbox: Sandbox,
     /// Where the records go.
     pub records: PathBuf,
+    trust: trusted::Folder,
+    rules: Rules,
+    asked: Vec<Ask>,
+    told: BTreeSet<String>,
+}
+
+/// The platform engineer's own file, so that a rehearsal meets its grants and limits.
+#[derive(Clone, Debug, Default)]
+struct Rules {
+    /// As it was written; `None` without a file.
+    written: Option<Value>,
+    config: HostConfig,
+}
+
+impl Rules {
+    fn read(path: Option<&Path>) -> Result<Self, Error> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text = input::text(path)?;
+        let config = crate::config::host::parse(&path.display().to_string(), &text).map_err(Error::Config)?;
+        let written: Option<Value> = serde_yaml::from_str(&text).ok();
+        Ok(Self { written: Some(written.unwrap_or_default()), config })
+    }
 }
 
 impl Stage {
-    /// Sets the stage: roles with the trust policies in `trust`, records below `records`.
+    /// Sets the stage: roles with the trust policies in `trust`, records below `records`. What is asked for is known
+    /// when it is [prepared](Self::prepare).
     pub async fn set(
         host: &Host,
         rules: Option<&Path>,
-        trust: &Path,
+        trust: trusted::Folder,
         records: &Path,
-        plugins: &[&PluginUse],
     ) -> Result<Self, Error> {
+        let rules = Rules::read(rules)?;
+        let records = std::path::absolute(host.cwd.join(records)).map_err(Error::Stage)?;
+        input::records(&records)?;
         // Short, because the path of a Unix socket must be; not TMPDIR, which may be neither.
         let folder = files::scratch(Path::new("/tmp"), "dataflow-").map_err(Error::Stage)?;
-        let (mut config, parsed) = host_config(rules)?;
-        let asked = asked(plugins, &parsed);
-        let known = roles(&asked, trust)?;
-        let sandbox = Sandbox::start(host.clock.clone(), known).await.map_err(Error::Sandbox)?;
-        sandbox.providers().iter().for_each(|service| service.prepare(&asked));
-        let records = std::path::absolute(host.cwd.join(records)).map_err(Error::Stage)?;
-        let ours = json!({
-            "network": { "routes": routes(&sandbox, &asked) },
-            "issuers": [sandbox.issuer_url()],
-            "aws": { "sts-endpoint": sandbox.url() },
-            "state-directory": folder.path().join("state"),
-            "sinks": [{ "file": { "directory": records } }],
-        });
-        if rules.is_none() {
-            // Whom the real host's config allows is not known here; a rehearsal with one knows.
-            let named: Value = named(&asked).iter().map(|(_, url)| json!(url)).collect();
-            config.as_object_mut().into_iter().for_each(|config| {
-                config.insert("endpoints".into(), named.clone());
-            });
-        }
-        if let (Some(config), Value::Object(ours)) = (config.as_object_mut(), ours) {
-            config.extend(ours);
-            // Nothing of a rehearsal belongs into a folder of the real host's.
-            config.remove("survive-reboot");
-        }
-        let stage = Self { folder, sandbox, records };
-        stage.build(host, &config).map_err(Error::Stage)?;
+        let sandbox = Sandbox::start(host.clock.clone(), BTreeMap::new()).await;
+        let sandbox = sandbox.map_err(Error::Sandbox)?;
+        let stage = Self { folder, sandbox, records, trust, rules, asked: Vec::new(), told: BTreeSet::new() };
+        stage.build(host).map_err(Error::Stage)?;
         Ok(stage)
     }
 
-    fn build(&self, host: &Host, config: &Value) -> std::io::Result<()> {
+    /// Prepares for what these jobs ask for, as operators of the real services would have. What there is to tell comes
+    /// back.
+    pub fn prepare(&mut self, host: &Host, build: &Build, jobs: &[Job]) -> Result<Vec<String>, Error> {
+        for job in jobs {
+            let claims = self.claims(host, build, job);
+            for ask in asked::of(&job.plugins, &claims, &self.rules.config) {
+                if !self.asked.contains(&ask) {
+                    self.asked.push(ask);
+                }
+            }
+        }
+        let (roles, open) = self.trust.roles(&self.asked)?;
+        for (arn, role) in roles {
+            self.sandbox.sts().add(&arn, role);
+        }
+        self.sandbox.providers().iter().for_each(|service| service.prepare(&self.asked));
+        self.configure()?;
+        Ok(open.into_iter().filter(|note| self.told.insert(note.clone())).collect())
+    }
+
+    /// Whether the host lends to jobs that ask for nothing, as its agent hooks would.
+    pub(super) fn lends_unasked(&self) -> bool {
+        self.rules.config.grants.iter().any(|grant| grant.automatic)
+    }
+
+    /// What a token of the job says.
+    fn claims(&self, host: &Host, build: &Build, job: &Job) -> Claims {
+        let job = job.for_sandbox(build, &Secret::new(""));
+        let optional: Vec<&String> = job.claims.optional.keys().collect();
+        let asked = json!({ "claims": optional });
+        let asked = asked.as_object().cloned().unwrap_or_default();
+        let token = self.sandbox.issuer().mint(&job.claims, &asked, host.clock.now());
+        let claims = token.map(|token| SubjectToken::new(Secret::new(token)).unverified_claims());
+        claims.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Writes the host config that the hooks meet.
+    fn configure(&self) -> Result<(), Error> {
+        let url = |text: &str| Url::parse(text).map_err(|_| Error::Overlay);
+        let routes = routes(&self.sandbox, &self.asked).into_iter();
+        let route = |(from, to): (String, String)| Ok(Route { from: url(&from)?, to: url(&to)? });
+        // Whom the real host's config allows is not known here; a rehearsal with one knows.
+        let named = || named(&self.asked).into_iter().map(|(_, url)| url).collect();
+        let redirected = Redirected {
+            issuer: self.sandbox.issuer_url().to_owned(),
+            sts: url(&self.sandbox.url())?,
+            routes: routes.map(route).collect::<Result<_, Error>>()?,
+            endpoints: self.rules.written.is_none().then(named),
+            state: self.folder.path().join("state"),
+            records: self.records.clone(),
+        };
+        let written = self.rules.written.clone().unwrap_or_default();
+        let config = redirected.written(&self.rules.config, &written)?;
+        let beside = self.agent_config().with_file_name(BESIDE_AGENT);
+        files::replace_lossy(&beside, config.as_bytes()).map_err(Error::Stage)
+    }
+
+    fn build(&self, host: &Host) -> std::io::Result<()> {
         let made = |path: &Path| files::private_folder(path).map_err(std::io::Error::other);
         let (agent, hooks) = (self.folder.path().join("agent"), self.hooks());
         made(&agent)?;
         made(&hooks)?;
-        // JSON is YAML.
-        files::replace_lossy(&agent.join(BESIDE_AGENT), config.to_string().as_bytes())?;
         let line = format!("#!{}\n", host.program.display());
         HOOKS.iter().try_for_each(|hook| files::write_program(&hooks.join(hook), &line))
     }
@@ -104,32 +163,6 @@ impl Stage {
     }
 }
 
-/// The platform engineer's own file, so that a rehearsal meets its grants and limits.
-fn host_config(rules: Option<&Path>) -> Result<(Value, HostConfig), Error> {
-    let Some(path) = rules else { return Ok((json!({}), HostConfig::default())) };
-    let text = text(path)?;
-    let parsed = crate::config::host::parse(&path.display().to_string(), &text).map_err(Error::Config)?;
-    let value: Option<Value> = serde_yaml::from_str(&text).ok();
-    Ok((value.filter(Value::is_object).unwrap_or_else(|| json!({})), parsed))
-}
-
-pub(super) fn text(path: &Path) -> Result<String, Error> {
-    let bytes = files::read(path).map_err(Error::Read)?;
-    String::from_utf8(bytes).map_err(|_| Error::NotText(path.to_owned()))
-}
-
-/// Everything that the pipeline or a grant asks for.
-fn asked(plugins: &[&PluginUse], host: &HostConfig) -> Vec<Ask> {
-    let steps = plugins.iter().filter_map(|plugin| Step::read(plugin.config.clone()).ok());
-    let grants = host.grants.iter().flat_map(|grant| grant.credentials.clone());
-    let credentials = steps.flat_map(|step| step.credentials).chain(grants);
-    let asks = credentials.filter_map(|credential| match credential.what {
-        What::Ask(ask) => Some(ask),
-        What::Grant(_) => None,
-    });
-    asks.collect()
-}
-
 /// The endpoints that the steps name themselves, each with its provider.
 fn named(asked: &[Ask]) -> Vec<(&'static str, Url)> {
     let of = |ask: &Ask| -> Vec<(&'static str, Url)> {
@@ -140,7 +173,7 @@ fn named(asked: &[Ask]) -> Vec<(&'static str, Url)> {
 }
 
 /// The way into the sandbox for every origin that a provider is known by, or that a step names for it.
-fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
+fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<(String, String)> {
     let known = sandbox.providers().iter().flat_map(|service| {
         service.origins().into_iter().map(|origin| (service.provider(), origin.to_owned()))
     });
@@ -162,53 +195,7 @@ fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<Value> {
     };
     let route = |(provider, from): (&str, String)| {
         let to = format!("{}{}", sandbox.provider_url(provider), below(provider, &from));
-        json!({"from": from, "to": to})
+        (from, to)
     };
     known.chain(keys).chain(named).chain(hosts).map(route).collect()
-}
-
-/// Every role that is asked for, with the trust policy that the author wrote for it.
-fn roles(asked: &[Ask], trust: &Path) -> Result<BTreeMap<String, Role>, Error> {
-    // Each with the role that it is assumed by, where that is not the token's bearer.
-    let mut arns: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for ask in asked {
-        let Ask::Aws(aws) = ask else { continue };
-        let mut before: Option<String> = None;
-        for role in std::iter::once(&aws.role).chain(aws.chain.iter().map(|hop| &hop.role)) {
-            arns.entry(role.to_string()).or_default().extend(before.replace(role.to_string()));
-        }
-    }
-    arns.into_iter().map(|(arn, by)| Ok((arn.clone(), role(&arn, &by, trust)?))).collect()
-}
-
-fn role(arn: &str, by: &BTreeSet<String>, folder: &Path) -> Result<Role, Error> {
-    let name = arn.rsplit('/').next().unwrap_or_default();
-    let path = folder.join(format!("{name}.json"));
-    let text = match files::read(&path) {
-        Err(files::Untrusted::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            usual_trust(arn, by).to_string()
-        }
-        other => String::from_utf8(other.map_err(Error::Read)?).map_err(|_| Error::NotText(path.clone()))?,
-    };
-    let policy = trust::parse(&text).map_err(|source| Error::Trust { path, source })?;
-    Ok(Role { trust: policy, max_duration: 43200 })
-}
-
-/// Where the author wrote none: any job of the issuer, for the usual audience, or the roles before it.
-fn usual_trust(arn: &str, by: &BTreeSet<String>) -> Value {
-    let parts: Vec<&str> = arn.split(':').collect();
-    let part = |at: usize| parts.get(at).copied().unwrap_or_default();
-    let (partition, account) = (part(1), part(4));
-    let audience = if partition == "aws-cn" { format!("{AUDIENCE}.cn") } else { AUDIENCE.to_owned() };
-    let mut statements = vec![json!({
-        "Effect": "Allow",
-        "Principal": { "Federated": format!("arn:{partition}:iam::{account}:oidc-provider/{KNOWN_AS}") },
-        "Action": ["sts:AssumeRoleWithWebIdentity", "sts:TagSession"],
-        "Condition": { "StringEquals": { format!("{KNOWN_AS}:aud"): audience } },
-    })];
-    if !by.is_empty() {
-        let actions = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"];
-        statements.push(json!({"Effect": "Allow", "Principal": {"AWS": by}, "Action": actions}));
-    }
-    json!({ "Version": "2012-10-17", "Statement": statements })
 }

@@ -168,7 +168,8 @@ fn a_fixture_that_is_not_as_expected_says_what_was_seen() {
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/host/grants-only.yml");
     let text = text
         .replace("exit-status: 103", "exit-status: 0")
-        .replace("../host/grants-only.yml", host.to_str().unwrap());
+        .replace("../host/grants-only.yml", host.to_str().unwrap())
+        .replace("../trust", host.parent().unwrap().with_file_name("trust").to_str().unwrap());
     let (_folder, path) = pipeline(&text);
     let run = rehearse(&[&path]);
     assert_eq!(run.status, 1, "{}{}", run.out, run.err);
@@ -215,4 +216,234 @@ fn a_step_whose_if_is_false_is_skipped_and_what_waits_for_it_runs() {
     assert!(run.out.contains("is not evaluated: `build.state` is known to Buildkite"), "{}", run.out);
     let run = rehearse(&[&path, "--branch", "release-1"]);
     assert_ne!(run.status, 0, "{}", run.out);
+}
+
+#[track_caller]
+fn impossible(arguments: &[&str], parts: &[&str]) -> Rehearsed {
+    let run = rehearse(arguments);
+    assert_eq!(run.status, 102, "{}{}", run.out, run.err);
+    for part in parts {
+        assert!(run.err.contains(part), "no `{part}` in {}", run.err);
+    }
+    assert!(!run.out.contains("(1 of"), "nothing runs before: {}", run.out);
+    run
+}
+
+fn beside(pipeline: &str, name: &str, text: &str) -> String {
+    let path = Path::new(pipeline).with_file_name(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn fifo(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_host_configs_accounts_hold_in_a_rehearsal() {
+    let (_folder, path) = pipeline(&format!("steps:\n{}", STEP.replace("COMMAND", "'true'")));
+    let with = |accounts: &str| {
+        let host = beside(&path, "host.yml", &format!("aws: {{allowed-accounts: ['{accounts}']}}\n"));
+        rehearse(&[&path, "--host-config", &host])
+    };
+    assert_eq!(with("123456789012").status, 0);
+    let run = with("210987654321");
+    assert_eq!(run.status, 1, "{}{}", run.out, run.err);
+    assert!(
+        run.out.contains("error[denied]") && run.out.contains("rule `aws.allowed-accounts`"),
+        "{}",
+        run.out
+    );
+}
+
+#[test]
+fn what_a_rehearsal_is_given_must_be_there_and_be_what_it_should_be() {
+    let (folder, path) = pipeline(&format!("steps:\n{}", STEP.replace("COMMAND", "'true'")));
+    let file = beside(&path, "a-file", "x\n");
+    let latin = folder.path().join("latin.yml");
+    std::fs::write(&latin, b"steps: [\xff]\n").unwrap();
+    let latin = latin.to_str().unwrap().to_owned();
+    let empty = beside(&path, "empty.yml", " \n");
+    let fifo = fifo(folder.path(), "fifo.yml");
+    let folder = folder.path().to_str().unwrap().to_owned();
+    for (input, problem) in [
+        ("/nowhere/x.yml", "No such file or directory"),
+        (&folder, "is a folder"),
+        (&latin, "is not UTF-8 text"),
+        (&empty, "is empty"),
+        (&fifo, "is no regular file"),
+    ] {
+        impossible(&[&path, "--host-config", input], &[input, problem]);
+        if input != folder {
+            impossible(&[input], &[input, problem]);
+        }
+    }
+    impossible(&[&path, "--trust", "/nowhere/trust"], &["`/nowhere/trust`", "No such file or directory"]);
+    impossible(&[&path, "--trust", &file], &[&file, "is no folder"]);
+    let run = Command::new(env!("CARGO_BIN_EXE_buildkite-dataflow"))
+        .args(["rehearse", &path, "--records", &file])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(
+        run.status.code() == Some(102) && told.contains(&file) && told.contains("is no folder"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_trust_policy_that_iam_would_refuse_is_told_with_its_file_and_place() {
+    let (_folder, path) = pipeline(&format!("steps:\n{}", STEP.replace("COMMAND", "'true'")));
+    for (policy, parts) in [
+        ("{\"Statement\": [", vec!["is not a trust policy in JSON", "line 1 column 15"]),
+        ("{\"Statement\": []}", vec!["at `Statement`: expected a statement"]),
+        (
+            "{\"Statement\": {\"Effect\": \"Allow\", \"Principal\": \"*\", \"Action\": \"sts:*\", \"Condition\": {\"StringLik\": {}}}}",
+            vec!["at `Statement.Condition.StringLik`", "is no condition operator"],
+        ),
+        ("", vec!["is empty"]),
+    ] {
+        let file = beside(&path, "trust/deploy.json", policy);
+        impossible(&[&path], &[&[file.as_str()], parts.as_slice()].concat());
+    }
+    std::fs::remove_file(Path::new(&path).with_file_name("trust").join("deploy.json")).unwrap();
+    std::os::unix::fs::symlink("nowhere", Path::new(&path).with_file_name("trust").join("deploy.json"))
+        .unwrap();
+    impossible(&[&path], &["trust/deploy.json", "No such file or directory"]);
+}
+
+#[test]
+fn a_role_without_a_policy_is_told_with_the_policy_that_may_have_been_meant() {
+    let (_folder, path) = pipeline(&format!("steps:\n{}", STEP.replace("COMMAND", "'true'")));
+    beside(&path, "trust/deplyo.json", "{}");
+    let run = rehearse(&[&path]);
+    assert_eq!(run.status, 0, "{}{}", run.out, run.err);
+    assert!(
+        run.out.contains("no trust policy is there for `arn:aws:iam::123456789012:role/deploy`")
+            && run.out.contains("trust/deplyo.json` is for no role that is asked for: did you mean it?"),
+        "{}",
+        run.out
+    );
+}
+
+#[test]
+fn a_role_with_a_claim_in_it_is_rehearsed_as_the_job_is_lent_it() {
+    let step = STEP.replace("COMMAND", "'true'").replace("role/deploy", "role/ci-${claims.pipeline_slug}");
+    // The agent replaces variables when it uploads; a claim is written with two dollars for it.
+    let (_folder, path) = pipeline(&format!("steps:\n{}", step.replace("${", "$${")));
+    let run = rehearse(&[&path, "--pipeline", "web"]);
+    assert_eq!(run.status, 0, "{}{}", run.out, run.err);
+    assert!(run.out.contains("arn:aws:iam::123456789012:role/ci-web"), "{}", run.out);
+    beside(
+        &path,
+        "trust/ci-web.json",
+        "{\"Statement\": {\"Effect\": \"Deny\", \"Principal\": \"*\", \"Action\": \"sts:*\"}}",
+    );
+    let run = rehearse(&[&path, "--pipeline", "web"]);
+    assert!(run.status == 1 && run.out.contains("denies it"), "{}", run.out);
+}
+
+#[test]
+fn a_key_of_the_block_that_is_not_indented_is_another_plugin_and_refused() {
+    let (_folder, path) = pipeline(
+        "steps:\n  - key: deploy\n    command: x\n    plugins:\n      - acme/dataflow#v1:\n        credentials:\n          \
+         - aws: {role: 'arn:aws:iam::123456789012:role/deploy'}\n",
+    );
+    impossible(
+        &[&path],
+        &[
+            "`credentials` of step `deploy`",
+            "github.com/buildkite-plugins/credentials-buildkite-plugin",
+            "indent",
+        ],
+    );
+}
+
+#[test]
+fn a_rehearsal_without_a_credential_says_so() {
+    let (_folder, path) = pipeline("steps: [{command: 'true'}]\n");
+    let run = rehearse(&[&path]);
+    assert_eq!(run.status, 0, "{}{}", run.out, run.err);
+    assert!(
+        run.out.contains("no credential was rehearsed: no step that ran uses this plugin"),
+        "{}",
+        run.out
+    );
+    let (_folder, path) =
+        pipeline(&format!("steps:\n{}", STEP.replace("COMMAND", "'true'").replace("dataflow", "datafow")));
+    let run = rehearse(&[&path]);
+    assert!(
+        run.out.contains("`acme/datafow#v1` is not this plugin: did you mean `dataflow`?"),
+        "{}",
+        run.out
+    );
+}
+
+#[test]
+fn a_pipeline_without_steps_is_refused_with_what_may_have_been_meant() {
+    for (text, parts) in [
+        ("foo: bar\n", vec!["there are no steps", "line 1"]),
+        (
+            "env: {A: b}\nstep:\n  - command: x\n",
+            vec!["there are no steps at step (line 3", "did you mean `steps`?"],
+        ),
+        ("steps: []\n", vec!["there are no steps at steps (line 1"]),
+        ("[]\n", vec!["there are no steps"]),
+        ("steps: [{group: g, steps: []}]\n", vec!["there are no steps"]),
+        ("# nothing\n", vec!["expected a map with `steps`"]),
+        ("", vec!["is empty"]),
+    ] {
+        let (_folder, path) = pipeline(text);
+        impossible(&[&path], &[&[path.as_str()], parts.as_slice()].concat());
+    }
+}
+
+#[test]
+fn a_step_that_is_not_there_is_told_with_those_that_are() {
+    let run = impossible(
+        &["examples/pipeline.yml", "--step", "nope"],
+        &["has no step with the key `nope`", "its keys: `"],
+    );
+    assert!(!run.err.contains("is not a pipeline"), "{}", run.err);
+}
+
+#[test]
+fn every_fixture_of_a_folder_runs_and_every_problem_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = "fixture: it passes\nplugin: {credentials: []}\nexpect: {exit-status: 0}\n";
+    let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
+    write("a-broken.yml", b"fixture: broken\nexpekt: {}\n");
+    write("b-trust.yml", format!("{good}trust: ../nowhere\n").as_bytes());
+    write("c-latin.yml", b"fixture: \xff\n");
+    write("d-other.yml", b"nothing: here\n");
+    write("e-good.yml", good.as_bytes());
+    fifo(folder.path(), "f-fifo.yml");
+    let run = rehearse(&[folder.path().to_str().unwrap()]);
+    assert_eq!(run.status, 102, "{}{}", run.out, run.err);
+    assert!(run.out.contains("1 fixtures as expected, 0 not, 4 could not be run"), "{}{}", run.out, run.err);
+    assert!(run.out.contains("ok: it passes") && run.out.contains("d-other.yml` has no line"), "{}", run.out);
+    for part in
+        ["a-broken.yml", "../nowhere", "c-latin.yml` is not UTF-8 text", "f-fifo.yml` is no regular file"]
+    {
+        assert!(run.err.contains(part), "no `{part}` in {}", run.err);
+    }
+    let empty = tempfile::tempdir().unwrap();
+    impossible(&[empty.path().to_str().unwrap()], &["holds no fixture"]);
+}
+
+#[test]
+fn a_hosts_automatic_grants_are_lent_as_its_agent_hooks_would() {
+    let (_folder, path) = pipeline("steps: [{key: plain, command: 'test -n \"$$AWS_SESSION_TOKEN\"'}]\n");
+    let host = "grants: [{name: g, automatic: true, claims: {build_branch: main}, credentials: [{aws: {role: \
+                'arn:aws:iam::123456789012:role/auto'}}]}]\n";
+    let host = beside(&path, "host.yml", host);
+    let run = rehearse(&[&path, "--host-config", &host]);
+    assert_eq!(run.status, 0, "{}{}", run.out, run.err);
+    let row = run.out.lines().rfind(|line| line.starts_with("plain")).unwrap();
+    assert!(row.contains("role/auto") && row.contains("expires"), "{row}");
+    let run = rehearse(&[&path, "--host-config", &host, "--branch", "fix"]);
+    assert!(run.status == 1 && run.out.contains("plain  exit 1  -"), "{}", run.out);
 }

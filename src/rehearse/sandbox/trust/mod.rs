@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use crate::claims::Claims;
 
+mod check;
 mod condition;
 mod document;
 mod principal;
 
+pub use check::check;
 pub(super) use condition::like;
 pub use document::parse;
 pub use principal::Principal;

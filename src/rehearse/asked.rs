@@ -1,0 +1,28 @@
+//! What a job will ask for: its blocks and the host's automatic grants, with the job's claims put in.
+
+use crate::claims::Claims;
+use crate::config::credential::Ask;
+use crate::config::host::HostConfig;
+use crate::config::step::Step;
+use crate::host::Env;
+use crate::job::Reported;
+use crate::job::situation::Situation;
+use crate::pipeline::PluginUse;
+use crate::policy::{Request, request, wanted};
+
+/// Everything that a job with these claims could ask for. What is wrong in a block is for its hook to tell.
+pub(super) fn of(plugins: &[PluginUse], claims: &Claims, host: &HostConfig) -> Vec<Ask> {
+    let steps = plugins.iter().filter(|plugin| plugin.is_ours());
+    let steps = steps.filter_map(|plugin| Step::read(plugin.config.clone()).ok());
+    let named = steps.filter_map(|step| request::of_step(&step, host).ok()).flatten();
+    let automatic = request::of_automatic_grants(&Reported::default(), host).unwrap_or_default();
+    named.chain(automatic).filter_map(|request| filled(request, claims)).collect()
+}
+
+/// The request as it is made, whether or not its condition holds.
+fn filled(mut request: Request, claims: &Claims) -> Option<Ask> {
+    request.pending.condition = None;
+    let env = Env::default();
+    let wanted = wanted::settle(vec![request], claims, &Situation::of(claims, &env)).ok()?;
+    wanted.requests.into_iter().next().map(|request| request.ask)
+}
