@@ -124,7 +124,7 @@ impl World {
 }
 
 const STATUS: [u16; 16] = [200, 200, 200, 200, 200, 200, 200, 204, 201, 400, 401, 403, 404, 422, 429, 503];
-const OURS: [&str; 12] = [
+const OURS: [&str; 15] = [
     LENT,
     SUBJECT,
     ADMIN,
@@ -137,6 +137,9 @@ const OURS: [&str; 12] = [
     "value",
     "error_description",
     "invalid token",
+    "lent\ncredential_process = x",
+    "\r\nhost=evil.test",
+    "\u{1b}[2J\0",
 ];
 
 fn asked(ask: Value, good: Vec<Good>) -> Asked {
@@ -240,7 +243,10 @@ async fn lend(world: &World, request: &Request, tried: bool) -> Vec<String> {
         until,
     };
     match provider::exchange(request, "session", &context).await {
-        Ok(credential) => give_back(world, request, &credential, &config, tried).await,
+        Ok(credential) => {
+            one_line(&credential);
+            give_back(world, request, &credential, &config, tried).await
+        }
         Err(error) => {
             assert!(
                 error.left_until().is_none() || !error.nothing_issued(),
@@ -249,6 +255,16 @@ async fn lend(world: &World, request: &Request, tried: bool) -> Vec<String> {
             let failure = error.failure(request, None);
             vec![mask.apply(&failure.sentence()), mask.apply(&error.reason()), format!("{:?}", failure.ident)]
         }
+    }
+}
+
+/// What is handed over is one line, wherever it is put; a stored value may be any text.
+fn one_line(credential: &Credential) {
+    let stored = matches!(credential.material, Material::Fields(_));
+    let secrets = if stored { Vec::new() } else { credential.secrets() };
+    let told = [&credential.principal, &credential.handle].map(String::as_str);
+    for text in secrets.iter().map(Secret::expose).chain(told) {
+        assert!(!text.contains(char::is_control), "a control character is handed over");
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Credential {
     pub refresh: bool,
     /// The remotes for which git is given it.
     pub git: Vec<Url>,
+    /// Whether what is written for SSH goes to these remotes by HTTPS.
+    pub git_ssh: bool,
     /// What becomes of it when the step has ended.
     pub settle: Settle,
     /// When it is asked for at all.
@@ -233,6 +235,9 @@ struct Wire {
     /// Remotes for which git is given it, renewed as needed: `https://github.com/acme`; needs a `name`.
     #[serde(default)]
     git: Vec<Url>,
+    /// Whether `git@HOST:PATH` and `ssh://git@HOST/PATH` go to the remotes of `git` by HTTPS, for submodules.
+    #[serde(default)]
+    git_ssh: bool,
     /// Whether it is given back when the step has ended, or lives until it ends by itself.
     #[serde(default)]
     settle: Settle,
@@ -291,6 +296,7 @@ impl TryFrom<Wire> for Credential {
             export,
             refresh,
             git,
+            git_ssh,
             settle,
             condition,
             aws,
@@ -318,7 +324,7 @@ impl TryFrom<Wire> for Credential {
         ];
         let mut asked: Vec<What> = asked.into_iter().flatten().collect();
         match (asked.pop(), asked.len()) {
-            (Some(what), 0) => Ok(Self { name, export, refresh, git, settle, condition, what }),
+            (Some(what), 0) => Ok(Self { name, export, refresh, git, git_ssh, settle, condition, what }),
             (None, _) => Err(NotOne("none".to_owned())),
             (_, others) => Err(NotOne((others + 1).to_string())),
         }
@@ -337,6 +343,9 @@ impl Credential {
             }
             None if self.refresh => return Err(("refresh", "a callback needs a `name` to ask for".into())),
             None if !self.git.is_empty() => return Err(("git", "git needs a `name` to ask for".into())),
+            _ if self.git_ssh && self.git.is_empty() => {
+                return Err(("git-ssh", "it is for the remotes of `git`, and there are none".into()));
+            }
             _ => {}
         }
         if let Some(url) = self.git.iter().find(|url| !super::aws::is_safe(url)) {

@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use super::account::Decided;
-use super::asked;
-use crate::credential::{Credential, EnvName, PrivateFile, Value, Variable};
+use super::{asked, git};
+use crate::credential::{Credential, PrivateFile, Variable};
 use crate::host::{Clock, Env};
 use crate::lease::export::{Error, Export};
 use crate::lease::kept::Kept;
 use crate::policy::Request;
-use crate::provider::callback::line;
 use crate::secret::Secret;
 
 /// What callbacks need, beside what the step sees.
@@ -57,7 +56,7 @@ pub(super) fn prepare(
     let Some(block) = asked::block_file(place.journal, &requests)? else {
         return Ok(Callbacks::default());
     };
-    let mut callbacks = Callbacks { variables: git(place, &requests), ..Callbacks::default() };
+    let mut callbacks = Callbacks { variables: git::variables(place, &requests), ..Callbacks::default() };
     callbacks.files.push(PrivateFile { name: asked::FILE.into(), content: block, secret: false });
     for (request, credential) in requests.iter().zip(credentials) {
         let Some(name) = request.name.as_ref().filter(|_| request.may_be_renewed()) else { continue };
@@ -67,39 +66,4 @@ pub(super) fn prepare(
         callbacks.secrets.extend(credential.secrets());
     }
     Ok(callbacks)
-}
-
-/// Git's configuration by environment (git-config, `GIT_CONFIG_COUNT`), after what is there of it already.
-fn git(place: Place<'_>, requests: &[&Request]) -> Vec<Variable> {
-    let mut pairs = Vec::new();
-    for request in requests {
-        let name = request.name.as_deref().unwrap_or_default();
-        for url in &request.git {
-            let key = format!("credential.{}.helper", url.as_str().trim_end_matches('/'));
-            let command = line(place.program, &["git-credential", "--block"], place.folder, name);
-            // An empty helper forgets those of the host: a static password there would win.
-            pairs.push((key.clone(), String::new()));
-            pairs.push((key, format!("!{command}")));
-        }
-    }
-    if pairs.is_empty() {
-        return Vec::new();
-    }
-    let variable = |name: String, value: String| {
-        let name: EnvName = name.parse().ok()?;
-        Some(Variable { name, value: Value::Plain(value) })
-    };
-    let count = "GIT_CONFIG_COUNT".parse().ok().and_then(|name| place.env.standing(&name));
-    // Anybody may have set it: a number that nobody means must not overflow.
-    let before: u16 = count.and_then(|count| count.expose().parse().ok()).unwrap_or_default();
-    let before = usize::from(before);
-    let total = variable("GIT_CONFIG_COUNT".into(), (before + pairs.len()).to_string());
-    let pairs = pairs.into_iter().enumerate().flat_map(|(index, (key, value))| {
-        let number = before + index;
-        [
-            variable(format!("GIT_CONFIG_KEY_{number}"), key),
-            variable(format!("GIT_CONFIG_VALUE_{number}"), value),
-        ]
-    });
-    pairs.chain([total]).flatten().collect()
 }

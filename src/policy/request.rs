@@ -27,6 +27,8 @@ pub struct Request {
     pub refresh: bool,
     /// The remotes for which git is given it.
     pub git: Vec<Url>,
+    /// Whether what is written for SSH goes to these remotes by HTTPS.
+    pub git_ssh: bool,
     /// What becomes of it when the step has ended.
     pub settle: Settle,
     /// What is asked for.
@@ -90,9 +92,11 @@ impl Request {
         let What::Ask(ask) = &credential.what else { return None };
         let (name, export) = (credential.name.clone(), credential.export);
         let (refresh, git, settle) = (credential.refresh, credential.git.clone(), credential.settle);
+        let git_ssh = credential.git_ssh;
         let template = entry.filter(|entry| template::is_in(entry)).cloned();
         let pending = Pending { condition: credential.condition.clone(), template, part: 0 };
-        Some(Self { origin, place, name, export, refresh, git, settle, ask: ask.clone(), written, pending })
+        let ask = ask.clone();
+        Some(Self { origin, place, name, export, refresh, git, git_ssh, settle, ask, written, pending })
     }
 }
 

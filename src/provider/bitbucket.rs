@@ -10,8 +10,8 @@ use serde_json::json;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::call::{Refusal, Remedy, TIMEOUT, call};
-use super::door::Token;
+use super::call::{CallError, Refusal, Remedy, TIMEOUT, call};
+use super::door::{Token, edge, of_token};
 use super::json::Tree;
 use super::oauth::wire::{Client, Form, explain, plain};
 use super::{Context, Error, Provider, Settling, Terms, giving_back};
@@ -90,13 +90,19 @@ impl Provider for AccessToken<'_> {
 async fn cloud(consumer: &Consumer, context: &Context<'_>) -> Result<Made, Error> {
     let url = Url::parse(CLOUD).map_err(|_| Error::Source("consumer".into()))?;
     let secret = context.sources.field(&consumer.secret).await?;
-    let client = Client::Secret { id: consumer.key.clone(), secret, auth: ClientAuth::Basic };
+    let client = Client::Secret { id: consumer.key.clone(), secret: secret.clone(), auth: ClientAuth::Basic };
     let make = |_| async {
         let mut form = Form::default();
         form.set("grant_type", "client_credentials");
         Ok(form.request(&url, &client, TIMEOUT)?)
     };
-    let answer = call(context, of_consumer, make).await?;
+    let answer = call(context, of_consumer, make).await.map_err(|error| match edge(secret.expose()) {
+        Some(what) if matches!(&error, Error::Call(CallError::Refused { .. })) => error.hinted(format!(
+            "the consumer's secret `{}.{}` {what}: store it without",
+            consumer.secret.source, consumer.secret.field
+        )),
+        _ => error,
+    })?;
     let fields = answer.fields()?;
     let token = fields.token("/access_token")?;
     let ends = fields.ends_in("/expires_in", &token, CLOUD_LIFE, context.clock.now());
@@ -149,13 +155,16 @@ async fn data_center(center: &DataCenter, session: &str, context: &Context<'_>) 
 /// The value of the `Authorization` header of whoever makes tokens.
 async fn admin(center: &DataCenter, context: &Context<'_>) -> Result<Secret, Error> {
     let secret = context.sources.field(&center.admin).await?;
-    Ok(match &center.admin_user {
-        Some(user) => {
-            let both = Zeroizing::new(format!("{user}:{}", secret.expose()));
-            Secret::new(format!("Basic {}", STANDARD.encode(both.as_bytes())))
-        }
-        None => Secret::new(format!("Bearer {}", secret.expose())),
-    })
+    if let Some(user) = &center.admin_user {
+        let both = Zeroizing::new(format!("{user}:{}", secret.expose()));
+        return Ok(Secret::new(format!("Basic {}", STANDARD.encode(both.as_bytes()))));
+    }
+    // A password is encoded; this is sent as it is.
+    if let Some(problem) = edge(secret.expose()).or_else(|| of_token(secret.expose())) {
+        let (name, field) = (center.admin.source.clone(), center.admin.field.clone());
+        return Err(Error::OddField { name, field, problem });
+    }
+    Ok(Secret::new(format!("Bearer {}", secret.expose())))
 }
 
 /// A refusal of Cloud, in RFC 6749's words; it calls a wrong secret `unauthorized_client`.
@@ -175,7 +184,17 @@ fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
     let message = told.text(&["/errors/0/message", "/message"]).map(plain).unwrap_or_default();
     let name = told.text(&["/errors/0/exceptionName"]);
     let name = name.and_then(|name| name.rsplit('.').next()).map(plain);
+    let says = |words: &str| message.to_lowercase().contains(words);
     let (remedy, hint) = match status {
+        StatusCode::UNAUTHORIZED if says("captcha") => (
+            Remedy::Stop,
+            Some(
+                "`admin-user` must log in once by a browser: too many logins failed, and it asks for a CAPTCHA",
+            ),
+        ),
+        StatusCode::BAD_REQUEST if says("expir") => {
+            (Remedy::Stop, Some("the server allows tokens fewer days: give less `expiry-days`"))
+        }
         StatusCode::UNAUTHORIZED => (
             Remedy::Stop,
             Some("`admin` must be a password or an OAuth token: an HTTP access token makes no tokens"),

@@ -38,6 +38,18 @@ pub(super) fn of_key_id(text: &str) -> Option<&'static str> {
     })
 }
 
+/// What people overlook at the ends of a secret that was stored by hand.
+pub(super) fn edge(text: &str) -> Option<&'static str> {
+    match text {
+        _ if text.ends_with(['\n', '\r']) => Some("ends in a line break"),
+        _ if text.trim() != text => Some("begins or ends with a blank"),
+        _ if text.len() > 1 && text.starts_with(['"', '\'']) && text.ends_with(['"', '\'']) => {
+            Some("stands in quotes")
+        }
+        _ => None,
+    }
+}
+
 /// What is wrong with a name that is told: it may be any text of one line.
 pub(super) fn of_name(text: &str) -> Option<&'static str> {
     text.contains(char::is_control).then_some("with a control character")
@@ -190,6 +202,19 @@ mod tests {
             assert!(of_token(bad).is_some(), "{bad:?}");
         }
         assert!(of_token(&"x".repeat(LONGEST + 1)).is_some());
+    }
+
+    #[test]
+    fn what_stands_at_the_ends_of_a_secret_is_seen() {
+        assert_eq!(edge("hunter2"), None);
+        for (odd, what) in [
+            ("hunter2\n", "line break"),
+            ("hunter2\r\n", "line break"),
+            (" hunter2", "blank"),
+            ("\"hunter2\"", "quotes"),
+        ] {
+            assert!(edge(odd).unwrap().contains(what), "{odd:?}");
+        }
     }
 
     #[test]

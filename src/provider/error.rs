@@ -63,6 +63,16 @@ pub enum Error {
         /// What was asked of it.
         field: String,
     },
+    /// It has the field, and what stands in it cannot be sent.
+    #[error("the field `{field}` of `{name}` {problem}: it cannot be sent so")]
+    OddField {
+        /// Which.
+        name: String,
+        /// Which of its fields.
+        field: String,
+        /// What is wrong with the value.
+        problem: &'static str,
+    },
     /// A key that signs for the client is of no use.
     #[error("the private key of `{name}` cannot be used")]
     Key {
@@ -119,6 +129,18 @@ impl Error {
         if last.nothing_issued() { Self::AfterLoss(Box::new(last)) } else { last }
     }
 
+    /// The same refusal with another hint, where a provider refused.
+    pub(super) fn hinted(self, hint: String) -> Self {
+        match self {
+            Self::Call(CallError::Refused { host, status, mut refusal }) => {
+                refusal.hint = Some(hint);
+                Self::Call(CallError::Refused { host, status, refusal })
+            }
+            Self::AfterLoss(last) => Self::AfterLoss(Box::new(last.hinted(hint))),
+            other => other,
+        }
+    }
+
     /// Whether it is certain that no credential was made.
     pub fn nothing_issued(&self) -> bool {
         match self {
@@ -133,6 +155,7 @@ impl Error {
             | Self::WrongSource { .. }
             | Self::Unquotable(_)
             | Self::NoField { .. }
+            | Self::OddField { .. }
             | Self::Key { .. }
             | Self::KeyFile(_)
             | Self::Beforehand(_)
@@ -162,7 +185,9 @@ impl Error {
             Self::Call(error) => error.reason(),
             Self::Request(_) | Self::Unquotable(_) => "no-request".to_owned(),
             Self::Leg { source, .. } | Self::OnTheWay { source, .. } => source.reason(),
-            Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } => "no-source".to_owned(),
+            Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } | Self::OddField { .. } => {
+                "no-source".to_owned()
+            }
             Self::Key { .. } | Self::KeyFile(_) => "no-key".to_owned(),
             Self::Value { .. } => "no-value".to_owned(),
             Self::Beforehand(last)
@@ -190,6 +215,7 @@ impl Error {
             Self::Source(_)
             | Self::WrongSource { .. }
             | Self::NoField { .. }
+            | Self::OddField { .. }
             | Self::Key { .. }
             | Self::KeyFile(_) => Failure::of("source-unusable", Class::Configuration, self),
             Self::Value { .. } => Failure::of("value-missing", Class::Refused, self),

@@ -71,14 +71,33 @@ impl Remote {
 
     /// Clones as the step does, into a folder of this name.
     fn clone(&self, stage: &Stage, name: &str) -> (Output, PathBuf) {
-        let _inside = self.runtime.enter();
+        self.clone_of(stage, "acme/web.git", name)
+    }
+
+    fn clone_of(&self, stage: &Stage, path: &str, name: &str) -> (Output, PathBuf) {
         let to = self.folder.path().join(name);
+        let from = format!("{}/{path}", self.url());
+        (self.git(stage, &["clone", "-q", &from, to.to_str().unwrap()]), to)
+    }
+
+    /// Git as a process of the step starts it.
+    fn git(&self, stage: &Stage, arguments: &[&str]) -> Output {
+        let _inside = self.runtime.enter();
         let mut git = Command::new("git");
-        git.args(["clone", "-q", &format!("{}/acme/web.git", self.url())]).arg(&to).env_clear();
+        git.args(arguments).env_clear();
         for (name, value) in stage.api.env() {
             git.env(name, value.expose());
         }
-        (git.env("GIT_TERMINAL_PROMPT", "0").output().unwrap(), to)
+        git.env("GIT_TERMINAL_PROMPT", "0").output().unwrap()
+    }
+
+    /// The same repository under another path.
+    fn copy(&self, path: &str) {
+        let to = self.folder.path().join(path);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let web = self.folder.path().join("acme/web.git");
+        let copied = Command::new("cp").arg("-r").args([&web, &to]).status().unwrap();
+        assert!(copied.success());
     }
 
     fn shown(&self) -> Vec<(String, String)> {
@@ -102,8 +121,28 @@ impl Handler for Asked {
         if self.refused.lock().unwrap().iter().any(|gone| gone == password) {
             return refused;
         }
+        if let Some(object) = lfs(&request) {
+            return object;
+        }
         http_backend(&self.projects, &request)
     }
+}
+
+/// What a file in git-lfs holds.
+const LARGE: &str = "large, and pulled with a lent token\n";
+
+/// Git LFS's own API ("Batch", "Basic Transfer"), with one object.
+fn lfs(request: &Request) -> Option<Response> {
+    if request.path.ends_with("/large-object") {
+        return Some(Response::new(200, "application/octet-stream", LARGE));
+    }
+    let host = request.headers.get("host")?.to_str().ok()?;
+    let base = request.path.strip_suffix("/objects/batch")?;
+    let asked: Value = serde_json::from_slice(&request.body).ok()?;
+    let mut object = asked["objects"][0].clone();
+    object["actions"] = json!({"download": {"href": format!("http://{host}{base}/large-object")}});
+    let answer = json!({"transfer": "basic", "objects": [object]}).to_string();
+    Some(Response::new(200, "application/vnd.git-lfs+json", answer))
 }
 
 /// Runs `git http-backend` as a web server does (RFC 3875).
@@ -179,6 +218,141 @@ fn git_clones_with_a_lent_token_that_stands_nowhere_in_the_clone() {
         let (after, _) = remote.clone(&stage, "after");
         assert!(!after.status.success());
         assert_eq!(stage.variable("GIT_CONFIG_COUNT"), None);
+    }
+}
+
+/// A step with a credential for each of these remotes, given as paths.
+fn step_for(remote: &Remote, remotes: &[(&str, &str)], more: &Value) -> Stage {
+    let mut stage = stage("github");
+    let mut credentials = vec![held(&stage, false)];
+    for (name, path) in remotes {
+        let octo =
+            json!({"via": "octo-sts", "scope": "acme/web", "identity": "ci", "env": name.to_uppercase()});
+        let mut one = json!({"name": name, "git": [format!("{}{path}", remote.url())], "github": octo});
+        one.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        credentials.push(one);
+    }
+    stage.block = json!({"credentials": credentials});
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    stage
+}
+
+#[track_caller]
+fn went_well(ended: &Output) {
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+impl Remote {
+    /// The password that the last request showed.
+    fn last(&self) -> String {
+        self.shown().pop().unwrap().1
+    }
+}
+
+#[test]
+fn of_two_credentials_the_one_for_less_is_used_where_it_fits_however_they_stand() {
+    let remote = Remote::new();
+    remote.copy("other/web.git");
+    for order in [[("narrow", "/acme"), ("wide", "")], [("wide", ""), ("narrow", "/acme")]] {
+        let stage = step_for(&remote, &order, &json!({}));
+        for (path, name) in [("acme/web.git", "NARROW"), ("other/web.git", "WIDE")] {
+            let (ended, to) = remote.clone_of(&stage, path, name);
+            went_well(&ended);
+            assert_eq!(remote.last(), stage.variable(name).unwrap(), "{order:?} {path}");
+            std::fs::remove_dir_all(to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_wide_credential_of_a_later_block_leaves_the_narrow_one_of_an_earlier_its_own() {
+    let remote = Remote::new();
+    let mut stage = step_for(&remote, &[("narrow", "/acme")], &json!({}));
+    let narrow = stage.variable("NARROW").unwrap();
+    let octo = json!({"via": "octo-sts", "scope": "acme/web", "identity": "ci", "env": "WIDE"});
+    stage.block = json!({"credentials": [{"name": "wide", "git": [remote.url()], "github": octo}]});
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    let (ended, _) = remote.clone(&stage, "clone");
+    went_well(&ended);
+    assert_eq!(remote.last(), narrow);
+}
+
+#[test]
+fn a_repository_is_found_with_and_without_its_ending() {
+    let remote = Remote::new();
+    remote.copy("acme/plain");
+    for (named, cloned) in [
+        ("/acme/web", "acme/web.git"),
+        ("/acme/web.git", "acme/web.git"),
+        ("/acme/plain.git", "acme/plain"),
+        ("/acme/plain/", "acme/plain"),
+    ] {
+        let stage = step_for(&remote, &[("one", named)], &json!({}));
+        let (ended, to) = remote.clone_of(&stage, cloned, "clone");
+        went_well(&ended);
+        assert_eq!(remote.last(), stage.variable("ONE").unwrap(), "{named}");
+        std::fs::remove_dir_all(to).unwrap();
+    }
+}
+
+#[test]
+fn what_is_written_for_ssh_is_pulled_by_https_where_that_is_asked_for() {
+    let remote = Remote::new();
+    for (named, ssh) in [
+        ("", "git@127.0.0.1:acme/web.git"),
+        ("/acme", "ssh://git@127.0.0.1/acme/web.git"),
+        ("/acme/web", "git@127.0.0.1:acme/web.git"),
+    ] {
+        let stage = step_for(&remote, &[("one", named)], &json!({"git-ssh": true}));
+        let to = remote.folder.path().join("clone");
+        let ended = remote.git(&stage, &["clone", "-q", ssh, to.to_str().unwrap()]);
+        went_well(&ended);
+        assert_eq!(remote.last(), stage.variable("ONE").unwrap(), "{named}");
+        std::fs::remove_dir_all(to).unwrap();
+    }
+}
+
+#[test]
+fn git_lfs_pulls_with_a_token_for_less_than_the_host() {
+    if !Command::new("git-lfs").arg("version").output().is_ok_and(|ended| ended.status.success()) {
+        crate::support::components::not_run("`git-lfs` is not on the PATH");
+        return;
+    }
+    let remote = Remote::new();
+    for named in ["/acme", "/acme/web", "/acme/web.git", ""] {
+        let stage = step_for(&remote, &[("one", named)], &json!({}));
+        let (ended, to) = remote.clone(&stage, "clone");
+        went_well(&ended);
+        // A new folder knows no object; the pointer is git-lfs's own form, version 1.
+        let digest = buildkite_dataflow::secret::Fingerprint::of(LARGE.as_bytes());
+        let digest = digest.short(64);
+        let pointer = format!(
+            "version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {}\n",
+            LARGE.len()
+        );
+        let fetched = {
+            let _inside = remote.runtime.enter();
+            let mut smudge = Command::new("git-lfs");
+            smudge.args(["smudge", "large.bin"]).current_dir(&to).env_clear();
+            for (name, value) in stage.api.env() {
+                smudge.env(name, value.expose());
+            }
+            let mut child = smudge
+                .env("GIT_TERMINAL_PROMPT", "0")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(pointer.as_bytes()).unwrap();
+            child.wait_with_output().unwrap()
+        };
+        went_well(&fetched);
+        assert_eq!(String::from_utf8_lossy(&fetched.stdout), LARGE, "{named}");
+        assert_eq!(remote.last(), stage.variable("ONE").unwrap(), "{named}");
+        std::fs::remove_dir_all(to).unwrap();
     }
 }
 

@@ -16,8 +16,30 @@ fn by_status(status: StatusCode, body: &[u8]) -> Refusal {
 /// A refusal of GitHub's REST API.
 pub(super) fn of_api(status: StatusCode, body: &[u8]) -> Refusal {
     let refusal = by_status(status, body);
-    let limited = refusal.message.to_lowercase().contains("rate limit");
+    let said = refusal.message.to_lowercase();
+    let says = |words: &str| said.contains(words);
+    let limited = says("rate limit");
     let (remedy, hint) = match status {
+        StatusCode::FORBIDDEN if says("ip allow list") => {
+            (Remedy::Stop, Some("the organization's IP allow list must hold this host's address"))
+        }
+        StatusCode::FORBIDDEN if says("saml") => {
+            (Remedy::Stop, Some("the organization's SAML enforcement must know the app"))
+        }
+        StatusCode::UNAUTHORIZED if says("'exp'") || says("'iat'") || says("expiration time") => {
+            (Remedy::Stop, Some("the host's clock is off: GitHub takes assertions of at most 10 minutes"))
+        }
+        StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED if says("integration not found") => {
+            (Remedy::Stop, Some("there is no app with this `app-id` at this `api-url`"))
+        }
+        StatusCode::UNPROCESSABLE_ENTITY if says("permission") => (
+            Remedy::Stop,
+            Some("the installation was not granted all of these `permissions`: an owner must accept them"),
+        ),
+        StatusCode::UNPROCESSABLE_ENTITY if says("repositor") => (
+            Remedy::Stop,
+            Some("the installation has not all of these `repositories`: look at its repository access"),
+        ),
         StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS if limited => (Remedy::Wait, None),
         StatusCode::UNAUTHORIZED => (
             Remedy::Stop,
@@ -71,6 +93,26 @@ mod tests {
         };
         assert_eq!(check("API rate limit exceeded for installation"), Remedy::Wait);
         assert_eq!(check("This installation has been suspended"), Remedy::Stop);
+    }
+
+    #[test]
+    fn what_github_says_is_told_by_its_cause() {
+        let check = |status: u16, message: &str, hint: &str| {
+            let body = format!(r#"{{"message":"{message}","errors":null}}"#);
+            let refusal = of_api(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+            assert!(refusal.hint.unwrap_or_default().contains(hint), "{message}");
+        };
+        check(
+            403,
+            "the `acme` organization has an IP allow list enabled, and your IP address is not permitted",
+            "IP allow",
+        );
+        check(403, "Resource protected by organization SAML enforcement.", "SAML");
+        check(401, "'Expiration time' claim ('exp') is too far in the future", "clock");
+        check(404, "Integration not found", "`app-id`");
+        check(422, "The permissions requested are not granted to this installation.", "`permissions`");
+        check(422, "There is at least one repository that does not exist", "`repositories`");
+        check(401, "A JSON web token could not be decoded", "belong together");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use serde_json::json;
 
 use super::call::{Answer, CallError, TIMEOUT, call};
-use super::door::{Token, of_token};
+use super::door::{Token, edge, of_token};
 use super::signer::Signer;
 use super::token::Key as TokenKey;
 use super::{Context, Error, Provider, Settling, Terms};
@@ -97,9 +97,19 @@ impl Client<'_> {
                     tracing::warn!("the newest client secret was refused: the one before it is used");
                     client = next;
                 }
+                (Err(error), None) if is_of_the_client(&error) => return Err(self.with_cause(error, &client)),
                 (Err(error), _) => return Err(error),
             }
         }
+    }
+
+    /// A secret that was stored with more than itself is refused in the words of one that is wrong.
+    fn with_cause(&self, error: Error, client: &wire::Client) -> Error {
+        let wire::Client::Secret { secret, .. } = client else { return error };
+        let Some(what) = edge(secret.expose()) else { return error };
+        let field = self.0.client_secret.0.last();
+        let field = field.map(|field| format!("{}.{}", field.source, field.field)).unwrap_or_default();
+        error.hinted(format!("the client secret `{field}` {what}: store it without"))
     }
 
     async fn ask_as(

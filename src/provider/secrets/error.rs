@@ -26,7 +26,7 @@ pub(super) fn explain(status: StatusCode, body: &[u8], secrets: &Secrets, one: &
     if usual.remedy == Remedy::Wait || BUSY.contains(&code.as_str()) {
         return Refusal { code, message, remedy: Remedy::Wait, hint: None };
     }
-    let hint = hint(&code, status, secrets, one);
+    let hint = cause(&code, &message, secrets, one).or_else(|| hint(&code, status, secrets, one));
     // What this refuses is the source and not the job's token.
     Refusal { code, message, remedy: Remedy::Stop, hint }
 }
@@ -39,6 +39,57 @@ fn words(body: &[u8]) -> (String, String) {
     let code = text(&["/__type", "/error/status", "/error/innererror/code", "/error/code"]);
     let code = code.rsplit('#').next().unwrap_or_default().to_owned();
     (code, text(&["/message", "/Message", "/error/message"]))
+}
+
+/// What one store means by a code or a word that others do not have: most come with a status that says something else.
+fn cause(code: &str, message: &str, secrets: &Secrets, one: &Stored) -> Option<String> {
+    let (source, name) = (&secrets.source, &one.name);
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    Some(match secrets.store {
+        Store::AzureKeyVault if code == "SecretDisabled" || says(&["disabled secret"]) => {
+            format!("`{name}`, or this version of it, is disabled: enable it, or name another `version`")
+        }
+        Store::AzureKeyVault if ["ForbiddenByFirewall", "ForbiddenByConnection"].contains(&code) => {
+            "the key vault's networking does not let this host in: allow its address, or reach it by a private endpoint"
+                .to_owned()
+        }
+        Store::AzureKeyVault if code == "ForbiddenByPolicy" => {
+            format!("an access policy of the key vault must give `{source}` the permission `get` on secrets")
+        }
+        Store::AzureKeyVault if says(&["not yet valid", "expired secret", "expiration time"]) => {
+            format!("`{name}` is outside the time in which it is active: look at its `nbf` and `exp`")
+        }
+        Store::GcpSecretManager if code == "FAILED_PRECONDITION" => {
+            format!("this version of `{name}` is disabled or destroyed: enable it, or name another `version`")
+        }
+        Store::GcpSecretManager if says(&["has not been used in project", "it is disabled"]) => {
+            "enable the API `secretmanager.googleapis.com` in the project".to_owned()
+        }
+        Store::GcpSecretManager if says(&["insufficient authentication scopes"]) => {
+            format!("`{source}` needs the scope `https://www.googleapis.com/auth/cloud-platform`")
+        }
+        Store::GcpSecretManager if says(&["organization's policy", "vpcServiceControls"]) => {
+            "a perimeter of VPC Service Controls does not let this host in".to_owned()
+        }
+        Store::AwsSecretsManager if says(&["marked for deletion", "scheduled for deletion"]) => {
+            format!("`{name}` is marked for deletion: `aws secretsmanager restore-secret` brings it back")
+        }
+        Store::AwsSecretsManager if says(&["staging label"]) => {
+            format!("no version of `{name}` has this label: is this its `version`?")
+        }
+        Store::AwsSecretsManager | Store::AwsSsm if says(&["VPC endpoint policy"]) => {
+            "the policy of the VPC endpoint by which this host asks does not allow it".to_owned()
+        }
+        Store::AwsSecretsManager | Store::AwsSsm if says(&["explicit deny"]) => {
+            "a policy denies it: of the role, of the organization, of the secret or of the session".to_owned()
+        }
+        Store::AwsSecretsManager | Store::AwsSsm
+            if says(&["KMS", "kms:Decrypt"]) || ["InvalidKeyId", "DecryptionFailure"].contains(&code) =>
+        {
+            format!("the key by which `{name}` is encrypted must be enabled and allow `{source}` `kms:Decrypt`")
+        }
+        _ => return None,
+    })
 }
 
 fn hint(code: &str, status: StatusCode, secrets: &Secrets, one: &Stored) -> Option<String> {
@@ -125,6 +176,59 @@ mod tests {
             "`db` is not there",
         );
         check("aws-ssm", 500, "<html>", "500", Wait, "");
+    }
+
+    #[test]
+    fn a_refusal_with_a_cause_of_its_own_is_told_by_that_cause() {
+        let azure = |inner: &str, hint: &str| {
+            let body = format!(
+                r#"{{"error":{{"code":"Forbidden","message":"x","innererror":{{"code":"{inner}"}}}}}}"#
+            );
+            check("azure-key-vault", 403, &body, inner, Remedy::Stop, hint);
+        };
+        azure("SecretDisabled", "is disabled");
+        azure("ForbiddenByFirewall", "networking does not let this host in");
+        azure("ForbiddenByConnection", "private endpoint");
+        azure("ForbiddenByPolicy", "access policy");
+        let google = |status: u16, code: &str, message: &str, hint: &str| {
+            let body = format!(r#"{{"error":{{"message":"{message}","status":"{code}"}}}}"#);
+            check("gcp-secret-manager", status, &body, code, Remedy::Stop, hint);
+        };
+        google(400, "FAILED_PRECONDITION", "Secret Version is in DESTROYED state.", "disabled or destroyed");
+        google(
+            403,
+            "PERMISSION_DENIED",
+            "API has not been used in project 1 before or it is disabled",
+            "enable the API",
+        );
+        google(403, "PERMISSION_DENIED", "Request had insufficient authentication scopes.", "scope");
+        google(
+            403,
+            "PERMISSION_DENIED",
+            "Request is prohibited by organization's policy.",
+            "VPC Service Controls",
+        );
+        let aws = |store: &str, code: &str, message: &str, hint: &str| {
+            let body = format!(r#"{{"__type":"{code}","message":"{message}"}}"#);
+            check(store, 400, &body, code, Remedy::Stop, hint);
+        };
+        let manager = "aws-secrets-manager";
+        aws(manager, "InvalidRequestException", "the secret was marked for deletion.", "restore-secret");
+        aws(
+            manager,
+            "ResourceNotFoundException",
+            "can't find the secret value for staging label: X",
+            "label",
+        );
+        aws(manager, "AccessDeniedException", "Access to KMS is not allowed", "`kms:Decrypt`");
+        aws(manager, "AccessDeniedException", "because no VPC endpoint policy allows it", "VPC endpoint");
+        aws(
+            "aws-ssm",
+            "AccessDeniedException",
+            "with an explicit deny in a service control policy",
+            "denies it",
+        );
+        aws("aws-ssm", "InvalidKeyId", "key is disabled", "must be enabled");
     }
 
     #[test]

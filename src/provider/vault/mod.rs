@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use url::Url;
 
-use super::call::{self, call};
+use super::call::{self, CallError, call};
 use super::door::of_token;
 use super::value::Found;
 use super::{Context, Error, Provider, Settling, Terms};
@@ -16,7 +16,7 @@ use crate::config::credential::Kind as _;
 use crate::config::secrets::Stored;
 use crate::config::vault::{Read, Vault};
 use crate::credential::{Credential, Flaw, Material, SettleWith, Value, Variable};
-use crate::host::http::{self, Http, Method, Request};
+use crate::host::http::{self, Http, Method, Request, StatusCode};
 use crate::policy;
 use crate::secret::Secret;
 use crate::settlement::Settlement;
@@ -54,6 +54,8 @@ struct Given {
     /// Empty where it has none.
     accessor: String,
     is_batch: bool,
+    /// How many requests it is good for; 0 for any number.
+    uses: u64,
     expires_at: chrono::DateTime<chrono::Utc>,
     answer_lost: bool,
     flaw: Option<Flaw>,
@@ -121,6 +123,7 @@ impl Provider for Login<'_> {
             Ok(read) => Ok(self.credential(given, read)),
             // All or nothing: a login that could not read everything is of no use to anybody.
             Err(error) => {
+                let error = used_up(error, &given, read::requests(self.0));
                 let place = Place::of(self.0);
                 let gone = revoke::now(&place, &given.token, context.http);
                 let gone = context.clock.within(context.host.deadlines.release.0, gone).await;
@@ -133,6 +136,23 @@ impl Provider for Login<'_> {
 
     async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
         revoke::settle(lease, context).await
+    }
+}
+
+/// What a login that is good for few requests is refused with says nothing of that.
+fn used_up(error: Error, given: &Given, requests: usize) -> Error {
+    match error {
+        Error::Call(CallError::Refused { status, .. })
+            if status == StatusCode::FORBIDDEN && (1..requests as u64).contains(&given.uses) =>
+        {
+            error.hinted(format!(
+                "the role's `token_num_uses` lets a login ask {} times: {requests} requests here, and the one that gives \
+                 it back, need {}, or 0 for any number",
+                given.uses,
+                requests + 1
+            ))
+        }
+        other => other,
     }
 }
 
@@ -167,6 +187,7 @@ impl Login<'_> {
                 .filter(|name| of_token(name).is_none())
                 .unwrap_or_default()
                 .to_owned(),
+            uses: fields.number("/auth/num_uses").unwrap_or_default(),
             is_batch: fields.text(&["/auth/token_type"]) == Some("batch"),
             expires_at: ends.at,
             answer_lost: answer.lost,
@@ -177,7 +198,7 @@ impl Login<'_> {
 
     fn credential(&self, given: Given, read: read::Everything) -> Credential {
         let Login(vault) = self;
-        let Given { token, accessor, is_batch, expires_at, answer_lost, flaw } = given;
+        let Given { token, accessor, is_batch, expires_at, answer_lost, flaw, .. } = given;
         let ours = [
             ("VAULT_TOKEN", Some(Value::Secret(token.clone()))),
             ("VAULT_ADDR", Some(Value::Plain(vault.base()))),

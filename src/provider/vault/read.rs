@@ -24,14 +24,24 @@ pub(super) struct Answered {
     pub(super) ends_with_login: bool,
 }
 
-/// Reads every secret of `vault` with the login `token`.
-pub(super) async fn all(vault: &Vault, token: &Secret, context: &Context<'_>) -> Result<Everything, Error> {
+/// How many requests read all of it.
+pub(super) fn requests(vault: &Vault) -> usize {
+    distinct(vault).len()
+}
+
+fn distinct(vault: &Vault) -> Vec<&Read> {
     let mut distinct: Vec<&Read> = Vec::new();
     for read in &vault.secrets {
         if !distinct.iter().any(|other| is_same(other, read)) {
             distinct.push(read);
         }
     }
+    distinct
+}
+
+/// Reads every secret of `vault` with the login `token`.
+pub(super) async fn all(vault: &Vault, token: &Secret, context: &Context<'_>) -> Result<Everything, Error> {
+    let distinct = distinct(vault);
     let place = Place::of(vault);
     let asked = distinct.iter().map(|read| one(&place, token, read, context));
     let found = try_join_all(asked).await?;

@@ -13,6 +13,8 @@ use super::vault::is_path;
 use crate::credential::EnvName;
 use crate::span::Span;
 
+pub mod names;
+
 /// How the addresses of Azure's own key vaults end, in each of its clouds.
 const KEY_VAULTS: [&str; 3] = [".vault.azure.net", ".vault.azure.cn", ".vault.usgovcloudapi.net"];
 
@@ -33,6 +35,7 @@ pub struct Secrets {
     /// The namespace, for Vault.
     pub namespace: Option<String>,
     /// What is read and where it goes.
+    #[serde(deserialize_with = "names::taken_apart")]
     pub values: Vec<Stored>,
 }
 
@@ -72,6 +75,9 @@ pub struct Stored {
     pub field: Option<String>,
     /// The version, as its store has it; the current one when absent.
     pub version: Option<Version>,
+    /// What else its name said, where it was a longer one.
+    #[serde(skip)]
+    pub said: names::Said,
 }
 
 /// A version, which most stores count.
@@ -120,6 +126,7 @@ impl Kind for Secrets {
             _ => {}
         }
         for (index, one) in self.values.iter().enumerate() {
+            one.said.check(self).map_err(|problem| (format!("values[{index}].name"), problem))?;
             one.check(self.store).map_err(|(key, problem)| (format!("values[{index}].{key}"), problem))?;
         }
         let destinations = self.values.iter().map(Stored::destination);
@@ -225,7 +232,8 @@ impl Stored {
             }
         };
         if !right {
-            return Err(("name", format!("expected a name such as `{expected}`, saw `{}`", self.name)));
+            let hint = names::hint(store, &self.name);
+            return Err(("name", format!("expected a name such as `{expected}`, saw `{}`{hint}", self.name)));
         }
         let version = self.version.as_ref().map(ToString::to_string);
         match version {
