@@ -135,7 +135,7 @@ pub(super) async fn token(host: &Host, arguments: &Token) -> Result<(), Failure>
             }
             // The SDK reads the reason here and not from standard error.
             Err(failure) => {
-                let sentence = host.mask.apply(&failure.sentence());
+                let sentence = print::one_line(&host.mask.apply(&failure.sentence()));
                 let answer =
                     json!({"version": 1, "success": false, "code": failure.ident, "message": sentence});
                 hand_over(&Secret::new(answer.to_string()));
@@ -192,5 +192,5 @@ fn the_token(renewed: &Renewed, name: &str) -> Result<Secret, Failure> {
 
 /// The one place where a secret is printed: to whoever called back for it.
 fn hand_over(text: &Secret) {
-    print::stdout(&format!("{}\n", text.expose()));
+    print::secret(text);
 }

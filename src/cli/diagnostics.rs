@@ -37,8 +37,7 @@ struct Masked(Mask);
 
 impl io::Write for Masked {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = self.0.apply(&String::from_utf8_lossy(bytes));
-        super::print::stderr(&format!("dataflow: {text}"));
+        super::print::diagnostic(&String::from_utf8_lossy(bytes), &self.0);
         Ok(bytes.len())
     }
 

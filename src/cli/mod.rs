@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::config::load::{self, LoadError, Loaded};
 use crate::failure::Failure;
 use crate::hook::{self, Form, Phase, Report};
-use crate::host::Host;
+use crate::host::{Host, closed};
 
 mod callback;
 mod deny;
@@ -44,20 +44,39 @@ enum Command {
 
 /// Runs the program with the process's own arguments.
 pub fn main() -> ExitCode {
+    // Before there is anything to read.
+    let closed = closed::close();
     let host = Host::real();
+    print::panics_through(&host.mask);
     let arguments: Vec<String> =
         std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let program = arguments.first().map_or("", String::as_str);
     let first = arguments.get(1).map(String::as_str);
     match hook::phase::of_arguments(program, first, &host.env) {
-        Some((form, phase)) => run_hook(&host, form, phase),
-        None => run_command(&host, &Arguments::parse()),
+        Some((form, phase)) => run_hook(&host, closed, form, phase),
+        None => match Arguments::try_parse() {
+            Ok(arguments) => run_command(&host, closed, &arguments),
+            Err(error) => usage(&error, &arguments),
+        },
     }
 }
 
-fn run_hook(host: &Host, form: Form, phase: Phase) -> ExitCode {
+/// Help, or what is wrong with the arguments, which may be anybody's words.
+fn usage(error: &clap::Error, arguments: &[String]) -> ExitCode {
+    let plain = Arguments::try_parse_from(arguments.iter().map(|word| print::one_line(word)));
+    let plain = plain.as_ref().err().unwrap_or(error);
+    let text = plain.render().to_string();
+    if plain.use_stderr() {
+        print::complaint(&text);
+    } else {
+        print::lines(&text);
+    }
+    ExitCode::from(u8::try_from(plain.exit_code()).unwrap_or(2))
+}
+
+fn run_hook(host: &Host, closed: bool, form: Form, phase: Phase) -> ExitCode {
     let loaded = load::load(&host.env);
-    start_diagnostics(host, &loaded);
+    start_diagnostics(host, &loaded, closed);
     let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
@@ -84,8 +103,8 @@ fn failed(failure: Failure) -> Report {
     Report { failure: Some(failure), ..Report::default() }
 }
 
-fn run_command(host: &Host, arguments: &Arguments) -> ExitCode {
-    start_diagnostics(host, &load::load(&host.env));
+fn run_command(host: &Host, closed: bool, arguments: &Arguments) -> ExitCode {
+    start_diagnostics(host, &load::load(&host.env), closed);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -135,7 +154,10 @@ fn finish(host: &Host, report: &Report) -> ExitCode {
     ExitCode::from(report.exit_code())
 }
 
-fn start_diagnostics(host: &Host, loaded: &Result<Loaded, LoadError>) {
+fn start_diagnostics(host: &Host, loaded: &Result<Loaded, LoadError>, closed: bool) {
     let log = loaded.as_ref().map(|loaded| loaded.config.log).unwrap_or_default();
     diagnostics::start(log, &host.mask);
+    if !closed {
+        tracing::warn!("this process can be read by others of its user");
+    }
 }

@@ -1,11 +1,11 @@
 //! The face of `rehearse`: each step's life as it happens, then a table of what was lent.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::print;
 use crate::failure::{Class, Failure};
 use crate::hook::Report;
 use crate::host::Host;
@@ -53,7 +53,7 @@ pub(super) struct Arguments {
 /// Rehearses; the exit code.
 pub(super) async fn run(host: &Host, arguments: &Arguments) -> Result<u8, Failure> {
     let path = host.cwd.join(&arguments.pipeline);
-    let mut screen = Screen::new();
+    let mut screen = Screen::default();
     let fixtures = fixtures(&path, &mut screen).map_err(|error| error.failure())?;
     let code = if fixtures.is_empty() {
         let rows = rehearse(host, &options(arguments), &mut |event| screen.show(&event)).await;
@@ -61,8 +61,12 @@ pub(super) async fn run(host: &Host, arguments: &Arguments) -> Result<u8, Failur
     } else {
         check(host, &fixtures, &arguments.records, &mut screen).await
     };
-    super::print::stdout(&format!("records: {}\n", arguments.records.display()));
+    print::lines(&format!("records: {}\n", shown(&arguments.records)));
     Ok(code)
+}
+
+fn shown(path: &Path) -> String {
+    print::one_line(&path.to_string_lossy())
 }
 
 fn options(arguments: &Arguments) -> Options {
@@ -112,24 +116,24 @@ async fn check(host: &Host, fixtures: &[PathBuf], records: &Path, screen: &mut S
             Ok(checked) => checked,
             Err(error) => {
                 broken += 1;
-                super::print::stdout(&format!("BROKEN: {}\n", path.display()));
+                print::lines(&format!("BROKEN: {}\n", shown(path)));
                 let failure = Some(error.failure());
-                super::print::report(&Report { failure, ..Report::default() }, &host.mask);
+                print::report(&Report { failure, ..Report::default() }, &host.mask);
                 continue;
             }
         };
         let mut text = String::new();
         let word = if checked.wrong.is_empty() { "ok" } else { "WRONG" };
-        let _written = writeln!(text, "{word}: {} ({})", checked.fixture, path.display());
+        let _written = writeln!(text, "{word}: {} ({})", print::one_line(&checked.fixture), shown(path));
         for wrong in &checked.wrong {
-            let _written = writeln!(text, "  {wrong}");
+            let _written = writeln!(text, "  {}", print::one_line(wrong));
         }
         failed += usize::from(!checked.wrong.is_empty());
-        super::print::stdout(&text);
+        print::lines(&text);
     }
     let fine = fixtures.len() - failed - broken;
     let broken_too = if broken > 0 { format!(", {broken} could not be run") } else { String::new() };
-    super::print::stdout(&format!("\n{fine} fixtures as expected, {failed} not{broken_too}\n"));
+    print::lines(&format!("\n{fine} fixtures as expected, {failed} not{broken_too}\n"));
     match (broken, failed) {
         (0, 0) => 0,
         (0, _) => 1,
@@ -137,31 +141,25 @@ async fn check(host: &Host, fixtures: &[PathBuf], records: &Path, screen: &mut S
     }
 }
 
-/// Where events are shown: bold headings on a terminal, plain lines in a log.
+/// Where events are shown.
+#[derive(Default)]
 struct Screen {
-    bold: (&'static str, &'static str),
     phase: &'static str,
 }
 
 impl Screen {
-    fn new() -> Self {
-        let terminal = std::io::stdout().is_terminal();
-        Self { bold: if terminal { ("\x1b[1m", "\x1b[0m") } else { ("", "") }, phase: "" }
-    }
-
     fn show(&mut self, event: &Event<'_>) {
-        let (on, off) = self.bold;
         let text = match event {
-            Event::Job { name, number, of } => format!("\n{on}{name}{off} ({number} of {of})\n"),
+            Event::Job { name, number, of } => return print::heading(&format!("{name} ({number} of {of})")),
             Event::Phase(phase) => {
                 self.phase = phase;
                 return;
             }
-            Event::Line(line) => format!("  {:<12} | {line}\n", self.phase),
-            Event::Note(note) => format!("  note: {note}\n"),
-            Event::Ended(performed) => format!("  {}\n", ending(performed)),
+            Event::Line(line) => format!("  {:<12} | {}\n", self.phase, print::command_line(line)),
+            Event::Note(note) => format!("  note: {}\n", print::one_line(note)),
+            Event::Ended(performed) => format!("  {}\n", print::one_line(&ending(performed))),
         };
-        super::print::stdout(&text);
+        print::lines(&text);
     }
 }
 
@@ -197,12 +195,12 @@ fn table(rows: &[Row]) -> bool {
             lines.push([std::mem::take(&mut name), std::mem::take(&mut result), role, session, settled]);
         }
     }
-    super::print::stdout(&format!("\n{}", aligned(&lines)));
+    print::lines(&format!("\n{}", aligned(&lines)));
     let clean =
         rows.iter().filter_map(|row| row.performed.as_ref()).all(|performed| performed.leaks.is_empty());
     let seen =
         if clean { "no secret was seen in any log or record" } else { "SECRETS WERE SEEN: look above" };
-    super::print::stdout(&format!("\n{}{seen}\n", nothing_lent(rows)));
+    print::lines(&format!("\n{}{seen}\n", nothing_lent(rows)));
     rows.iter().all(|row| row.skipped || row.performed.as_ref().is_some_and(Performed::passed))
 }
 
@@ -245,12 +243,14 @@ fn lent(performed: &Performed) -> Vec<(String, String, String)> {
 }
 
 fn aligned(lines: &[[String; 5]]) -> String {
+    let plain = |line: &[String; 5]| line.each_ref().map(|cell| print::one_line(cell));
+    let lines: Vec<[String; 5]> = lines.iter().map(plain).collect();
     let width = |column: usize| {
         lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
     };
     let widths: Vec<usize> = (0..5).map(|column| width(column).unwrap_or_default()).collect();
     let mut text = String::new();
-    for line in lines {
+    for line in &lines {
         let cells: Vec<String> =
             line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         let _written = writeln!(text, "{}", cells.join("  ").trim_end());

@@ -59,7 +59,7 @@ pub(super) fn is_needed<'r>(mut requests: impl Iterator<Item = &'r Request>, lea
 
 /// Stays with a job until it is over, and does then what its own hooks could not.
 pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
-    process::stand_alone();
+    process::outlive_signals();
     // From now on: who is told to end before there is a job to watch must still know it then.
     let told = process::told_to_end().map_err(|error| unwatched(&error))?;
     let Some(opened) = Journal::peek(&journal) else { return Ok(()) };

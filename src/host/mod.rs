@@ -7,6 +7,7 @@ use std::path::PathBuf;
 mod beside;
 mod body;
 pub mod clock;
+pub mod closed;
 pub mod drop_box;
 pub mod env;
 mod fault;

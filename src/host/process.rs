@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncBufReadExt as _;
 
-use super::fault;
+use super::{closed, fault};
 
 /// A process, told apart from a later one with the same number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,17 +96,6 @@ pub fn told_to_end() -> io::Result<impl Future<Output = ()>> {
     Ok(async move {
         terminate.recv().await;
     })
-}
-
-/// Makes this process a companion: deaf to the end of the job's terminal, and closed to debuggers of its own
-/// user where the system can. Must be called inside a runtime.
-pub fn stand_alone() {
-    outlive_signals();
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-    {
-        tracing::warn!(%error, "this process can be read by others of its user");
-    }
 }
 
 /// What this boot of the machine is called, where it says.
@@ -213,7 +202,7 @@ impl Command {
         let mut child = {
             let mut command = self.build();
             command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-            command.spawn()?
+            closed::with_cores_of_before(|| command.spawn())?
             // The command, and with it our ends of the pipe, is dropped here: the last writer is the child.
         };
         let pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?;

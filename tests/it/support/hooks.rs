@@ -169,6 +169,7 @@ impl Stage {
     pub(crate) fn ended(&mut self, output: &Output) -> Ended {
         let text = [&output.stdout[..], &output.stderr[..]].concat();
         let text = String::from_utf8(text).unwrap();
+        crate::printed::does_nothing(text.as_bytes());
         self.shown.push_str(&text);
         Ended { status: output.status.code().unwrap_or(-1), text }
     }
