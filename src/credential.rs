@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
+use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
@@ -87,9 +89,62 @@ pub struct PrivateFile {
     /// Its name in the block's folder.
     pub name: String,
     /// What it holds.
-    pub content: Secret,
+    pub content: Content,
     /// Whether that must not be seen; a configuration that only says whom to ask may be.
     pub secret: bool,
+}
+
+/// What a file holds: a text, or bytes that are none.
+#[derive(Clone)]
+pub enum Content {
+    /// A text.
+    Text(Secret),
+    /// Any bytes.
+    Bytes(Arc<Zeroizing<Vec<u8>>>),
+}
+
+impl Content {
+    /// The content of these bytes.
+    pub fn of(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::Text(Secret::new(text)),
+            Err(bytes) => Self::Bytes(Arc::new(Zeroizing::new(bytes.into_bytes()))),
+        }
+    }
+
+    /// Lends the bytes to whoever writes the file.
+    pub fn expose(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.expose().as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The text, where it is one.
+    pub fn text(&self) -> Option<&Secret> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Bytes(_) => None,
+        }
+    }
+
+    /// This, and then another.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self::of([self.expose(), other.expose()].concat())
+    }
+}
+
+impl From<Secret> for Content {
+    fn from(text: Secret) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Content([REDACTED])")
+    }
 }
 
 /// What a credential is to the others that are made with it.
@@ -164,7 +219,8 @@ impl Credential {
             Value::Secret(secret) => Some(secret.clone()),
             Value::Plain(_) => None,
         });
-        let files = self.files.iter().filter(|file| file.secret).map(|file| file.content.clone());
+        let files =
+            self.files.iter().filter(|file| file.secret).filter_map(|file| file.content.text().cloned());
         let mut secrets: Vec<Secret> = Vec::new();
         for secret in variables.chain(files).chain(self.material.secrets()) {
             if !secrets.iter().any(|known| known.expose() == secret.expose()) {

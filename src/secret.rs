@@ -1,11 +1,19 @@
 //! Values that may be used but not shown.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use memchr::memmem;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+mod encoded;
+pub mod forms;
+mod parts;
+mod quoted;
 
 /// A string that can be used but not shown: no `Display`, no `Serialize`, wiped when dropped. No `Deserialize` either:
 /// what a provider answers comes in through the door of `provider`, which looks at it.
@@ -69,25 +77,99 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Every secret this process has met, so that its own diagnostics can be masked.
+/// Every secret this process has met, so that its own diagnostics can be masked: in each form in which a server can
+/// repeat it, and a log can show it.
 ///
-/// The second line of defence: types keep secrets out of messages, this catches what a library says.
+/// The second line of defence: types keep secrets out of messages, this catches what a server or a library says.
 #[derive(Clone, Debug, Default)]
-pub struct Mask(Arc<Mutex<Vec<Secret>>>);
+pub struct Mask(Arc<Mutex<Vec<Masked>>>);
+
+/// A secret, and its forms as soon as somebody prints.
+#[derive(Debug)]
+struct Masked {
+    secret: Secret,
+    forms: OnceLock<Vec<Secret>>,
+}
+
+const REDACTED: &str = "[REDACTED]";
 
 impl Mask {
     /// Remembers `secret` for the rest of the process.
     pub fn add(&self, secret: &Secret) {
-        if secret.expose().len() >= MIN_LENGTH {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
+        if secret.expose().len() < MIN_LENGTH {
+            return;
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.iter().any(|one| one.secret.expose() == secret.expose()) {
+            known.push(Masked { secret: secret.clone(), forms: OnceLock::new() });
         }
     }
 
-    /// `text` with every remembered secret replaced.
+    /// `text` with every remembered secret replaced, in whatever form it stands there. What several forms cover is
+    /// replaced once and whole: nothing is left of a longer secret that a shorter one begins.
     pub fn apply(&self, text: &str) -> String {
-        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "[REDACTED]"))
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if text.len() < MIN_LENGTH {
+            return text.to_owned();
+        }
+        let mut covered: Vec<Range<usize>> = Vec::new();
+        for one in known.iter() {
+            for form in one.forms.get_or_init(|| forms::echoes(&one.secret)) {
+                covered.extend(places(text, form.expose()));
+            }
+        }
+        without(text, covered)
     }
+
+    /// The same for the body of an answer. A text in JSON can be escaped in more ways than there are forms: each is
+    /// masked as it is read.
+    pub fn apply_to_answer(&self, body: &[u8]) -> String {
+        match serde_json::from_slice::<serde_json::Value>(body) {
+            Ok(mut json) if json.is_object() || json.is_array() => {
+                self.apply_within(&mut json);
+                self.apply(&json.to_string())
+            }
+            _ => self.apply(&String::from_utf8_lossy(body)),
+        }
+    }
+
+    fn apply_within(&self, json: &mut serde_json::Value) {
+        use serde_json::Value;
+        match json {
+            Value::String(text) => *text = self.apply(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.apply_within(item)),
+            Value::Object(map) => map.values_mut().for_each(|value| self.apply_within(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+/// Where `form` stands in `text`, also where one place of it overlaps another.
+fn places(text: &str, form: &str) -> Vec<Range<usize>> {
+    let finder = memmem::Finder::new(form);
+    let (mut found, mut from) = (Vec::new(), 0);
+    while let Some(at) = text.as_bytes().get(from..).and_then(|rest| finder.find(rest)) {
+        found.push(from + at..from + at + form.len());
+        from += at + 1;
+    }
+    found
+}
+
+/// `text` with one mark for all that these places cover together.
+fn without(text: &str, mut covered: Vec<Range<usize>>) -> String {
+    covered.sort_by_key(|place| place.start);
+    let (mut masked, mut done) = (String::with_capacity(text.len()), 0);
+    let mut covered = covered.into_iter().peekable();
+    while let Some(mut place) = covered.next() {
+        while let Some(next) = covered.next_if(|next| next.start < place.end) {
+            place.end = place.end.max(next.end);
+        }
+        masked.push_str(text.get(done..place.start).unwrap_or_default());
+        masked.push_str(REDACTED);
+        done = place.end;
+    }
+    masked.push_str(text.get(done..).unwrap_or_default());
+    masked
 }
 
 /// A shorter secret cannot be masked without mangling the log (the agent's own minimum, in bytes).
@@ -108,6 +190,46 @@ mod tests {
             Secret::new("abc").fingerprint().as_str(),
             "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    fn mask(secrets: &[&str]) -> Mask {
+        let mask = Mask::default();
+        for secret in secrets {
+            mask.add(&Secret::new(*secret));
+        }
+        mask
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_longer_secret_that_a_shorter_one_begins() {
+        let mask = mask(&["tok-123456", "tok-123456-9f8e7d", "9f8e7d-and-more"]);
+        assert_eq!(mask.apply("a tok-123456-9f8e7d b"), "a [REDACTED] b");
+        assert_eq!(mask.apply("tok-123456-9f8e7d-and-more"), "[REDACTED]");
+    }
+
+    #[test]
+    fn a_mask_knows_every_form_in_which_a_server_may_repeat_a_secret() {
+        let secret = "p\u{fc} ss/w\"r'd+&<x>";
+        let mask = mask(&[secret]);
+        for form in [
+            url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>(),
+            serde_json::json!(secret).to_string(),
+            format!("{secret:?}"),
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("client:{secret}")),
+        ] {
+            let said = mask.apply(&format!("saw {form}"));
+            assert!(said.contains("[REDACTED]") && !said.contains("ss"), "{form}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_escaped_letter_by_letter_is_masked_in_an_answer() {
+        let escaped: Vec<String> =
+            "hunter2hunter2".chars().map(|c| format!("\\u{:04X}", u32::from(c))).collect();
+        let escaped = escaped.concat();
+        let said =
+            mask(&["hunter2hunter2"]).apply_to_answer(format!(r#"{{"error":"{escaped}"}}"#).as_bytes());
+        assert_eq!(said, r#"{"error":"[REDACTED]"}"#);
     }
 
     #[test]

@@ -93,6 +93,14 @@ pub(super) fn of_lease(lease: &Lease, answer_lost: bool, latest: DateTime<Utc>) 
     lost.into_iter().chain(full).collect()
 }
 
+/// What of the secrets the log is not told to hide.
+pub(super) fn not_hidden(left_out: usize) -> Option<Told> {
+    let what = || {
+        format!("{left_out} texts of the secrets are more than a log can look for: they are not hidden in it")
+    };
+    (left_out > 0).then(|| told("texts-not-hidden", what()))
+}
+
 /// What the journal is told of an exchange that lent nothing; nothing, where a credential may exist.
 pub(super) fn not_lent(id: &str, error: &provider::Error, reason: String) -> Option<Entry> {
     if error.nothing_issued() {

@@ -57,10 +57,10 @@ pub(super) fn prepare(
         return Ok(Callbacks::default());
     };
     let mut callbacks = Callbacks { variables: git::variables(place, &requests), ..Callbacks::default() };
-    callbacks.files.push(PrivateFile { name: asked::FILE.into(), content: block, secret: false });
+    callbacks.files.push(PrivateFile { name: asked::FILE.into(), content: block.into(), secret: false });
     for (request, credential) in requests.iter().zip(credentials) {
         let Some(name) = request.name.as_ref().filter(|_| request.may_be_renewed()) else { continue };
-        let content = Kept::of(credential, place.clock.now()).text()?;
+        let content = Kept::of(credential, place.clock.now()).text()?.into();
         // Its values are told to the redactor one by one.
         callbacks.files.push(PrivateFile { name: Kept::file(name), content, secret: false });
         callbacks.secrets.extend(credential.secrets());

@@ -105,9 +105,11 @@ impl<'a> Lending<'a> {
         let export = export.map_err(|error| failed(error.failure()))?;
         self.start.exported = export.names();
         self.start.findings.extend(account::covered(self.context, export.previous()));
+        let to_hide = export.to_hide();
+        self.start.findings.extend(account::not_hidden(to_hide.left_out));
         let exporting = Entry::Exporting { variables: export.previous().to_vec() };
         // Both before anything is handed over, and neither waits for the other.
-        let (told, hidden) = join(self.tell_sinks(vec![exporting]), export.hide(job)).await;
+        let (told, hidden) = join(self.tell_sinks(vec![exporting]), export.hide(job, to_hide)).await;
         told.map_err(failed)?;
         hidden.map_err(|error| failed(error.failure()))?;
         export.hand_over(job).await.map_err(|error| failed(error.failure()))?;

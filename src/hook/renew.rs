@@ -20,7 +20,7 @@ use crate::config::step::Step;
 use crate::credential::Credential;
 use crate::failure::{Class, Failure};
 use crate::host::{Host, files};
-use crate::lease::export;
+use crate::lease::forms;
 use crate::lease::journal::{Entry, Journal};
 use crate::lease::kept::Kept;
 use crate::lease::state::Unusable;
@@ -206,7 +206,7 @@ impl<'a> Callback<'a> {
 
     pub(super) async fn redact(&self, secrets: &[Secret]) -> Result<(), Failure> {
         let job = JobApi::of(&self.host.env).map_err(|error| error.failure())?;
-        export::redact(&job, secrets.iter()).await.map_err(|error| error.failure())
+        forms::register(&job, forms::of_all(secrets.iter())).await.map_err(|error| error.failure())
     }
 
     async fn keep(&self, context: &Context<'_>, credential: Option<Credential>) -> Result<Kept, Failure> {

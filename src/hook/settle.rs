@@ -12,6 +12,7 @@ use crate::lease::Lease;
 use crate::lease::journal::{Entry, Journal};
 use crate::provider::{self, Terms};
 use crate::record::end::{SealedBy, SettledLease};
+use crate::secret::Mask;
 use crate::settlement::Settlement;
 
 /// Settles every open lease of a journal, inside the host's deadline; what came to a true end.
@@ -89,8 +90,11 @@ async fn one<'l>(
     if lease.is_locked() {
         return (lease, locked(context, journal, lease, tried));
     }
+    // What it says is printed, too.
+    let terms = lease.terms(tried);
+    terms.handle.iter().for_each(|handle| context.host.mask.add(handle));
     let settling = provider::Settling { host: &context.loaded.config, http: &context.http, clock };
-    (lease, ask(&settling, &lease.terms(tried), left).await)
+    (lease, ask(&settling, &terms, left).await)
 }
 
 /// What became of a lease that nobody here can give back.
@@ -114,7 +118,16 @@ fn locked(context: &Context<'_>, journal: &Path, lease: &Lease, tried: bool) -> 
 /// Gives one lease back, in the time that is left.
 pub(super) async fn ask(settling: &provider::Settling<'_>, terms: &Terms, left: Duration) -> Settlement {
     let settlement = settling.clock.within(left, provider::settle(terms, settling)).await;
-    settlement.unwrap_or_else(|| Settlement::Failed { reason: "out of time".into(), until: terms.expires_at })
+    match settlement {
+        // The record tells it, and a server may repeat what it was sent.
+        Some(Settlement::Failed { reason, until }) => {
+            let mask = Mask::default();
+            terms.handle.iter().for_each(|handle| mask.add(handle));
+            Settlement::Failed { reason: mask.apply(&reason), until }
+        }
+        Some(settlement) => settlement,
+        None => Settlement::Failed { reason: "out of time".into(), until: terms.expires_at },
+    }
 }
 
 /// Leases in the order in which they are settled: a wave holds those whose children are in earlier ones.

@@ -1,15 +1,14 @@
 //! Handing variables to the step, and taking them back: redact, then set, all or nothing.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use futures_util::future::try_join_all;
-
+use super::Kept;
+use super::forms::{self, Forms};
 use super::journal::Exported;
-use super::{Kept, forms};
+pub use super::restore::{Restore, restore, restoring};
 use crate::agent::job_api::{self, JobApi};
 use crate::agent::protected::is_protected;
-use crate::credential::{EnvName, PrivateFile, Value, Variable};
+use crate::credential::{Content, EnvName, PrivateFile, Value, Variable};
 use crate::failure::{Class, Failure};
 use crate::host::{Env, env, files};
 use crate::secret::{Fingerprint, MIN_LENGTH, Secret};
@@ -20,9 +19,6 @@ pub const NAMES: &str = "DATAFLOW_ENV_NAMES";
 /// The longest value that is exported, in bytes. Past about 128 KiB every later process of the job
 /// fails to start ("argument list too long"), the hooks that clean up among them.
 pub const MAX_VALUE: usize = 64 << 10;
-
-/// Over how many connections the log is told what to hide.
-const LANES: usize = 4;
 
 /// Why nothing was exported.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +56,13 @@ pub enum Error {
 impl Error {
     /// The failure as a person is told it.
     pub fn failure(&self) -> Failure {
-        Failure::of("export-failed", Class::Export, self)
+        let failure = Failure::of("export-failed", Class::Export, self);
+        match self {
+            Self::TooShort { .. } => failure.hinted(
+                "where it is no secret (a user name, a port), `secret: false` beside its `env` or `file` says so",
+            ),
+            _ => failure,
+        }
     }
 }
 
@@ -98,6 +100,7 @@ impl Export {
             variables.push(Variable { name, value: Value::Plain(folder.display().to_string()) });
         }
         variables.iter().try_for_each(check)?;
+        files.iter().try_for_each(check_file)?;
         variables.extend(list_of_names(&variables, env));
         let previous = variables.iter().map(|variable| Exported {
             name: variable.name.to_string(),
@@ -129,9 +132,20 @@ impl Export {
         self.variables.iter().map(|variable| variable.name.to_string()).collect()
     }
 
-    /// Tells the log what to hide, before anything is handed over.
-    pub async fn hide(&self, job: &JobApi) -> Result<(), Error> {
-        redact(job, self.secrets()).await.map_err(Error::JobApi)
+    /// What the log is to hide before anything is handed over.
+    pub fn to_hide(&self) -> Forms {
+        let mut all = forms::of_all(self.secrets());
+        for file in self.files.iter().filter(|file| file.secret) {
+            if let Content::Bytes(bytes) = &file.content {
+                all.texts.extend(forms::of_bytes(bytes).texts);
+            }
+        }
+        all
+    }
+
+    /// Tells the log to hide them.
+    pub async fn hide(&self, job: &JobApi, forms: Forms) -> Result<(), Error> {
+        forms::register(job, forms).await.map_err(Error::JobApi)
     }
 
     /// Writes every file and sets every variable, or none.
@@ -163,12 +177,12 @@ impl Export {
         }
         self.files.iter().try_for_each(|file| {
             // No power cut matters to it: the lease ends with the job.
-            files::replace_lossy(&self.folder.join(&file.name), file.content.expose().as_bytes())
+            files::replace_lossy(&self.folder.join(&file.name), file.content.expose())
         })
     }
 
     fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        let files = self.files.iter().filter(|file| file.secret).map(|file| &file.content);
+        let files = self.files.iter().filter(|file| file.secret).filter_map(|file| file.content.text());
         let mut seen = std::collections::BTreeSet::new();
         let all =
             self.hidden.iter().chain(self.variables.iter().filter_map(|variable| match &variable.value {
@@ -183,25 +197,11 @@ impl Export {
 fn join(files: &mut Vec<PrivateFile>, file: PrivateFile) {
     match files.iter_mut().find(|known| known.name == file.name) {
         Some(known) => {
-            known.content = Secret::new(format!("{}{}", known.content.expose(), file.content.expose()));
+            known.content = known.content.and(&file.content);
             known.secret |= file.secret;
         }
         None => files.push(file),
     }
-}
-
-/// Tells the log to hide every form of these secrets.
-pub async fn redact(job: &JobApi, secrets: impl Iterator<Item = &Secret>) -> Result<(), job_api::Error> {
-    // Few at a time: the socket answers in microseconds, and a connection for each would cost more.
-    let lane = async |forms: Vec<Secret>| {
-        for form in forms {
-            job.redact(&form).await?;
-        }
-        Ok(())
-    };
-    let forms: Vec<Secret> = secrets.flat_map(forms::forms).collect();
-    let lanes = forms.chunks(forms.len().div_ceil(LANES).max(1)).map(|part| lane(part.to_vec()));
-    try_join_all(lanes).await.map(drop)
 }
 
 fn check(variable: &Variable) -> Result<(), Error> {
@@ -221,6 +221,14 @@ fn check(variable: &Variable) -> Result<(), Error> {
     Ok(())
 }
 
+/// One rule for what is handed over, in a variable or in a file.
+fn check_file(file: &PrivateFile) -> Result<(), Error> {
+    if file.secret && file.content.expose().len() < MIN_LENGTH {
+        return Err(Error::TooShort { name: file.name.clone() });
+    }
+    Ok(())
+}
+
 /// The list variable: what an earlier block listed, and these names.
 fn list_of_names(variables: &[Variable], env: &Env) -> Option<Variable> {
     let name: EnvName = NAMES.parse().ok()?;
@@ -233,69 +241,6 @@ fn list_of_names(variables: &[Variable], env: &Env) -> Option<Variable> {
         }
     }
     Some(Variable { name, value: Value::Plain(names.join(" ")) })
-}
-
-/// What is to be done with one variable when the lease ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Restore {
-    /// It is ours and was something else before: set it back.
-    PutBack,
-    /// It is ours and was not there before: remove it.
-    Remove,
-    /// Somebody changed it since: it is not ours to touch.
-    LeaveChanged,
-}
-
-impl Restore {
-    /// The word in the record.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::PutBack => "restored",
-            Self::Remove => "removed",
-            Self::LeaveChanged => "left-changed",
-        }
-    }
-}
-
-/// Decides for each exported variable, from the environment as it is now.
-pub fn restoring(exported: &[Exported], env: &Env) -> Vec<(Exported, Restore)> {
-    let decide = |variable: &Exported| {
-        let name: Option<EnvName> = variable.name.parse().ok();
-        let now = name.as_ref().and_then(|name| env.standing(name));
-        match (now.map(Secret::fingerprint), &variable.previous) {
-            (Some(now), _) if now != variable.fingerprint => Restore::LeaveChanged,
-            (None, _) => Restore::LeaveChanged,
-            (Some(_), Some(_)) => Restore::PutBack,
-            (Some(_), None) => Restore::Remove,
-        }
-    };
-    exported.iter().map(|variable| (variable.clone(), decide(variable))).collect()
-}
-
-/// Puts the environment back as it was.
-pub async fn restore(job: &JobApi, variables: &[(Exported, Restore)]) -> Result<(), job_api::Error> {
-    let mut values = BTreeMap::new();
-    let mut names = Vec::new();
-    for (variable, restore) in variables {
-        match (restore, &variable.previous) {
-            (Restore::PutBack, Some(previous)) => {
-                values.insert(variable.name.as_str(), previous.0.expose());
-            }
-            (Restore::Remove, _) => names.push(variable.name.as_str()),
-            _ => {}
-        }
-    }
-    // Both can be asked for twice, and nobody comes after this to try again.
-    let set = async || if values.is_empty() { Ok(()) } else { job.set(&values).await };
-    let unset = async || if names.is_empty() { Ok(()) } else { job.unset(&names).await };
-    once_more(set).await.and(once_more(unset).await)
-}
-
-async fn once_more(request: impl AsyncFn() -> Result<(), job_api::Error>) -> Result<(), job_api::Error> {
-    match request().await {
-        Err(error) if error.is_transient() => request().await,
-        answer => answer,
-    }
 }
 
 #[cfg(test)]

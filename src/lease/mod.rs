@@ -17,6 +17,7 @@ pub mod kept;
 #[cfg(test)]
 mod model;
 pub mod rest;
+pub mod restore;
 pub mod state;
 pub mod survivor;
 mod told;

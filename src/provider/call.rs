@@ -201,7 +201,7 @@ where
             }
             let status = response.status;
             // Before anybody cuts it short: half a secret would not be known for one.
-            let said = context.mask.apply(&json::text(response.body.bytes()));
+            let said = context.mask.apply_to_answer(json::text(response.body.bytes()).as_bytes());
             Err(CallError::Refused { host, status, refusal: explain(status, said.as_bytes()) })
         });
         answered.map_err(|error| {

@@ -110,7 +110,8 @@ fn wrong(credential: &Credential) -> Option<(String, &'static str)> {
         Value::Plain(text) => of_name(text),
     };
     let file = |file: &PrivateFile| {
-        if stored || !file.secret { None } else { of_token(file.content.expose()) }
+        let text = file.content.text().map(Secret::expose);
+        if stored || !file.secret { None } else { text.map_or(Some("that is no text"), of_token) }
     };
     of_material
         .or_else(|| named("a principal", of_name(&credential.principal)))

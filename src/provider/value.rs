@@ -23,7 +23,7 @@ impl Values {
         let secret = || Value::Secret(value.clone());
         let in_variable = match to.file {
             Some(file) => {
-                let (name, content) = (file.to_string(), value.clone());
+                let (name, content) = (file.to_string(), value.clone().into());
                 self.files.push(PrivateFile { name, content, secret: true });
                 Value::Plain(folder.join(file.as_str()).display().to_string())
             }

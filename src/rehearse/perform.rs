@@ -13,7 +13,7 @@ use crate::host::serve::{Server, on_socket};
 use crate::host::{Host, files};
 use crate::pipeline::PluginUse;
 use crate::record::Link;
-use crate::secret::Secret;
+use crate::secret::{Mask, Secret};
 
 /// How a job went.
 #[derive(Debug)]
@@ -167,13 +167,19 @@ impl Performance<'_> {
             folder: self.host.cwd.clone(),
         };
         let (api, log, on) = (&self.api, &mut self.log, &mut self.on);
-        let ended = command.run_lines(|line| {
-            let line = api.redacted(line);
-            log.push_str(&line);
-            log.push('\n');
-            on(Event::Line(&line));
-        });
-        ended.await.map_err(|source| Error::Run { program, source })
+        let mut rest = String::new();
+        let mut show = |shown: String| {
+            rest.push_str(&shown);
+            while let Some((line, after)) = rest.split_once('\n') {
+                log.push_str(line);
+                log.push('\n');
+                on(Event::Line(line));
+                rest = String::from(after);
+            }
+        };
+        let ended = command.run_lines(|line| show(api.log(&format!("{line}\n")))).await;
+        show(api.log_ends());
+        ended.map_err(|source| Error::Run { program, source })
     }
 }
 
@@ -217,7 +223,7 @@ fn left_behind(
     variables.chain(folders).collect()
 }
 
-/// Looks for every secret of the job in its log and its records.
+/// Looks for every secret of the job, in every form, in its log and its records.
 fn leaks(stage: &Stage, token: &Secret, log: &str, links: &[Link]) -> Vec<String> {
     let mut secrets = vec![("the job's access token", token.clone())];
     for issued in stage.sandbox.sts().issued() {
@@ -232,7 +238,9 @@ fn leaks(stage: &Stage, token: &Secret, log: &str, links: &[Link]) -> Vec<String
     let mut found = Vec::new();
     for (what, secret) in secrets {
         for (place, text) in [("the log", log), ("the records", &records)] {
-            if text.contains(secret.expose()) {
+            let mask = Mask::default();
+            mask.add(&secret);
+            if mask.apply(text) != text {
                 found.push(format!("{what} is in {place}"));
             }
         }

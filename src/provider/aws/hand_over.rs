@@ -48,7 +48,7 @@ impl HandOver<'_> {
         // profile's name.
         let files = NAMES.into_iter().zip([config, keys]).map(|(name, content)| PrivateFile {
             name: name.to_owned(),
-            content: Secret::new(content),
+            content: Secret::new(content).into(),
             secret: false,
         });
         (variables.collect(), files.collect())

@@ -139,7 +139,7 @@ impl Identity<'_> {
             variables: plain.chain(tokens).filter_map(variable).collect(),
             files: vec![PrivateFile {
                 name: TOKEN_FILE.into(),
-                content: subject.secret().clone(),
+                content: subject.secret().clone().into(),
                 secret: true,
             }],
             material: Material::Token(first.token.clone()),

@@ -53,7 +53,7 @@ pub(super) fn credentials(gcp: &Gcp, source: &Value, context: &Context<'_>) -> R
         file.insert("service_account_impersonation_url".into(), json!(context.http.route(url).as_str()));
         file.insert("service_account_impersonation".into(), json!({ "token_lifetime_seconds": seconds }));
     }
-    Ok(PrivateFile { name: CREDENTIALS.into(), content: Secret::new(file.to_string()), secret: false })
+    Ok(PrivateFile { name: CREDENTIALS.into(), content: Secret::new(file.to_string()).into(), secret: false })
 }
 
 #[cfg(test)]

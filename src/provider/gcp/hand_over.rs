@@ -21,7 +21,7 @@ impl Federation<'_> {
             files.push(file::credentials(gcp, &made.source, context)?);
         }
         if let Some(name) = gcp.token_file() {
-            files.push(PrivateFile { name, content: made.subject.secret().clone(), secret: true });
+            files.push(PrivateFile { name, content: made.subject.secret().clone().into(), secret: true });
             let life = policy::duration(gcp, context.host);
             until = until.max(last_use(&made.subject, life, context.clock.now()));
         }

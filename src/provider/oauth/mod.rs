@@ -235,7 +235,7 @@ impl Client<'_> {
             let file = format!("oauth-{}", name.as_str().to_lowercase());
             let path = context.folder.join(&file).display().to_string();
             variables.push(Variable { name: name.clone(), value: Value::Plain(path) });
-            files.push(PrivateFile { name: file, content: token.clone(), secret: true });
+            files.push(PrivateFile { name: file, content: token.clone().into(), secret: true });
         }
         tracing::debug!(session, "a token was given");
         (variables, files)

@@ -42,7 +42,7 @@ impl Handle {
         if let (How::Basic, Some(id)) = (self.how, &self.id) {
             self.secrets.iter().for_each(|kept| mask.add(&basic(id, &kept.0)));
         }
-        mask.apply(&String::from_utf8_lossy(said))
+        mask.apply_to_answer(said)
     }
 }
 

@@ -141,7 +141,7 @@ fn read(response: &Response, operator: &Secret) -> Outcome {
     let status = response.status;
     let mask = Mask::default();
     mask.add(operator);
-    let said = error::words(mask.apply(&String::from_utf8_lossy(response.body.bytes())).as_bytes());
+    let said = error::words(mask.apply_to_answer(response.body.bytes()).as_bytes());
     let told = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
     let said = said.to_lowercase();
     let unknown = ["no token found", "invalid accessor", "token not found", "accessor not found"];

@@ -39,7 +39,7 @@ impl Answer {
         // It stands in the record: what repeats the token is hidden, before anybody cuts it short.
         let mask = Mask::default();
         mask.add(token);
-        let said = error::words(mask.apply(&String::from_utf8_lossy(response.body.bytes())).as_bytes());
+        let said = error::words(mask.apply_to_answer(response.body.bytes()).as_bytes());
         let told = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
         match status.as_u16() {
             200 | 204 => Self::Gone,

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::replacer::Replacer;
 use crate::agent::protected::is_protected;
 use crate::host::serve::{Handler, Request, Response};
 use crate::secret::Secret;
@@ -23,6 +24,7 @@ pub struct JobApi {
 #[derive(Debug, Default)]
 struct State {
     env: BTreeMap<String, Secret>,
+    log: Replacer,
     hidden: Vec<Secret>,
     workdir: Option<String>,
     promised: Option<(i64, String)>,
@@ -51,17 +53,33 @@ impl JobApi {
 
     /// `text` as the log would show it.
     pub fn redacted(&self, text: &str) -> String {
-        let state = self.lock();
-        // Longest first: a form may be part of another.
-        let mut hidden: Vec<&Secret> =
-            state.hidden.iter().filter(|secret| !secret.expose().is_empty()).collect();
-        hidden.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
-        hidden.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "[REDACTED]"))
+        let mut whole = Replacer::default();
+        self.lock().hidden.iter().for_each(|secret| whole.hide(secret.expose()));
+        let mut shown = whole.write(text.as_bytes());
+        shown.extend(whole.flush());
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
+    /// Takes a piece of the job's log; what of it the log shows by now.
+    pub fn log(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.lock().log.write(text.as_bytes())).into_owned()
+    }
+
+    /// What the log held back: the program that wrote it has ended.
+    pub fn log_ends(&self) -> String {
+        String::from_utf8_lossy(&self.lock().log.flush()).into_owned()
+    }
+
+    /// Hides a text in the log from now on.
+    pub fn hide(&self, text: &Secret) {
+        let mut state = self.lock();
+        state.log.hide(text.expose());
+        state.hidden.push(text.clone());
     }
 
     /// How many texts are hidden.
     pub fn hidden(&self) -> usize {
-        self.lock().hidden.len()
+        self.lock().log.len()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -118,7 +136,7 @@ impl JobApi {
 
     fn redact(&self, wanted: Redaction) -> Response {
         let answer = Response::json(201, &json!({ "redacted": &wanted.redact }));
-        self.lock().hidden.push(Secret::new(wanted.redact));
+        self.hide(&Secret::new(wanted.redact));
         answer
     }
 

@@ -20,6 +20,7 @@ pub mod job_api;
 pub mod keys;
 mod kms;
 pub mod oauth;
+mod replacer;
 pub mod secrets;
 pub mod service;
 mod shown;
