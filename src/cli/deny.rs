@@ -47,7 +47,7 @@ pub(super) struct Deny {
 
 /// Denies, and says what was done.
 pub(super) async fn deny(host: &Host, arguments: &Deny) -> Result<Report, Failure> {
-    let loaded = load::load(&host.env).map_err(|error| error.failure())?;
+    let loaded = load::load(host).map_err(|error| error.failure())?;
     let order = Order {
         records: host.cwd.join(&arguments.records),
         jobs: arguments.jobs.clone(),

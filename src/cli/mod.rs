@@ -75,7 +75,7 @@ fn usage(error: &clap::Error, arguments: &[String]) -> ExitCode {
 }
 
 fn run_hook(host: &Host, closed: bool, form: Form, phase: Phase) -> ExitCode {
-    let loaded = load::load(&host.env);
+    let loaded = load::load(host);
     start_diagnostics(host, &loaded, closed);
     let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -104,7 +104,7 @@ fn failed(failure: Failure) -> Report {
 }
 
 fn run_command(host: &Host, closed: bool, arguments: &Arguments) -> ExitCode {
-    start_diagnostics(host, &load::load(&host.env), closed);
+    start_diagnostics(host, &load::load(host), closed);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

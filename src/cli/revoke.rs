@@ -30,7 +30,7 @@ pub(super) struct Revoke {
 
 /// Revokes, and says what was done.
 pub(super) async fn revoke(host: &Host, arguments: &Revoke) -> Result<Report, Failure> {
-    let loaded = load::load(&host.env).map_err(|error| error.failure())?;
+    let loaded = load::load(host).map_err(|error| error.failure())?;
     let order = Order {
         records: host.cwd.join(&arguments.records),
         jobs: arguments.jobs.clone(),

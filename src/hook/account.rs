@@ -151,6 +151,10 @@ pub(super) fn start(context: &Context<'_>, identity: &Identity, step: &crate::co
         outcome: Outcome::Granted,
         failure: None,
         findings: identity_findings(identity),
+        ruled_by: context.loaded.file.as_ref().map(|file| parts::RuledBy {
+            file: file.display().to_string(),
+            changeable: context.loaded.changeable.as_ref().map(|place| place.display().to_string()),
+        }),
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
     // From now on: who is told to end before there is a job to watch must still know it then.
     let told = process::told_to_end().map_err(|error| unwatched(&error))?;
     let Some(opened) = Journal::peek(&journal) else { return Ok(()) };
-    let loaded = load::load(&host.env).map_err(|error| error.failure())?;
+    let loaded = load::load(host).map_err(|error| error.failure())?;
     let mut context = Context::new(host, Form::AgentHook, loaded)?;
     context.bootstrap = opened.bootstrap.clone();
     match Watched::of(&context.bootstrap) {

@@ -82,7 +82,7 @@ struct Sweeper<'a> {
 /// Gives back what outlived a restart and was sealed to the key in this file.
 pub async fn sweep(host: &Host, key: &Path) -> Result<Report, Failure> {
     process::outlive_signals();
-    let loaded = load::load(&host.env).map_err(|error| error.failure())?;
+    let loaded = load::load(host).map_err(|error| error.failure())?;
     let sweeper = Sweeper::of(host, &loaded, key).map_err(|error| error.failure())?;
     let mut report = Report::default();
     let found = sweeper.find(&mut report).map_err(|error| error.failure())?;

@@ -141,7 +141,7 @@ impl<'a> Callback<'a> {
     }
 
     pub(super) fn context(&self) -> Result<Context<'a>, Failure> {
-        let loaded = load::load(&self.host.env).map_err(|error| error.failure())?;
+        let loaded = load::load(self.host).map_err(|error| error.failure())?;
         if loaded.config.mode == Mode::Off {
             return Err(not_renewed("lending is switched off by the host config"));
         }

@@ -117,7 +117,7 @@ fn tidy(context: &Context<'_>, report: &mut Report, most: usize) -> bool {
 /// `buildkite-dataflow sweep`: the same, by hand or from a timer.
 pub async fn sweep(host: &Host) -> Result<Report, Failure> {
     process::outlive_signals();
-    let loaded = load::load(&host.env).map_err(|error| error.failure())?;
+    let loaded = load::load(host).map_err(|error| error.failure())?;
     let context = Context::new(host, Form::AgentHook, loaded)?;
     let mut report = dead(&context).await;
     tidy(&context, &mut report, usize::MAX);

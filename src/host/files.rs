@@ -244,6 +244,17 @@ pub fn write_program(path: &Path, text: &str) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
+/// Makes a program stand in another folder too.
+pub fn copy_program(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop))
+}
+
+/// Whether a folder is a user's, and its mode gives its group and others nothing.
+pub fn is_private_folder(path: &Path, user: u32) -> bool {
+    fs::symlink_metadata(path)
+        .is_ok_and(|meta| meta.is_dir() && meta.uid() == user && meta.mode().trailing_zeros() >= 6)
+}
+
 /// Removes a file or a whole folder; one that is not there is fine.
 pub fn remove(path: &Path) -> io::Result<()> {
     fault::act("remove")?;

@@ -20,6 +20,7 @@ mod redirect;
 pub mod retry;
 pub mod serve;
 mod tls;
+pub mod trail;
 mod unanswered;
 mod untrusted;
 pub mod watch;

@@ -79,6 +79,21 @@ part! {
         failure: Option<Told>,
         /// What a reader should look at.
         findings: Vec<Told>,
+        /// The host config that ruled; absent for the embedded defaults.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ruled_by: Option<RuledBy>,
+    }
+}
+
+part! {
+    /// The host config that ruled; `run` has its digest.
+    pub struct RuledBy {
+        /// The file.
+        file: String,
+        /// What the job's user could have changed so that another config ruled: the file, or a folder or link on the way
+        /// to it. Absent where only root could.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        changeable: Option<String>,
     }
 }
 

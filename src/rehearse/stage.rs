@@ -14,7 +14,7 @@ use crate::claims::{Claims, SubjectToken};
 use crate::config::credential::Ask;
 use crate::config::host::HostConfig;
 use crate::config::key::PrivateKey;
-use crate::config::load::BESIDE_AGENT;
+use crate::config::load::BESIDE_PROGRAM;
 use crate::config::network::Route;
 use crate::host::Host;
 use crate::host::files;
@@ -129,22 +129,29 @@ impl Stage {
         };
         let written = self.rules.written.clone().unwrap_or_default();
         let config = redirected.written(&self.rules.config, &written)?;
-        let beside = self.agent_config().with_file_name(BESIDE_AGENT);
+        let beside = self.program().with_file_name(BESIDE_PROGRAM);
         files::replace_lossy(&beside, config.as_bytes()).map_err(Error::Stage)
     }
 
     fn build(&self, host: &Host) -> std::io::Result<()> {
         let made = |path: &Path| files::private_folder(path).map_err(std::io::Error::other);
-        let (agent, hooks) = (self.folder.path().join("agent"), self.hooks());
-        made(&agent)?;
+        let (program, hooks) = (self.program(), self.hooks());
+        made(program.parent().unwrap_or(self.folder.path()))?;
         made(&hooks)?;
-        let line = format!("#!{}\n", host.program.display());
+        // A host config of root's rules the host's own program, and not a rehearsal.
+        files::copy_program(&host.program, &program)?;
+        let line = format!("#!{}\n", program.display());
         HOOKS.iter().try_for_each(|hook| files::write_program(&hooks.join(hook), &line))
     }
 
     /// The hooks' folder.
     pub(super) fn hooks(&self) -> PathBuf {
         self.folder.path().join("hooks")
+    }
+
+    /// The rehearsal's own copy of this program.
+    fn program(&self) -> PathBuf {
+        self.folder.path().join("program/buildkite-dataflow")
     }
 
     /// What `BUILDKITE_CONFIG_PATH` would say.

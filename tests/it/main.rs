@@ -31,6 +31,7 @@ mod github;
 #[cfg(feature = "faults")]
 mod harness;
 mod hooks;
+mod host_config;
 mod hostile;
 mod interrupted;
 mod journals;
