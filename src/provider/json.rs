@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use serde::de::{Deserialize, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Value};
 
 /// What JSON calls white space.
@@ -186,15 +186,6 @@ fn first(text: &str) -> Option<(Raw<'_>, &str)> {
 fn next(rest: &str) -> &str {
     let rest = rest.trim_start_matches(BLANKS);
     rest.strip_prefix(',').unwrap_or(rest).trim_start_matches(BLANKS)
-}
-
-/// Reads an optional field in whose place anything may stand: what is of another type is as absent.
-pub(super) fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: serde::de::DeserializeOwned,
-{
-    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
 }
 
 #[cfg(test)]

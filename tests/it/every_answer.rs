@@ -321,3 +321,29 @@ fn a_secret_that_a_refusal_repeats_is_told_by_no_provider() {
         refuses(gives, "echo", stage, 105, "403");
     });
 }
+
+#[test]
+fn an_answer_of_a_provider_is_read_in_one_place() {
+    fn sources(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { sources(&path, found) } else { found.push(path) }
+        }
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/provider");
+    let mut found = Vec::new();
+    sources(&root, &mut found);
+    // A policy of the host's own, and what a journal kept.
+    let others = ["json.rs", "aws/mod.rs", "oauth/settle.rs"];
+    for path in found {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        // What tests read is no answer.
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let reads = code.matches("serde_json::from_").count();
+        assert!(
+            reads == 0 || others.contains(&name.as_str()),
+            "{name} reads JSON around `Answer::fields` and `Tree`"
+        );
+    }
+}

@@ -110,12 +110,55 @@ fn of_two_secrets_the_newest_is_tried_first_and_the_other_where_it_is_refused() 
     let other = format!("{}/oauth/first/access_token", stage.sandbox.url());
     made_with(&mut stage, &json!({"token-endpoint": other}), &more);
     stage.block["credentials"][0]["oauth"].as_object_mut().unwrap().remove("issuer");
-    stage.fault(TOKEN, 1, Response::json(401, &json!({"error": "invalid_client"})));
+    let refusal = json!({"error": "invalid_client", "error_description": null, "error_uri": null});
+    stage.fault(TOKEN, 1, Response::json(401, &refusal));
     let ended = stage.hook("pre-command");
     assert_eq!(ended.status, 0, "{}", ended.text);
     assert!(ended.text.contains("the newest client secret was refused"), "{}", ended.text);
     assert_eq!(stage.sandbox.faults().asked(TOKEN), 2);
     settles(&mut stage);
+}
+
+#[test]
+fn a_client_secret_that_was_stored_with_a_line_break_is_told_where_it_is_refused() {
+    let mut stage = stage();
+    let vault = json!({"address": stage.sandbox.provider_url("vault"), "role": "train",
+        "secrets": [{"path": "secret/data/client", "key": "secret"}]});
+    let secret = json!({"source": "kv", "field": "secret"});
+    let more = json!({"grant": "client-credentials", "client-id": "svc", "client-secret": secret});
+    stage.block =
+        json!({"credentials": [{"name": "kv", "export": false, "vault": vault}, asks(&stage, &more)]});
+    stage.prepare();
+    stage.fault(
+        "secret/data/client",
+        9,
+        Response::json(200, &json!({"data": {"secret": "hunter2hunter2\n"}})),
+    );
+    stage.fault(TOKEN, 9, Response::json(401, &json!({"error": "invalid_client"})));
+    let text = stage.refuses(105, "provider-refused");
+    assert!(text.contains("the client secret `kv.secret` ends in a line break"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn either_document_of_a_server_is_enough_and_nothing_else_in_it_is_read() {
+    for answer in [
+        Response::json(403, &json!({"error": null})),
+        Response::json(404, &json!({})),
+        Response::new(503, "text/plain", ""),
+        Response::new(200, "text/html", "<html>Sign in</html>"),
+        Response::json(200, &json!({"issuer": null})),
+    ] {
+        let mut stage = stage();
+        block(&mut stage, &json!({}));
+        let issuer = stage.sandbox.provider_url("oauth");
+        let odd = json!({"issuer": issuer, "token_endpoint": format!("{issuer}/token"), "introspection_endpoint": "TBD",
+            "revocation_endpoint": 7, "jwks_uri": null, "scopes_supported": {}, "grant_types_supported": "all"});
+        stage.fault("/oauth/.well-known/openid-configuration", 9, answer);
+        stage.fault("/.well-known/oauth-authorization-server/oauth", 9, Response::json(200, &odd));
+        lends(&mut stage);
+        assert!(matches!(settles(&mut stage)[..], [Settlement::Expires { .. }]));
+    }
 }
 
 #[test]

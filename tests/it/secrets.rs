@@ -91,7 +91,10 @@ fn values_of_each_store_are_lent_and_told_as_stored() {
     lends(of_aws("aws-ssm", &json!([{"name": "/prod/key", "env": "KEY"}])), "KEY", "value-", "/prod/key");
     let google = json!({"source": "reader", "store": "gcp-secret-manager",
         "values": [{"name": "projects/p/secrets/db", "key": "/db/password", "env": "DB"}]});
-    lends(of_token(|_| google), "DB", "password-", "projects/p/secrets/db");
+    lends(of_token(|_| google.clone()), "DB", "password-", "projects/p/secrets/db");
+    let mut versioned = google;
+    versioned["values"][0]["name"] = json!("projects/p/secrets/db/versions/latest");
+    lends(of_token(|_| versioned), "DB", "password-", "projects/p/secrets/db");
     let azure = json!({"source": "reader", "store": "azure-key-vault", "address": "https://team.vault.azure.net",
         "values": [{"name": "api-key", "version": "0123456789abcdef", "env": "API_KEY"}]});
     lends(of_token(|_| azure), "API_KEY", "value-", "api-key");
@@ -100,6 +103,19 @@ fn values_of_each_store_are_lent_and_told_as_stored() {
             "values": [{"name": "secret/data/train", "key": "api_key", "env": "API_KEY"}]})
     };
     lends(of_token(vault), "API_KEY", "api_key-", "secret/data/train");
+}
+
+#[test]
+fn a_number_in_a_json_secret_is_lent_byte_for_byte() {
+    let value = |key: &str, env: &str| json!({"name": "prod/db", "key": key, "env": env});
+    let mut stage = of_aws("aws-secrets-manager", &json!([value("id", "ID"), value("rate", "RATE")]));
+    let text = r#"{"id":12345678901234567890123,"rate":1234567e6}"#;
+    let answer = json!({"SecretString": text, "SecretBinary": null, "VersionStages": null});
+    stage.fault(STORE, 9, Response::json(200, &answer));
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    assert_eq!(stage.variable("ID").as_deref(), Some("12345678901234567890123"));
+    assert_eq!(stage.variable("RATE").as_deref(), Some("1234567e6"));
 }
 
 #[test]

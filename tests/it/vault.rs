@@ -286,6 +286,46 @@ fn a_login_that_cannot_read_everything_is_given_back_at_once() {
 }
 
 #[test]
+fn a_number_is_lent_byte_for_byte_as_it_is_stored() {
+    let secret = |key: &str, env: &str| json!({"path": "kv/train", "key": key, "env": env});
+    let mut stage =
+        stage(&json!({"secrets": [secret("id", "ID"), secret("rate", "RATE"), secret("/a/1", "PRICE"),
+        secret("a", "ALL"), {"path": "kv/train", "env": "WHOLE"}]}));
+    let data = r#"{"id": 12345678901234567890123, "rate":1234567e6,"a":[ 1.10,1234567.10 ]}"#;
+    stage.fault(
+        "kv/train",
+        9,
+        Response::new(200, "application/json", format!(r#"{{"lease_id":null,"data":{data}}}"#)),
+    );
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    for (name, expected) in [
+        ("ID", "12345678901234567890123"),
+        ("RATE", "1234567e6"),
+        ("PRICE", "1234567.10"),
+        ("ALL", "[ 1.10,1234567.10 ]"),
+        ("WHOLE", data),
+    ] {
+        assert_eq!(stage.variable(name).as_deref(), Some(expected), "{name}");
+    }
+}
+
+#[test]
+fn a_login_that_is_good_for_fewer_requests_than_there_are_is_told_as_that() {
+    let secret = |path: &str, env: &str| json!({"path": path, "key": "k", "env": env});
+    let mut stage = stage(&json!({"secrets": [secret("secret/data/train", "A"), secret("kv/train", "B")]}));
+    stage.sandbox.faults().change("auth/jwt/login", |_, mut answer| {
+        let mut body: Value = serde_json::from_slice(&answer.body).unwrap();
+        body["auth"]["num_uses"] = json!(1);
+        answer.body = body.to_string().into_bytes();
+        answer
+    });
+    stage.fault("kv/train", 9, errors(403, &["permission denied"]));
+    let text = stage.refuses(105, "provider-refused");
+    assert!(text.contains("`token_num_uses` is 1, and this block asks 2 times"), "{text}");
+}
+
+#[test]
 fn a_login_that_could_not_be_given_back_is_not_called_gone() {
     let mut stage = stage(&one_key());
     stage.fault("secret/data/train", 9, errors(403, &["permission denied"]));

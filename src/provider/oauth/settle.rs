@@ -12,6 +12,7 @@ use crate::config::oauth::ClientAuth;
 use crate::credential::SettleWith;
 use crate::lease::Kept;
 use crate::provider::giving_back::{Given, TIMEOUT, send};
+use crate::provider::json::Tree;
 use crate::provider::{Settling, Terms};
 use crate::secret::{Mask, Secret};
 use crate::settlement::Settlement;
@@ -150,8 +151,8 @@ fn client(handle: &Handle, number: usize) -> Client {
 }
 
 fn is_active(given: &Given) -> Option<bool> {
-    let answer: serde_json::Value = serde_json::from_slice(given.response.body.bytes()).ok()?;
-    answer.get("active")?.as_bool().filter(|_| given.response.status.is_success())
+    let answer = Tree::of(given.response.body.bytes());
+    answer.first(&["/active"])?.as_bool().filter(|_| given.response.status.is_success())
 }
 
 fn host(url: &Url) -> &str {

@@ -1,9 +1,6 @@
 //! Revoking a login that somebody else holds, by the accessor that its record names.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
@@ -11,7 +8,7 @@ use super::{JSON, Place, error};
 use crate::host::http::{Method, Response, StatusCode};
 use crate::provider::Settling;
 use crate::provider::giving_back::send;
-use crate::provider::json::lenient;
+use crate::provider::json::Tree;
 use crate::secret::{Mask, Secret};
 
 /// The paths that an operator's policy must allow `update` on: this one,
@@ -85,22 +82,20 @@ pub async fn revoke(
 }
 
 /// What Vault tells of a login.
-#[derive(Deserialize)]
-struct Answered {
-    data: About,
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 struct About {
     path: String,
-    #[serde(default, deserialize_with = "lenient")]
-    meta: Option<BTreeMap<String, String>>,
+    role: String,
     creation_time: i64,
 }
 
 impl About {
-    fn role(&self) -> &str {
-        self.meta.as_ref().and_then(|meta| meta.get("role")).map_or("", String::as_str)
+    fn of(answer: &Tree) -> Option<Self> {
+        Some(Self {
+            path: answer.text(&["/data/path"])?.to_owned(),
+            role: answer.text(&["/data/meta/role"]).unwrap_or_default().to_owned(),
+            creation_time: i64::try_from(answer.number("/data/creation_time")?).ok()?,
+        })
     }
 
     fn made(&self) -> DateTime<Utc> {
@@ -111,13 +106,13 @@ impl About {
     /// in a path that ends so.
     fn is(&self, login: Recorded<'_>) -> bool {
         let mount = self.path.strip_suffix("/login").filter(|mount| mount.starts_with("auth/"));
-        let principal = mount.map(|mount| format!("/{mount}/role/{}", self.role()));
+        let principal = mount.map(|mount| format!("/{mount}/role/{}", self.role));
         principal.is_some_and(|principal| login.principal.ends_with(&principal))
             && (self.made() - login.issued_at).abs() <= APART
     }
 
     fn told(&self) -> String {
-        let role = Some(self.role()).filter(|role| !role.is_empty());
+        let role = Some(&self.role).filter(|role| !role.is_empty());
         let role = role.map(|role| format!(", role `{role}`")).unwrap_or_default();
         format!("`{}`{role}, of {}", self.path, self.made())
     }
@@ -125,9 +120,9 @@ impl About {
 
 fn about(response: &Response, operator: &Secret) -> Result<About, Outcome> {
     if response.status == StatusCode::OK
-        && let Ok(Answered { data }) = serde_json::from_slice(response.body.bytes())
+        && let Some(about) = About::of(&Tree::of(response.body.bytes()))
     {
-        return Ok(data);
+        return Ok(about);
     }
     Err(match read(response, operator) {
         // It told nothing of the login, in words that nobody knows.
@@ -153,12 +148,7 @@ fn read(response: &Response, operator: &Secret) -> Outcome {
         }
         StatusCode::NO_CONTENT => Outcome::Revoked,
         // Whoever is no Vault answers 200 as well.
-        StatusCode::OK
-            if said.is_empty()
-                && serde_json::from_slice::<serde_json::Value>(response.body.bytes()).is_ok() =>
-        {
-            Outcome::Revoked
-        }
+        StatusCode::OK if said.is_empty() && Tree::read(response.body.bytes()).is_ok() => Outcome::Revoked,
         _ => Outcome::Not(told),
     }
 }
@@ -174,8 +164,8 @@ mod tests {
         let principal = "https://vault.example.test/v1/team/auth/jwt/role/train";
         let login = Recorded { accessor: "a", principal, issued_at };
         let is = |path: &str, role: Option<&str>, after: i64| {
-            let meta = role.map(|role| BTreeMap::from([("role".to_owned(), role.to_owned())]));
-            About { path: path.to_owned(), meta, creation_time: 1_000_000 + after }.is(login)
+            let role = role.unwrap_or_default().to_owned();
+            About { path: path.to_owned(), role, creation_time: 1_000_000 + after }.is(login)
         };
         assert!(is("auth/jwt/login", Some("train"), 0) && is("auth/jwt/login", Some("train"), -299));
         for (path, role, after) in [

@@ -146,8 +146,8 @@ fn used_up(error: Error, given: &Given, requests: usize) -> Error {
             if status == StatusCode::FORBIDDEN && (1..requests as u64).contains(&given.uses) =>
         {
             error.hinted(format!(
-                "the role's `token_num_uses` lets a login ask {} times: {requests} requests here, and the one that gives \
-                 it back, need {}, or 0 for any number",
+                "the role's `token_num_uses` is {}, and this block asks {requests} times with its login and once more to \
+                 give it back: allow {}, or 0 for any number",
                 given.uses,
                 requests + 1
             ))
