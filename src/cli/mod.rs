@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::hook::{self, Form, Phase, Report};
 use crate::host::{Host, closed};
 
+mod account;
 mod callback;
 mod deny;
 mod diagnostics;
@@ -40,6 +41,13 @@ enum Command {
     Token(callback::Token),
     GitCredential(callback::GitCredential),
     Keeper(callback::Keeper),
+    /// What answers to `buildkite-agent` in a rehearsal
+    #[command(hide = true, disable_help_flag = true)]
+    AgentStandIn {
+        /// The file that was run, and the words behind it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
 /// Runs the program with the process's own arguments.
@@ -132,6 +140,7 @@ fn run_command(host: &Host, closed: bool, arguments: &Arguments) -> ExitCode {
             Ok(code) => ExitCode::from(code),
             Err(failure) => finish(host, &failed(failure)),
         },
+        Command::AgentStandIn { words } => rehearse::stand_in(host, &runtime, words),
         Command::CredentialProcess(arguments) => {
             handed(host, runtime.block_on(callback::credential_process(host, arguments)))
         }

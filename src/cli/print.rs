@@ -73,6 +73,11 @@ pub(super) fn diagnostic(text: &str, mask: &Mask) {
     write_err(&format!("dataflow: {}\n", one_line(&mask.apply(text.trim_end_matches('\n')))));
 }
 
+/// Hands a rehearsed command what it asked the agent for, as it is: its own data.
+pub(super) fn answer(text: &str) {
+    write_out(text);
+}
+
 /// Hands a secret to whoever called back for it, as it is.
 pub(super) fn secret(text: &Secret) {
     write_out(&format!("{}\n", text.expose()));

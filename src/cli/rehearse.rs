@@ -2,17 +2,18 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Args;
 
 use super::print;
 use crate::failure::{Class, Failure};
 use crate::hook::Report;
-use crate::host::Host;
+use crate::host::interrupts::Interrupts;
+use crate::host::{Host, descendants};
 use crate::rehearse::job::Build;
 use crate::rehearse::perform::Performed;
-use crate::rehearse::{Error, Event, Options, Row, fixture, rehearse};
-use crate::settlement::Settlement;
+use crate::rehearse::{Error, Event, Options, fixture, rehearse};
 
 /// Run a pipeline's steps for real, hooks and all, against a sandbox with no account anywhere.
 #[derive(Debug, Args)]
@@ -20,7 +21,8 @@ use crate::settlement::Settlement;
     A step's role is judged by trust/ROLE.json beside the pipeline, written as for AWS; without one any job of \
     agent.buildkite.com with the usual audience may have it. A file with a `fixture:` line, or a folder of such \
     files, is run and compared with what it expects.\n\nExit code: 0 when every step passed and every fixture is \
-    as expected, 1 when not, 102 when there was nothing to run.")]
+    as expected, 1 when not, 102 when there was nothing to run, 130 or 143 when it was interrupted: what was lent is given back, what \
+    runs is ended, and the table tells what was done.")]
 pub(super) struct Arguments {
     /// A pipeline's file, a fixture, or a folder of fixtures
     pipeline: PathBuf,
@@ -50,19 +52,39 @@ pub(super) struct Arguments {
     commit: String,
 }
 
+/// Does what a rehearsed command asks of the agent; the first word is the file that it ran.
+pub(super) fn stand_in(host: &Host, runtime: &tokio::runtime::Runtime, words: &[String]) -> ExitCode {
+    let words = words.get(1..).unwrap_or_default();
+    match runtime.block_on(crate::rehearse::stand_in::run(host, words)) {
+        Ok(answer) => {
+            print::answer(&answer.out);
+            ExitCode::from(answer.status)
+        }
+        Err(refusal) => {
+            print::complaint(&format!("{refusal}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Rehearses; the exit code.
 pub(super) async fn run(host: &Host, arguments: &Arguments) -> Result<u8, Failure> {
+    let interrupts = Interrupts::listen()
+        .map_err(|error| crate::hook::bug(&format!("no signal can be listened to: {error}")))?;
+    descendants::adopt();
     let path = host.cwd.join(&arguments.pipeline);
     let mut screen = Screen::default();
     let fixtures = fixtures(&path, &mut screen).map_err(|error| error.failure())?;
     let code = if fixtures.is_empty() {
-        let rows = rehearse(host, &options(arguments), &mut |event| screen.show(&event)).await;
-        u8::from(!table(&rows.map_err(|error| error.failure())?))
+        let rehearsed =
+            rehearse((host, &interrupts), &options(arguments), &mut |event| screen.show(&event)).await;
+        descendants::end_all();
+        u8::from(!super::account::table(&rehearsed.map_err(|error| error.failure())?))
     } else {
-        check(host, &fixtures, &arguments.records, &mut screen).await
+        check((host, &interrupts), &fixtures, &arguments.records, &mut screen).await
     };
     print::lines(&format!("records: {}\n", shown(&arguments.records)));
-    Ok(code)
+    Ok(interrupts.exit_code().unwrap_or(code))
 }
 
 fn shown(path: &Path) -> String {
@@ -108,10 +130,22 @@ fn fixtures(path: &Path, screen: &mut Screen) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Runs every fixture, whatever became of those before it, and tells all that is wrong.
-async fn check(host: &Host, fixtures: &[PathBuf], records: &Path, screen: &mut Screen) -> u8 {
+async fn check(
+    (host, interrupts): (&Host, &Interrupts),
+    fixtures: &[PathBuf],
+    records: &Path,
+    screen: &mut Screen,
+) -> u8 {
     let (mut failed, mut broken) = (0, 0);
     for path in fixtures {
-        let checked = fixture::check(host, path, records, &mut |event| screen.show(&event)).await;
+        if interrupts.times() > 0 {
+            print::lines(&format!("not run: {}\n", shown(path)));
+            failed += 1;
+            continue;
+        }
+        let checked =
+            fixture::check((host, interrupts), path, records, &mut |event| screen.show(&event)).await;
+        descendants::end_all();
         let checked = match checked {
             Ok(checked) => checked,
             Err(error) => {
@@ -165,6 +199,7 @@ impl Screen {
 
 fn ending(performed: &Performed) -> String {
     let mut text = match (performed.failed_hook, performed.command) {
+        _ if performed.cancelled => "cancelled".to_owned(),
         (Some((phase, status)), _) => format!("failed: the {phase} hook ended with status {status}"),
         (None, Some(0)) => "passed".to_owned(),
         (None, Some(status)) => format!("failed: the command ended with status {status}"),
@@ -172,88 +207,6 @@ fn ending(performed: &Performed) -> String {
     };
     for problem in performed.leaks.iter().chain(&performed.left_behind) {
         let _written = write!(text, "; LEFT BEHIND: {problem}");
-    }
-    text
-}
-
-/// Prints what was lent, to whom, and how it was settled; whether every job passed.
-fn table(rows: &[Row]) -> bool {
-    let mut lines = vec![["STEP", "RESULT", "LENT", "AS", "SETTLED"].map(str::to_owned)];
-    for row in rows {
-        let (result, lent) = match &row.performed {
-            None if row.skipped => ("skipped".to_owned(), Vec::new()),
-            None => ("not run".to_owned(), Vec::new()),
-            Some(performed) => (result(performed), lent(performed)),
-        };
-        let mut name = row.name.clone();
-        let mut result = result;
-        if lent.is_empty() {
-            lines.push([name, result, "-".into(), "-".into(), "-".into()]);
-            continue;
-        }
-        for (role, session, settled) in lent {
-            lines.push([std::mem::take(&mut name), std::mem::take(&mut result), role, session, settled]);
-        }
-    }
-    print::lines(&format!("\n{}", aligned(&lines)));
-    let clean =
-        rows.iter().filter_map(|row| row.performed.as_ref()).all(|performed| performed.leaks.is_empty());
-    let seen =
-        if clean { "no secret was seen in any log or record" } else { "SECRETS WERE SEEN: look above" };
-    print::lines(&format!("\n{}{seen}\n", nothing_lent(rows)));
-    rows.iter().all(|row| row.skipped || row.performed.as_ref().is_some_and(Performed::passed))
-}
-
-/// That a rehearsal says nothing of any credential, where that is so: a table without one looks like a success.
-fn nothing_lent(rows: &[Row]) -> &'static str {
-    let performed = || rows.iter().filter_map(|row| row.performed.as_ref());
-    if !performed().any(|performed| performed.hooked) {
-        return "no credential was rehearsed: no step that ran uses this plugin\n";
-    }
-    if performed().all(|performed| lent(performed).is_empty()) {
-        return "no credential was lent\n";
-    }
-    ""
-}
-
-fn result(performed: &Performed) -> String {
-    match (performed.failed_hook, performed.command) {
-        _ if performed.passed() => "passed".into(),
-        (Some((phase, status)), _) => format!("{phase} {status}"),
-        (None, Some(status)) if status != 0 => format!("exit {status}"),
-        _ => "left traces".into(),
-    }
-}
-
-/// Role, session and settlement of each lease.
-fn lent(performed: &Performed) -> Vec<(String, String, String)> {
-    let ends = || performed.links.iter().filter_map(|link| link.end.as_ref());
-    let settled = |id: &str| {
-        ends().flat_map(|end| &end.settlements).find(|one| one.request == id).map(|one| &one.settlement)
-    };
-    let starts = performed.links.iter().filter_map(|link| link.start.as_deref());
-    let leases = starts.flat_map(|start| start.leases.iter().map(move |lease| (start, lease)));
-    let row = |(start, lease): (&crate::record::Start, &crate::record::parts::Lent)| {
-        let asked = start.requests.iter().find(|request| request.id == lease.request);
-        let role = asked.map(|request| request.target.clone()).unwrap_or_default();
-        let settled = settled(&lease.request).map_or_else(|| "OPEN".to_owned(), Settlement::to_string);
-        (role, lease.session.clone(), settled)
-    };
-    leases.map(row).collect()
-}
-
-fn aligned(lines: &[[String; 5]]) -> String {
-    let plain = |line: &[String; 5]| line.each_ref().map(|cell| print::one_line(cell));
-    let lines: Vec<[String; 5]> = lines.iter().map(plain).collect();
-    let width = |column: usize| {
-        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..5).map(|column| width(column).unwrap_or_default()).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let cells: Vec<String> =
-            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        let _written = writeln!(text, "{}", cells.join("  ").trim_end());
     }
     text
 }

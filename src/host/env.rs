@@ -131,6 +131,11 @@ impl Env {
         wanted.iter().filter_map(|name| Some(((*name).to_owned(), self.0.get(*name)?.clone()))).collect()
     }
 
+    /// Every variable, for the interpolation of a pipeline that a rehearsed job uploads.
+    pub fn pairs(&self) -> BTreeMap<String, String> {
+        self.0.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect()
+    }
+
     /// What a companion of the job is started with: the way to the agent and to the host config, no more.
     pub fn of_companion(&self) -> BTreeMap<String, Secret> {
         let wanted = [

@@ -9,7 +9,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncBufReadExt as _;
 
 use super::{closed, fault};
 
@@ -155,7 +154,7 @@ pub struct Ended {
 }
 
 impl Command {
-    fn build(&self) -> tokio::process::Command {
+    pub(super) fn build(&self) -> tokio::process::Command {
         #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
         let mut command = tokio::process::Command::new(&self.program);
         command.args(&self.arguments).env_clear().current_dir(&self.folder).kill_on_drop(true);
@@ -193,24 +192,6 @@ impl Command {
             stdout: crate::secret::Secret::new(stdout),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
-    }
-
-    /// Runs the program to its end and hands over each line of its output, both streams in one order, as
-    /// a terminal would show them. Its exit status; `None` when a signal ended it.
-    pub async fn run_lines(&self, mut on_line: impl FnMut(&str)) -> io::Result<Option<i32>> {
-        let (reader, writer) = io::pipe()?;
-        let mut child = {
-            let mut command = self.build();
-            command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-            closed::with_cores_of_before(|| command.spawn())?
-            // The command, and with it our ends of the pipe, is dropped here: the last writer is the child.
-        };
-        let pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?;
-        let mut lines = tokio::io::BufReader::new(pipe).split(b'\n');
-        while let Some(line) = lines.next_segment().await? {
-            on_line(&String::from_utf8_lossy(&line));
-        }
-        Ok(child.wait().await?.code())
     }
 }
 

@@ -13,6 +13,7 @@ pub mod matrix;
 pub mod order;
 pub mod place;
 pub mod plugin;
+pub mod upload;
 
 mod fields;
 mod jobs;

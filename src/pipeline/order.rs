@@ -33,7 +33,11 @@ pub enum Outcome {
 pub struct Graph {
     needs: BTreeMap<StepId, Vec<Need>>,
     waves: Vec<Vec<StepId>>,
+    unmet: BTreeMap<StepId, Vec<String>>,
 }
+
+/// Every step's needs, and by step the keys that it waits for and that no step has yet.
+type Needs = (BTreeMap<StepId, Vec<Need>>, BTreeMap<StepId, Vec<String>>);
 
 /// The steps in waves: a step's needs are all in earlier waves. Wait steps take no time and stand in no wave.
 pub fn waves(pipeline: &Pipeline) -> Result<Vec<Vec<StepId>>, Error> {
@@ -44,9 +48,22 @@ impl Graph {
     /// Puts a pipeline in order.
     pub fn of(pipeline: &Pipeline) -> Result<Self, Error> {
         let located = |wrong: Wrong| wrong.located(&pipeline.text);
-        let needs = all_needs(pipeline).map_err(located)?;
+        let (needs, unmet) = all_needs(pipeline, false).map_err(located)?;
         let waves = layers(pipeline, &needs).map_err(located)?;
-        Ok(Self { needs, waves })
+        Ok(Self { needs, waves, unmet })
+    }
+
+    /// The same of a pipeline to which steps may be added: a key that no step has yet is no error.
+    pub fn of_growing(pipeline: &Pipeline) -> Result<Self, Error> {
+        let located = |wrong: Wrong| wrong.located(&pipeline.text);
+        let (needs, unmet) = all_needs(pipeline, true).map_err(located)?;
+        let waves = layers(pipeline, &needs).map_err(located)?;
+        Ok(Self { needs, waves, unmet })
+    }
+
+    /// The keys that a step waits for and that no step has.
+    pub fn unmet(&self, step: StepId) -> &[String] {
+        self.unmet.get(&step).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The steps in waves, as [`waves`] gives them.
@@ -109,23 +126,27 @@ impl Scope {
     }
 }
 
-fn all_needs(pipeline: &Pipeline) -> Result<BTreeMap<StepId, Vec<Need>>, Wrong> {
+fn all_needs(pipeline: &Pipeline, growing: bool) -> Result<Needs, Wrong> {
     let keys = Keys::of(pipeline);
-    let mut all = BTreeMap::new();
+    let (mut all, mut unmet) = (BTreeMap::new(), BTreeMap::new());
+    let spelled_out =
+        |step: &Step, missing: &mut Vec<String>| spelled_out(step, &keys, growing.then_some(missing));
     let mut outer = Scope::default();
     let mut ids = pipeline.walk().map(|(id, _)| id);
     for step in &pipeline.steps {
         let Kind::Group(members) = &step.kind else {
             let Some(id) = ids.next() else { break };
-            let needs = spelled_out(step, &keys)?;
+            let needs = spelled_out(step, unmet.entry(id).or_default())?;
             all.insert(id, needs.unwrap_or_else(|| plain(outer.implied(step))));
             outer.pass(step, id);
             continue;
         };
-        let group = spelled_out(step, &keys)?;
+        let mut of_group = Vec::new();
+        let group = spelled_out(step, &mut of_group)?;
         let (mut inner, before) = (Scope::default(), outer.clone());
         for (member, id) in members.iter().zip(ids.by_ref()) {
-            let own = spelled_out(member, &keys)?;
+            let missing = unmet.entry(id).or_insert_with(|| of_group.clone());
+            let own = spelled_out(member, missing)?;
             let implied = || {
                 let around = if group.is_none() { before.barriers.clone() } else { Vec::new() };
                 plain(inner.implied(member).into_iter().chain(around).collect())
@@ -139,7 +160,7 @@ fn all_needs(pipeline: &Pipeline) -> Result<BTreeMap<StepId, Vec<Need>>, Wrong> 
             }
         }
     }
-    Ok(all)
+    Ok((all, unmet))
 }
 
 fn plain(steps: Vec<StepId>) -> Vec<Need> {
@@ -147,14 +168,25 @@ fn plain(steps: Vec<StepId>) -> Vec<Need> {
 }
 
 /// The needs that a step names; nothing where it leaves them to the wait steps around it.
-fn spelled_out(step: &Step, keys: &Keys<'_>) -> Result<Option<Vec<Need>>, Wrong> {
+fn spelled_out(
+    step: &Step,
+    keys: &Keys<'_>,
+    mut missing: Option<&mut Vec<String>>,
+) -> Result<Option<Vec<Need>>, Wrong> {
     let Dependencies::Explicit(dependencies) = &step.depends_on else { return Ok(None) };
     let mut needs = Vec::new();
     for dependency in dependencies {
-        let steps = keys.get(&dependency.key).ok_or_else(|| Wrong {
-            path: dependency.path.clone(),
-            problem: Problem::UnknownKey(keys.unknown(&dependency.key)),
-        })?;
+        let steps = match (keys.get(&dependency.key), &mut missing) {
+            (Some(steps), _) => steps,
+            (None, Some(missing)) => {
+                missing.push(dependency.key.clone());
+                continue;
+            }
+            (None, None) => {
+                let problem = Problem::UnknownKey(keys.unknown(&dependency.key));
+                return Err(Wrong { path: dependency.path.clone(), problem });
+            }
+        };
         let allow_failure = dependency.allow_failure;
         needs.extend(steps.iter().map(|step| Need { step: *step, allow_failure }));
     }

@@ -41,6 +41,24 @@ pub(super) fn pipeline(text: &str, variables: Option<&Variables>) -> Result<Pipe
     Ok(pipeline)
 }
 
+/// A document with its variables replaced, as `pipeline upload` sends it.
+pub(super) fn replaced(mut document: Mapping, variables: Option<&Variables>) -> Result<Value, Wrong> {
+    let mut reader = Reader { variables: variables.cloned(), agents: BTreeMap::new() };
+    // Its own variables are known to everything below, whatever stands above them in the text.
+    let env = reader.pipeline_env(&document)?;
+    if !env.is_empty() {
+        let env = env.into_iter().map(|(name, value)| (Value::from(name), Value::from(value)));
+        document.insert("env".into(), Value::Mapping(env.collect()));
+    }
+    let mut out = Mapping::new();
+    for (key, value) in document {
+        let inner = Path::default().key(key.as_str().unwrap_or_default());
+        let value = if key == "env" { value } else { reader.interpolated(value, &inner)? };
+        out.insert(key, value);
+    }
+    Ok(Value::Mapping(out))
+}
+
 /// The keys of a document that is a map.
 pub(super) fn keys(document: &Value) -> Vec<String> {
     let keys = document.as_mapping().into_iter().flat_map(Mapping::keys);

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::job::{Build, Job};
-use super::{Event, Row, Run, name};
+use super::plan::name;
+use super::run::Run;
+use super::{Event, Row};
 use crate::claims::Claims;
 use crate::condition::Condition;
 use crate::host::Env;
 use crate::job::situation::Situation;
-use crate::pipeline::{Kind, Pipeline, Step};
+use crate::pipeline::{Kind, Step};
 
 /// What became of a condition.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,9 +53,9 @@ fn verdict(condition: &str, step: &Step, build: &Build, env: &BTreeMap<String, S
 
 impl Run<'_> {
     /// Whether the step's own `if` is false. A step that was named runs all the same.
-    pub(super) fn is_skipped(&mut self, pipeline: &Pipeline, step: &Step) -> bool {
+    pub(super) fn is_skipped(&mut self, step: &Step) -> bool {
         let Some(text) = &step.condition else { return false };
-        let note = match verdict(text, step, &self.options.build, &pipeline.env) {
+        let note = match verdict(text, step, &self.options.build, &self.pipeline.env) {
             Verdict::Runs => return false,
             Verdict::Unknown(why) => format!("`if: {text}` is not evaluated: {why}"),
             Verdict::Skipped if !self.options.steps.is_empty() => {
@@ -62,7 +64,7 @@ impl Run<'_> {
             Verdict::Skipped => {
                 (self.on)(Event::Note(format!("{step} is skipped: `if: {text}` is false")));
                 if let Kind::Command(_) = &step.kind {
-                    self.rows.push(Row { name: name(step, None), performed: None, skipped: true });
+                    self.rows.push(Row::idle(name(step, None), true));
                 }
                 return true;
             }

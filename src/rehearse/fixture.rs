@@ -13,6 +13,7 @@ use super::stage::Stage;
 use super::{Error, Event, input, trusted};
 use crate::config::place;
 use crate::host::Host;
+use crate::host::interrupts::Interrupts;
 use crate::pipeline::PluginUse;
 use crate::record::end::{End, SettledLease};
 use crate::settlement::Settlement;
@@ -83,7 +84,7 @@ pub fn is_fixture(text: &str) -> bool {
 
 /// Runs a fixture and compares.
 pub async fn check(
-    host: &Host,
+    (host, interrupts): (&Host, &Interrupts),
     path: &Path,
     records: &Path,
     on: &mut dyn FnMut(Event<'_>),
@@ -114,17 +115,19 @@ pub async fn check(
         env: fixture.environment.clone(),
         plugins: vec![plugin],
         id: uuid::Uuid::new_v4().to_string(),
+        parallel: None,
     };
     on(Event::Job { name: &job.name, number: 1, of: 1 });
     for note in stage.prepare(host, &build, std::slice::from_ref(&job))? {
         on(Event::Note(note));
     }
-    let performed = perform(host, &stage, &build, 1, &job, on).await?;
+    let performed = perform((host, interrupts), &stage, &build, 1, &job, on).await?;
     Ok(Checked { fixture: fixture.fixture, wrong: compare(&fixture.expect, &performed) })
 }
 
 fn compare(expect: &Expect, performed: &Performed) -> Vec<String> {
-    let mut wrong: Vec<String> = Vec::new();
+    let mut wrong: Vec<String> =
+        performed.cancelled.then(|| "it was interrupted".to_owned()).into_iter().collect();
     let mut differs = |what: &str, expected: String, seen: String| {
         if expected != seen {
             wrong.push(format!("{what}: expected {expected}, saw {seen}"));

@@ -11,6 +11,9 @@ use crate::host::Host;
 use crate::pipeline::{PluginUse, plugin};
 use crate::secret::Secret;
 
+/// The build's id.
+const BUILD: &str = "0194f6f2-0000-4000-8000-000000000004";
+
 /// Whose build is rehearsed.
 #[derive(Clone, Debug)]
 pub struct Build {
@@ -39,6 +42,8 @@ pub struct Job {
     pub plugins: Vec<PluginUse>,
     /// Its id.
     pub id: String,
+    /// Which of several equal jobs it is, from 0, and how many there are.
+    pub parallel: Option<(u32, u32)>,
 }
 
 impl Job {
@@ -52,6 +57,7 @@ impl Job {
             ("BUILDKITE_PIPELINE_SLUG", &build.pipeline),
             ("BUILDKITE_BRANCH", &build.branch),
             ("BUILDKITE_COMMIT", &build.commit),
+            ("BUILDKITE_BUILD_ID", BUILD),
             ("BUILDKITE_BUILD_NUMBER", "1"),
             ("BUILDKITE_SOURCE", "ui"),
             ("BUILDKITE_PIPELINE_PROVIDER", "rehearsal"),
@@ -72,7 +78,7 @@ impl Job {
         });
         let optional = json!({
             "organization_id": "0194f6f2-0000-4000-8000-000000000002", "pipeline_id": "0194f6f2-0000-4000-8000-000000000003",
-            "build_id": "0194f6f2-0000-4000-8000-000000000004", "cluster_id": "0194f6f2-0000-4000-8000-000000000005",
+            "build_id": BUILD, "cluster_id": "0194f6f2-0000-4000-8000-000000000005",
             "cluster_name": "rehearsal", "queue_id": "0194f6f2-0000-4000-8000-000000000006", "queue_key": "default",
         });
         let map = |value: Value| value.as_object().cloned().unwrap_or_else(Map::new);
@@ -101,11 +107,20 @@ impl Job {
         set("BUILDKITE_JOB_ID", self.id.clone());
         set("BUILDKITE_STEP_KEY", self.step_key.clone().unwrap_or_default());
         set("BUILDKITE_LABEL", self.name.clone());
+        if let Some((job, count)) = self.parallel {
+            set("BUILDKITE_PARALLEL_JOB", job.to_string());
+            set("BUILDKITE_PARALLEL_JOB_COUNT", count.to_string());
+        }
         set("BUILDKITE_COMMAND", self.command.clone());
         set("BUILDKITE_PLUGINS", plugin::to_json(&self.plugins).to_string());
         set("BUILDKITE_AGENT_ENDPOINT", stage.sandbox.agent_endpoint());
         set("BUILDKITE_CONFIG_PATH", text(stage.agent_config()));
-        set("BUILDKITE_BIN_PATH", text(stage.hooks()));
+        set("BUILDKITE_BIN_PATH", text(stage.bin()));
+        set("BUILDKITE_STEP_ID", self.id.clone());
+        if super::stand_in::is_needed(&host.env) {
+            let path = host.env.told("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
+            set("PATH", format!("{path}:{}", stage.bin().display()));
+        }
         set("BUILDKITE_BUILD_CHECKOUT_PATH", text(host.cwd.clone()));
         // A step that asks STS who it is asks the sandbox; other services have no double here.
         set("AWS_ENDPOINT_URL_STS", stage.sandbox.url());

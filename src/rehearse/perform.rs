@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::job::{Build, Job};
 use super::sandbox::job_api::JobApi;
 use super::stage::Stage;
-use super::{Error, Event};
+use super::{Error, Event, stand_in};
+use crate::host::interrupts::Interrupts;
 use crate::host::process::Command;
 use crate::host::serve::{Server, on_socket};
+use crate::host::supervised::Told;
 use crate::host::{Host, files};
 use crate::pipeline::PluginUse;
 use crate::record::Link;
@@ -30,17 +32,31 @@ pub struct Performed {
     pub left_behind: Vec<String>,
     /// Secrets that were seen where none may be.
     pub leaks: Vec<String>,
+    /// Whether somebody stopped it.
+    pub cancelled: bool,
     /// Whether any hook of ours took part: a block's, or the agent's own.
     pub hooked: bool,
 }
 
 impl Performed {
+    /// The exit status that the agent would report: a failed hook's, else the command's.
+    pub fn exit_status(&self) -> i32 {
+        self.failed_hook.map(|(_, status)| status).or(self.command).unwrap_or(-1)
+    }
+
+    /// Whether it asked the agent for something that no stand-in does.
+    pub fn is_unrehearsed(&self) -> bool {
+        self.log.lines().any(|line| line.starts_with(stand_in::MISSING))
+    }
+
+    /// Whether nothing of it is left where nothing may be.
+    pub fn is_clean(&self) -> bool {
+        self.left_behind.is_empty() && self.leaks.is_empty()
+    }
+
     /// Whether the job would be green.
     pub fn passed(&self) -> bool {
-        self.command == Some(0)
-            && self.failed_hook.is_none()
-            && self.left_behind.is_empty()
-            && self.leaks.is_empty()
+        self.command == Some(0) && !self.cancelled && self.failed_hook.is_none() && self.is_clean()
     }
 }
 
@@ -77,6 +93,7 @@ struct Performance<'a> {
     host: &'a Host,
     stage: &'a Stage,
     job: &'a Job,
+    interrupts: &'a Interrupts,
     api: Arc<JobApi>,
     log: String,
     on: &'a mut dyn FnMut(Event<'_>),
@@ -85,7 +102,7 @@ struct Performance<'a> {
 
 /// Runs a job and looks at what it left.
 pub async fn perform(
-    host: &Host,
+    (host, interrupts): (&Host, &Interrupts),
     stage: &Stage,
     build: &Build,
     number: usize,
@@ -102,14 +119,16 @@ pub async fn perform(
     let before = env.clone();
     let api = Arc::new(JobApi::new(socket_token, env));
     let server = on_socket(&socket, Arc::clone(&api)).map_err(Error::Stage)?;
-    let mut performance = Performance { host, stage, job, api, log: String::new(), on, _server: server };
+    let mut performance =
+        Performance { host, stage, job, interrupts, api, log: String::new(), on, _server: server };
     let (command, failed_hook) = performance.phases().await?;
     let Performance { api, log, .. } = performance;
     let links = links(&stage.records, &job.id)?;
     let left_behind = left_behind(&before, &api.env(), &links, stage);
     let leaks = leaks(stage, &token, &log, &links);
     let hooked = stage.lends_unasked() || job.plugins.iter().any(PluginUse::is_ours);
-    Ok(Performed { command, failed_hook, log, links, left_behind, leaks, hooked })
+    let cancelled = interrupts.times() > 0;
+    Ok(Performed { command, failed_hook, log, links, left_behind, leaks, cancelled, hooked })
 }
 
 impl Performance<'_> {
@@ -120,32 +139,44 @@ impl Performance<'_> {
         let last_first: Vec<Scope> = ours.iter().rev().cloned().collect();
         let mut failed = None;
         for phase in ["environment", "pre-command"] {
-            if failed.is_none() {
-                failed = self.hooks(phase, &ours).await?;
+            if failed.is_none() && !self.is_cancelled() {
+                failed = self.hooks(phase, &ours, Told::First).await?;
             }
         }
         let mut command = None;
-        if failed.is_none() {
+        if failed.is_none() && !self.is_cancelled() {
             (self.on)(Event::Phase("command"));
-            let status = self.run(shell(&self.job.command), BTreeMap::new()).await?.unwrap_or(-1);
+            let run = self.run(shell(&self.job.command), BTreeMap::new(), Told::First);
+            let status = run.await?.unwrap_or(-1);
             command = Some(status);
             self.api.set("BUILDKITE_COMMAND_EXIT_STATUS", &status.to_string());
-            failed = self.hooks("post-command", &last_first).await?;
+            self.is_cancelled();
+            failed = self.hooks("post-command", &last_first, Told::Nothing).await?;
         }
-        let at_exit = self.hooks("pre-exit", &last_first).await?;
+        let at_exit = self.hooks("pre-exit", &last_first, Told::Nothing).await?;
         Ok((command, failed.or(at_exit)))
+    }
+
+    /// Whether somebody stopped the job; its hooks are told so.
+    fn is_cancelled(&self) -> bool {
+        let cancelled = self.interrupts.times() > 0;
+        if cancelled {
+            self.api.set("BUILDKITE_JOB_CANCELLED", "true");
+        }
+        cancelled
     }
 
     async fn hooks(
         &mut self,
         phase: &'static str,
         scopes: &[Scope],
+        told: Told,
     ) -> Result<Option<(&'static str, i32)>, Error> {
         for scope in scopes {
             (self.on)(Event::Phase(phase));
             let program = self.stage.hooks().join(phase);
             let extra = scope.variables(phase).map(|(name, value)| (name.to_owned(), Secret::new(value)));
-            let status = self.run((program, Vec::new()), extra.collect()).await?.unwrap_or(-1);
+            let status = self.run((program, Vec::new()), extra.collect(), told).await?.unwrap_or(-1);
             if status != 0 {
                 return Ok(Some((phase, status)));
             }
@@ -157,6 +188,7 @@ impl Performance<'_> {
         &mut self,
         (program, arguments): (PathBuf, Vec<String>),
         extra: BTreeMap<String, Secret>,
+        told: Told,
     ) -> Result<Option<i32>, Error> {
         let mut environment = self.api.env();
         environment.extend(extra);
@@ -177,7 +209,11 @@ impl Performance<'_> {
                 rest = String::from(after);
             }
         };
-        let ended = command.run_lines(|line| show(api.log(&format!("{line}\n")))).await;
+        let ended = command
+            .run_lines(&self.host.clock, (self.interrupts, told), |line| {
+                show(api.log(&format!("{line}\n")));
+            })
+            .await;
         show(api.log_ends());
         ended.map_err(|source| Error::Run { program, source })
     }

@@ -141,7 +141,15 @@ impl Stage {
         // A host config of root's rules the host's own program, and not a rehearsal.
         files::copy_program(&host.program, &program)?;
         let line = format!("#!{}\n", program.display());
-        HOOKS.iter().try_for_each(|hook| files::write_program(&hooks.join(hook), &line))
+        HOOKS.iter().try_for_each(|hook| files::write_program(&hooks.join(hook), &line))?;
+        made(&self.bin())?;
+        let line = format!("#!{} agent-stand-in\n", program.display());
+        files::write_program(&self.bin().join("buildkite-agent"), &line)
+    }
+
+    /// The folder of what answers to `buildkite-agent`.
+    pub(super) fn bin(&self) -> PathBuf {
+        self.folder.path().join("bin")
     }
 
     /// The hooks' folder.

@@ -51,6 +51,7 @@ mod real_vault;
 mod real_zitadel;
 mod redaction;
 mod rehearse;
+mod rehearse_jobs;
 mod revoke;
 mod sandbox;
 mod secrets;

@@ -1,7 +1,7 @@
 """What google-auth makes of credential files.
 
 Reads a list of paths as JSON from its standard input, where `null` is whatever the environment names and an object asks
-for a user's token, and writes a list of answers: the token and whose it is, or the error.
+for a user's token or for other scopes, and writes a list of answers: the token and whose it is, or the error.
 """
 
 import json
@@ -36,13 +36,16 @@ def on_behalf(asked):
 
 
 def answer(path):
-    if isinstance(path, dict):
+    if isinstance(path, dict) and "subject" in path:
         return on_behalf(path)
+    scopes = SCOPES
+    if isinstance(path, dict):
+        path, scopes = path["file"], path["scopes"]
     if path is None:
         credentials, project = google.auth.default(scopes=SCOPES)
     else:
         # Not by google.auth, which would ask Cloud Resource Manager for the project.
-        credentials, project = google.auth.identity_pool.Credentials.from_file(path, scopes=SCOPES), None
+        credentials, project = google.auth.identity_pool.Credentials.from_file(path, scopes=scopes), None
     try:
         credentials.refresh(Request())
     except google.auth.exceptions.GoogleAuthError as error:

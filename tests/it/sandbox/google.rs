@@ -74,6 +74,46 @@ fn google_auth_exchanges_a_token_and_reads_each_refusal() {
     });
 }
 
+/// What `gcloud auth print-access-token` asks for (`CLOUDSDK_SCOPES` and `REAUTH_SCOPE` of its `config.py`).
+const SCOPES_OF_GCLOUD: &[&str] = &[
+    "openid",
+    "https://www.googleapis.com/auth/userinfo.email",
+    "https://www.googleapis.com/auth/cloud-platform",
+    "https://www.googleapis.com/auth/appengine.admin",
+    "https://www.googleapis.com/auth/sqlservice.login",
+    "https://www.googleapis.com/auth/compute",
+    "https://www.googleapis.com/auth/accounts.reauth",
+];
+
+#[test]
+fn google_auth_has_the_scopes_of_gcloud_and_no_others() {
+    let Some(python) = components::find("venv/bin/python") else { return };
+    run(async {
+        let sandbox = sandbox(BTreeMap::new()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let good = token(&sandbox, &json!({ "audience": AUDIENCE }), &json!({}));
+        let url = sandbox.provider_url("gcp");
+        let account = "a@p.iam.gserviceaccount.com";
+        let impersonated = json!({"service_account_impersonation_url":
+            format!("{url}/v1/projects/-/serviceAccounts/{account}:generateAccessToken")});
+        for changed in [json!({}), impersonated] {
+            let file = file(&sandbox, folder.path(), &good, &changed);
+            let with = |scopes: &[&str]| json!({"file": file, "scopes": scopes});
+            let cases = [
+                (with(SCOPES_OF_GCLOUD), true),
+                (with(&["https://www.googleapis.com/auth/cloud-platform"]), true),
+                (with(&["cloud-platform"]), false),
+                (with(&["https://www.googleapis.com/auth/"]), false),
+                (with(&["openid", "https://scopes.example.test/auth/cloud-platform"]), false),
+            ];
+            let asked: Vec<&Value> = cases.iter().map(|(asked, _)| asked).collect();
+            for (answer, (asked, good)) in google(&python, &asked).await.iter().zip(&cases) {
+                assert_eq!(answer["error"].is_null(), *good, "{asked}: {answer}");
+            }
+        }
+    });
+}
+
 #[test]
 fn google_auth_becomes_a_user_of_a_workspace_and_reads_each_refusal() {
     let Some(python) = components::find("venv/bin/python") else { return };

@@ -55,7 +55,9 @@ impl AgentApi {
                 done()
             }
             ("POST", ["oidc", "tokens"]) => self.token(job, &body),
-            ("POST", ["data", verb]) => data(progress, verb, &body),
+            ("POST", ["data", verb]) => lock(&self.build).data(verb, &body),
+            ("POST", ["pipelines"]) => lock(&self.build).upload(&request.body),
+            ("GET", ["pipelines", _]) => Response::json(200, &json!({ "state": "applied" })),
             ("POST", ["annotations"]) => {
                 progress.annotations.push(body);
                 done()
@@ -64,7 +66,11 @@ impl AgentApi {
                 progress.annotations.push(json!({ "removed": percent_decoded(context) }));
                 done()
             }
-            ("POST", ["artifacts"]) => artifacts(progress, request, &body),
+            ("POST", ["artifacts"]) => {
+                let list = body.get("artifacts").and_then(Value::as_array).cloned().unwrap_or_default();
+                progress.artifacts.extend(list.iter().cloned());
+                lock(&self.build).artifacts(list, &job.id, request, &body)
+            }
             ("POST", ["header_times"]) | ("PUT", ["artifacts"]) => done(),
             _ => message(404, "Not found"),
         }
@@ -87,45 +93,4 @@ fn sequence(path: &str) -> u64 {
     let query = path.split_once('?').map_or("", |(_, query)| query);
     let number = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "sequence");
     number.and_then(|(_, number)| number.parse().ok()).unwrap_or_default()
-}
-
-fn data(progress: &mut Progress, verb: &str, body: &Value) -> Response {
-    let done = || Response::json(200, &json!({}));
-    let pair = |item: &Value| {
-        let text = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        (text("key"), text("value"))
-    };
-    let (key, value) = pair(body);
-    match verb {
-        "exists" => Response::json(200, &json!({ "exists": progress.meta_data.contains_key(&key) })),
-        "keys" => Response::json(200, &progress.meta_data.keys().cloned().collect()),
-        "get" => match progress.meta_data.get(&key) {
-            Some(value) => Response::json(200, &json!({ "key": key, "value": value })),
-            None => message(404, "No key exists"),
-        },
-        "set" => {
-            progress.meta_data.insert(key, value);
-            done()
-        }
-        "set-batch" => {
-            let items = body.get("items").and_then(Value::as_array);
-            progress.meta_data.extend(items.into_iter().flatten().map(pair));
-            done()
-        }
-        _ => message(404, "Not found"),
-    }
-}
-
-/// Takes a batch and says where to bring it: to this server, by the name under which it was asked.
-fn artifacts(progress: &mut Progress, request: &Request, body: &Value) -> Response {
-    let list = body.get("artifacts").and_then(Value::as_array).cloned().unwrap_or_default();
-    let ids: Vec<String> = list.iter().map(|_| uuid::Uuid::new_v4().to_string()).collect();
-    progress.artifacts.extend(list);
-    let host = request.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let action = json!({
-        "url": format!("http://{host}"), "method": "POST", "path": "/v3/artifact-store", "file_input": "file",
-    });
-    let instructions = json!({ "action": action, "data": { "path": "${artifact:path}" } });
-    let answer = json!({ "id": body.get("id"), "artifact_ids": ids, "upload_instructions": instructions });
-    Response::json(201, &answer)
 }

@@ -12,7 +12,11 @@ use crate::host::Clock;
 use crate::host::serve::{Request, Response};
 use crate::secret::Secret;
 
+mod build;
 mod job;
+
+use build::Build;
+pub use build::Upload;
 
 /// What every agent that registers is called.
 const AGENT: &str = "sandbox-1";
@@ -39,7 +43,7 @@ pub struct Progress {
     pub chunks: BTreeMap<u64, Vec<u8>>,
     /// What the agent said at the end.
     pub finish: Option<Value>,
-    /// The job's meta-data.
+    /// The build's meta-data.
     pub meta_data: BTreeMap<String, String>,
     /// Annotations, as they were made or removed.
     pub annotations: Vec<Value>,
@@ -57,6 +61,8 @@ pub struct AgentApi {
     session: Secret,
     jobs: Mutex<BTreeMap<String, (Job, Progress)>>,
     tokens: Mutex<Vec<Secret>>,
+    /// What the jobs of the build share.
+    build: Mutex<Build>,
 }
 
 impl AgentApi {
@@ -64,7 +70,8 @@ impl AgentApi {
     pub fn new(issuer: Arc<Issuer>, clock: Clock) -> Self {
         let random = |prefix| Secret::new(format!("{prefix}{}", uuid::Uuid::new_v4().simple()));
         let (registration, session) = (random("bkct_"), random("bkaa_"));
-        Self { issuer, clock, registration, session, jobs: Mutex::default(), tokens: Mutex::default() }
+        let (jobs, tokens, build) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { issuer, clock, registration, session, jobs, tokens, build }
     }
 
     /// The token by which a real agent registers.
@@ -80,7 +87,18 @@ impl AgentApi {
 
     /// What became of a job.
     pub fn progress(&self, id: &str) -> Option<Progress> {
-        self.jobs().get(id).map(|(_, progress)| progress.clone())
+        let progress = self.jobs().get(id).map(|(_, progress)| progress.clone());
+        progress.map(|progress| Progress { meta_data: lock(&self.build).meta_data.clone(), ..progress })
+    }
+
+    /// Takes the pipelines that jobs have uploaded since, in their order.
+    pub fn take_uploads(&self) -> Vec<Upload> {
+        std::mem::take(&mut lock(&self.build).uploads)
+    }
+
+    /// Keys that the steps of the build have, and that no upload may have again.
+    pub fn know<'k>(&self, keys: impl Iterator<Item = &'k str>) {
+        lock(&self.build).keys.extend(keys.map(str::to_owned));
     }
 
     /// Tells the agent that a job is to be cancelled.
@@ -107,13 +125,15 @@ impl AgentApi {
         let parts: Vec<&str> = path.trim_start_matches("/v3/").split('/').collect();
         match (request.method.as_str(), parts.as_slice()) {
             // Where instructions for an artifact lead: a store that asks for no token, as Buildkite's does.
-            ("POST", ["artifact-store"]) => Response::json(204, &Value::Null),
+            ("POST", ["artifact-store"]) => lock(&self.build).store(request),
+            ("GET", ["artifact-store", id]) => lock(&self.build).content(id),
             ("POST", ["register"]) => with(request, &[&self.registration], || registered(&self.session)),
             ("POST", ["connect" | "disconnect" | "heartbeat"]) => {
                 with(request, &[&self.session], || Response::json(200, &json!({})))
             }
             ("GET", ["ping"]) => with(request, &[&self.session], || self.ping()),
             (_, ["jobs", id, rest @ ..]) => self.of_job(request, &percent_decoded(id), rest),
+            (_, ["builds" | "steps", ..]) => self.of_build(request, &parts),
             _ => message(404, "Not found"),
         }
     }
@@ -126,6 +146,12 @@ impl AgentApi {
         }
         let token = job.token.clone();
         with(request, &[&token, &self.session], || self.answer_job(job, progress, rest, request))
+    }
+
+    fn of_build(&self, request: &Request, parts: &[&str]) -> Response {
+        let tokens: Vec<Secret> = self.jobs().values().map(|(job, _)| job.token.clone()).collect();
+        let known: Vec<&Secret> = tokens.iter().chain([&self.session]).collect();
+        with(request, &known, || lock(&self.build).answer(request, parts))
     }
 
     fn ping(&self) -> Response {

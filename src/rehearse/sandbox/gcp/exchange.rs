@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Google, Refused, fields, random};
+use super::{Google, Refused, fields, is_scope, random};
 use crate::claims::{Claims, SubjectToken};
 use crate::host::serve::Request;
 use crate::secret::Secret;
@@ -31,7 +31,8 @@ impl Google {
         if !SUBJECTS.contains(&field("subject_token_type")) {
             return Err(invalid("subject_token_type"));
         }
-        if field("scope").is_empty() {
+        // One text, its scopes apart by spaces (RFC 8693, section 2.1).
+        if !field("scope").split(' ').all(is_scope) {
             return Err(Refused::oauth(
                 "invalid_scope",
                 "Invalid OAuth scope or ID token audience provided.",

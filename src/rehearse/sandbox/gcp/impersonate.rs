@@ -3,7 +3,7 @@
 use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 
-use super::{Google, Refused, Token, fields, random};
+use super::{Google, Refused, Token, fields, is_scope, random};
 use crate::host::serve::Request;
 
 /// The longest life without a policy of the organization, in seconds.
@@ -45,7 +45,7 @@ impl Google {
         if body["scope"].as_array().is_none_or(Vec::is_empty) {
             return invalid("Scope required.");
         }
-        let known = |scope: &Value| scope.as_str().is_some_and(|scope| scope.starts_with("https://www."));
+        let known = |scope: &Value| scope.as_str().is_some_and(is_scope);
         if !body["scope"].as_array().is_some_and(|scopes| scopes.iter().all(known)) {
             return invalid("Invalid scope.");
         }
@@ -90,8 +90,12 @@ impl Google {
         {
             return Err(invalid("Invalid JWT: Token must be a short-lived token (60 minutes)."));
         }
-        if claims.text("scope").unwrap_or_default().is_empty() {
+        let scope = claims.text("scope").unwrap_or_default();
+        if scope.is_empty() {
             return Err(Refused::oauth("invalid_scope", "Empty or missing scope not allowed."));
+        }
+        if !scope.split(' ').all(is_scope) {
+            return Err(Refused::oauth("invalid_scope", "Some requested scopes were invalid."));
         }
         let subject = claims.text("sub").unwrap_or_default();
         if !subject.contains('@') || subject.ends_with(".gserviceaccount.com") {

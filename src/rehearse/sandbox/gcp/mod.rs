@@ -109,6 +109,16 @@ impl Service for Google {
     }
 }
 
+/// Whether Google knows a scope of this form: an API's, or one of OpenID Connect.
+fn is_scope(scope: &str) -> bool {
+    let api = scope.strip_prefix("https://www.googleapis.com/auth/");
+    ["openid", "email", "profile", "https://mail.google.com/"].contains(&scope)
+        || api.is_some_and(|name| {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        })
+}
+
 /// As an access token looks.
 fn random() -> String {
     let random = || uuid::Uuid::new_v4().simple().to_string();

@@ -17,6 +17,11 @@ pub(super) use condition::like;
 pub use document::parse;
 pub use principal::Principal;
 
+/// Whether the whole of `text` is as `pattern` says: `*` is any text, `?` any one character.
+pub fn is_like(pattern: &str, text: &str) -> bool {
+    condition::like(pattern, text)
+}
+
 /// Who asks, in the policy's terms.
 #[derive(Clone, Debug)]
 pub struct Asker {
