@@ -124,6 +124,9 @@ impl Job {
         set("BUILDKITE_BUILD_CHECKOUT_PATH", text(host.cwd.clone()));
         // A step that asks STS who it is asks the sandbox; other services have no double here.
         set("AWS_ENDPOINT_URL_STS", stage.sandbox.url());
+        // So does gcloud, which asks whose a federated token is.
+        let google = stage.sandbox.provider_url("gcp");
+        set("CLOUDSDK_AUTH_TOKEN_INTROSPECTION_ENDPOINT", format!("{google}/v1/introspect"));
         env.insert("BUILDKITE_AGENT_ACCESS_TOKEN".into(), token.clone());
         env
     }

@@ -419,7 +419,8 @@ fn gcloud_prints_an_access_token_inside_of_a_rehearsed_command() {
     for more in ["", ", service-account: deploy@acme-ci.iam.gserviceaccount.com"] {
         let site = Site::new(&format!(
             "steps:\n  - key: deploy\n    command: |\n      export CLOUDSDK_CONFIG=$$PWD/gcloud\n      \
-             gcloud auth login --cred-file=$$GOOGLE_APPLICATION_CREDENTIALS -q && gcloud auth print-access-token\n    \
+             gcloud auth print-access-token | grep -c ya29 && gcloud auth login --cred-file=$$GOOGLE_APPLICATION_CREDENTIALS -q && \
+             gcloud auth print-access-token | grep -c ya29\n    \
              plugins: [{{acme/dataflow#v1: {{credentials: [{{gcp: {{provider: {provider}{more}}}}}]}}}}]\n"
         ));
         let ran = site.run();

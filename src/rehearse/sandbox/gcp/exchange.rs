@@ -55,6 +55,18 @@ impl Google {
         }))
     }
 
+    /// Whose a token is (RFC 7662), as gcloud asks.
+    pub(super) fn introspected(&self, request: &Request) -> Value {
+        let form = fields(request);
+        let asked = form.get("token").map(String::as_str).unwrap_or_default();
+        let now = self.with.clock.now();
+        let known = self.known().iter().find(|one| one.secret.expose() == asked && one.ends > now).cloned();
+        known.map_or_else(
+            || json!({ "active": false }),
+            |one| json!({ "active": true, "username": one.principal, "exp": one.ends.timestamp() }),
+        )
+    }
+
     fn subject(&self, token: &str, audience: &str) -> Result<String, Refused> {
         let grant = |text: String| Refused::oauth("invalid_grant", text);
         let unverified = SubjectToken::new(Secret::new(token)).unverified_claims();

@@ -72,6 +72,7 @@ impl Google {
         match path.strip_prefix("/v1/projects/-/serviceAccounts/") {
             Some(rest) => self.impersonated(rest, request),
             None if path == "/v1/token" => self.exchanged(request),
+            None if path == "/v1/introspect" => Ok(self.introspected(request)),
             None if path == "/token" => self.on_behalf(request),
             None => Err(Refused::api(404, "NOT_FOUND", "Requested entity was not found.")),
         }
