@@ -89,7 +89,7 @@ impl Life {
             until @ Self::Until(_) => return Some(until),
         };
         // In milliseconds, from 1973 on, it is more than the year 5000 is in seconds.
-        let seconds = if seconds.abs() >= 100_000_000_000 { seconds / 1000 } else { seconds };
+        let seconds = if seconds.unsigned_abs() >= 100_000_000_000 { seconds / 1000 } else { seconds };
         let bound = if seconds > 0 { DateTime::<Utc>::MAX_UTC } else { DateTime::<Utc>::MIN_UTC };
         Some(Self::Until(DateTime::from_timestamp(seconds, 0).unwrap_or(bound)))
     }
@@ -216,6 +216,9 @@ mod tests {
         }
         for end in [json!("2026-01-01T00:00:00Z"), json!(1_767_225_600), json!(1_767_225_600_000_i64)] {
             assert_eq!(Life::end_of(&end), Some(until), "{end}");
+        }
+        for (bound, at) in [(1e300, DateTime::<Utc>::MAX_UTC), (-1e300, DateTime::<Utc>::MIN_UTC)] {
+            assert_eq!(Life::end_of(&json!(bound)), Some(Life::Until(at)));
         }
     }
 

@@ -134,7 +134,8 @@ fn a_client_secret_that_was_stored_with_a_line_break_is_told_where_it_is_refused
         9,
         Response::json(200, &json!({"data": {"secret": "hunter2hunter2\n"}})),
     );
-    stage.fault(TOKEN, 9, Response::json(401, &json!({"error": "invalid_client"})));
+    let refusal = json!({"error": "unauthorized_client", "error_description": "Invalid client or Invalid client credentials"});
+    stage.fault(TOKEN, 9, Response::json(401, &refusal));
     let text = stage.refuses(105, "provider-refused");
     assert!(text.contains("the client secret `kv.secret` ends in a line break"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");

@@ -249,8 +249,12 @@ pub(super) fn handle(token: &Secret) -> String {
     named.unwrap_or_else(|| token.fingerprint().handle())
 }
 
+/// Whether the client's secret was refused. Keycloak has the code of a client that may not use its grant for it.
 fn is_of_the_client(error: &Error) -> bool {
-    matches!(error, Error::Call(CallError::Refused { refusal, .. }) if refusal.code == "invalid_client")
+    let Error::Call(CallError::Refused { refusal, .. }) = error else { return false };
+    let words = refusal.message.to_lowercase();
+    refusal.code == "invalid_client"
+        || (refusal.code == "unauthorized_client" && words.contains("credentials"))
 }
 
 /// Some servers tell an error with status 200.
