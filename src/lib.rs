@@ -11,6 +11,7 @@
 
 // Floor 0, words: values without I/O.
 pub mod claims;
+pub mod competing;
 pub mod condition;
 pub mod credential;
 pub mod dataset;

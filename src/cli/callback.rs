@@ -20,7 +20,7 @@ const MAX_REQUEST: u64 = 64 << 10;
 /// Which credential of which block.
 #[derive(Debug, Args)]
 pub(super) struct Which {
-    /// The block's private folder [default: `BUILDKITE_OIDC_TMPDIR`]
+    /// The block's private folder [default: `DATAFLOW_BLOCK`]
     #[arg(long, value_name = "DIR")]
     block: Option<PathBuf>,
     /// The credential's name in the block
@@ -29,12 +29,10 @@ pub(super) struct Which {
 
 impl Which {
     fn of<'a>(&self, host: &'a Host) -> Result<Callback<'a>, Failure> {
-        let from_env = || host.env.get(&env::OIDC_TMPDIR).map(PathBuf::from);
+        let from_env =
+            || host.env.get(&env::BLOCK).or_else(|| host.env.get(&env::OIDC_TMPDIR)).map(PathBuf::from);
         let folder = self.block.clone().or_else(from_env).ok_or_else(|| {
-            not_handed(
-                "`--block` is not given, and `BUILDKITE_OIDC_TMPDIR` is not set",
-                "run it inside a step",
-            )
+            not_handed("`--block` is not given, and `DATAFLOW_BLOCK` is not set", "run it inside a step")
         })?;
         Ok(Callback::of(host, folder, self.name.clone()))
     }

@@ -11,7 +11,7 @@ use crate::host::env;
 use crate::job::Reported;
 use crate::job::identity::{Identity, LEEWAY};
 use crate::lease::Lease;
-use crate::lease::export::{NAMES, Restore};
+use crate::lease::export::{Export, NAMES, Restore};
 use crate::lease::journal::{Entry, Exported};
 use crate::policy::wanted::LeftOut;
 use crate::policy::{self, Decision, Origin, Request};
@@ -170,26 +170,22 @@ fn identity_findings(identity: &Identity) -> Vec<Told> {
     skew.into_iter().chain(unverified).collect()
 }
 
-/// What was set for the step before and is now covered: a static key, a profile.
-pub(super) fn covered(context: &Context<'_>, exported: &[Exported]) -> Vec<Told> {
-    let covered = exported.iter().filter(|variable| variable.previous.is_some() && variable.name != NAMES);
-    let mut findings: Vec<Told> = covered
-        .map(|variable| {
-            told(
-                "variable-covered",
-                format!("`{}` was set already; it comes back after the step", variable.name),
-            )
-        })
-        .collect();
-    let aws = exported.iter().any(|variable| variable.name == "AWS_ACCESS_KEY_ID");
-    let standing = |name: &str| name.parse().ok().and_then(|name| context.host.env.standing(&name)).is_some();
-    for name in ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"] {
-        if aws && standing(name) {
-            let what = format!("`{name}` is set too: some tools use it instead of the lent credentials");
-            findings.push(told("variable-competes", what));
-        }
-    }
-    findings
+/// What was set for the step before and is now covered, a static key, a profile; and what competes with what is lent.
+pub(super) fn covered(export: &Export) -> Vec<Told> {
+    let competing = export.competing();
+    let anew = |variable: &&Exported| {
+        variable.previous.is_some()
+            && variable.name != NAMES
+            && !competing.iter().any(|found| found.covers(&variable.name))
+    };
+    let anew = export.previous().iter().filter(anew).map(|variable| {
+        told("variable-covered", format!("`{}` was set already; it comes back after the step", variable.name))
+    });
+    let competing = competing.iter().map(|found| match found.covered {
+        Some(_) => told("variable-covered", found.sentence()),
+        None => told("variable-competes", found.sentence()),
+    });
+    anew.chain(competing).collect()
 }
 
 pub(super) fn restored(variables: &[(Exported, Restore)], reached: bool) -> Vec<end::Restored> {

@@ -22,6 +22,7 @@ mod grant;
 pub mod keeper;
 mod lend;
 pub mod phase;
+mod profiles;
 pub mod rebooted;
 pub mod release;
 pub mod renew;

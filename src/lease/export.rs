@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use super::Kept;
+use super::around::{compete, cover, list_of_names, whereabouts};
 use super::forms::{self, Forms};
 use super::journal::Exported;
 pub use super::restore::{Restore, restore, restoring};
 use crate::agent::job_api::{self, JobApi};
 use crate::agent::protected::is_protected;
-use crate::credential::{Content, EnvName, PrivateFile, Value, Variable};
+use crate::competing::Found;
+use crate::credential::{Content, PrivateFile, Value, Variable};
 use crate::failure::{Class, Failure};
-use crate::host::{Env, env, files};
+use crate::host::{Env, files};
 use crate::secret::{Fingerprint, MIN_LENGTH, Secret};
 
 /// The variable that lists the exported names, for the docker plugins' `env-propagation-list`.
@@ -74,6 +76,7 @@ pub struct Export {
     folder: PathBuf,
     hidden: Vec<Secret>,
     previous: Vec<Exported>,
+    competing: Vec<Found>,
 }
 
 impl Export {
@@ -94,13 +97,17 @@ impl Export {
         for part in parts {
             join(&mut files, part);
         }
-        if !files.is_empty()
-            && let Ok(name) = env::OIDC_TMPDIR.name.parse()
-        {
-            variables.push(Variable { name, value: Value::Plain(folder.display().to_string()) });
+        if !files.is_empty() {
+            variables.extend(whereabouts(folder, env));
         }
         variables.iter().try_for_each(check)?;
         files.iter().try_for_each(check_file)?;
+        let competing = compete(&variables, &files, env);
+        for variable in competing.iter().filter_map(cover) {
+            if !variables.iter().any(|known| known.name == variable.name) {
+                variables.push(variable);
+            }
+        }
         variables.extend(list_of_names(&variables, env));
         let previous = variables.iter().map(|variable| Exported {
             name: variable.name.to_string(),
@@ -113,6 +120,7 @@ impl Export {
             files,
             folder: folder.to_owned(),
             hidden: Vec::new(),
+            competing,
         })
     }
 
@@ -127,9 +135,15 @@ impl Export {
         &self.previous
     }
 
-    /// The names, for people.
+    /// The names, for people; not of what is only covered.
     pub fn names(&self) -> Vec<String> {
-        self.variables.iter().map(|variable| variable.name.to_string()).collect()
+        let covers = |name: &str| self.competing.iter().any(|found| found.covers(name));
+        self.variables.iter().map(|variable| variable.name.to_string()).filter(|name| !covers(name)).collect()
+    }
+
+    /// What stood in the way of what is handed over.
+    pub fn competing(&self) -> &[Found] {
+        &self.competing
     }
 
     /// What the log is to hide before anything is handed over.
@@ -227,20 +241,6 @@ fn check_file(file: &PrivateFile) -> Result<(), Error> {
         return Err(Error::TooShort { name: file.name.clone() });
     }
     Ok(())
-}
-
-/// The list variable: what an earlier block listed, and these names.
-fn list_of_names(variables: &[Variable], env: &Env) -> Option<Variable> {
-    let name: EnvName = NAMES.parse().ok()?;
-    let earlier = env.standing(&name).map(|list| list.expose().to_owned()).unwrap_or_default();
-    let mut names: Vec<&str> =
-        earlier.split_whitespace().filter(|word| word.parse::<EnvName>().is_ok()).collect();
-    for variable in variables {
-        if !names.contains(&variable.name.as_str()) {
-            names.push(variable.name.as_str());
-        }
-    }
-    Some(Variable { name, value: Value::Plain(names.join(" ")) })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::credential::{Credential, SettleWith};
 use crate::provider::{Terms, vault};
 use crate::secret::{Fingerprint, Secret};
 
+mod around;
 pub mod entry;
 pub mod export;
 pub mod forms;

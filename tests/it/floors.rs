@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const FLOORS: &[&[&str]] = &[
-    &["claims", "condition", "credential", "dataset", "failure", "secret", "settlement", "span"],
+    &["claims", "competing", "condition", "credential", "dataset", "failure", "secret", "settlement", "span"],
     &["host", "agent"],
     &["job", "config", "pipeline"],
     &["policy"],

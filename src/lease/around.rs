@@ -1,0 +1,56 @@
+//! What is set beside the credentials of a block: where their files are, which names there are, and what takes the place
+//! of variables that compete.
+
+use std::path::Path;
+
+use super::export::NAMES;
+use crate::competing::{self, Found};
+use crate::credential::{EnvName, PrivateFile, Value, Variable};
+use crate::host::{Env, env};
+use crate::secret::Secret;
+
+/// The variables that name the folder of a block's files. The second is another plugin's first: whoever finds a folder
+/// in it, mounts it into a container or removes it, so that a folder of others stays there.
+pub(super) fn whereabouts(folder: &Path, env: &Env) -> impl Iterator<Item = Variable> {
+    let others = env.get(&env::OIDC_TMPDIR).is_some_and(|there| env.get(&env::BLOCK) != Some(there));
+    let names = std::iter::once(&env::BLOCK).chain((!others).then_some(&env::OIDC_TMPDIR));
+    let value = Value::Plain(folder.display().to_string());
+    names.filter_map(move |variable| {
+        Some(Variable { name: variable.name.parse().ok()?, value: value.clone() })
+    })
+}
+
+/// What competes with these variables in an environment.
+pub(super) fn compete(variables: &[Variable], files: &[PrivateFile], env: &Env) -> Vec<Found> {
+    let handed: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
+    let standing = |name: &str| {
+        let name: EnvName = name.parse().ok()?;
+        env.standing(&name).map(Secret::expose)
+    };
+    let earlier: Vec<&str> = standing(NAMES).unwrap_or_default().split_whitespace().collect();
+    // Tools take the profile of this name where they are told none.
+    let default = |file: &PrivateFile| {
+        file.content.text().is_some_and(|text| text.expose().lines().any(|line| line == "[default]"))
+    };
+    competing::find(&handed, &earlier, files.iter().any(default), standing)
+}
+
+/// The variable that takes the place of one that competes, where it is not there already.
+pub(super) fn cover(found: &Found) -> Option<Variable> {
+    let (name, value) = found.covered.as_ref()?;
+    Some(Variable { name: name.parse().ok()?, value: Value::Plain(value.clone()) })
+}
+
+/// The list variable: what an earlier block listed, and these names.
+pub(super) fn list_of_names(variables: &[Variable], env: &Env) -> Option<Variable> {
+    let name: EnvName = NAMES.parse().ok()?;
+    let earlier = env.standing(&name).map(|list| list.expose().to_owned()).unwrap_or_default();
+    let mut names: Vec<&str> =
+        earlier.split_whitespace().filter(|word| word.parse::<EnvName>().is_ok()).collect();
+    for variable in variables {
+        if !names.contains(&variable.name.as_str()) {
+            names.push(variable.name.as_str());
+        }
+    }
+    Some(Variable { name, value: Value::Plain(names.join(" ")) })
+}

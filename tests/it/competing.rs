@@ -1,0 +1,348 @@
+//! What stands in the environment beside what is lent: covered, made right or told of, and put back.
+
+use buildkite_dataflow::competing::{Remedy, TABLE, When};
+use serde_json::{Value, json};
+
+use crate::support::documents::{read, root};
+use crate::support::hooks::{Stage, aws};
+
+/// The table of the documentation, as the code has it.
+fn written() -> String {
+    let mut text = String::new();
+    let mut provider = "";
+    for line in TABLE {
+        if line.provider != provider {
+            provider = line.provider;
+            let head = "| beside | variable | what is done | why | judged by |\n|---|---|---|---|---|";
+            text.extend(["\n## ", provider, "\n\n", head, "\n"]);
+        }
+        let beside: Vec<String> = line.beside.iter().map(|name| format!("`{name}`")).collect();
+        let done = match line.remedy {
+            Remedy::Empty => "empty".to_owned(),
+            Remedy::Set(name, value) => format!("`{name}={value}`"),
+            Remedy::Same(other) => format!("the value of `{other}`; where that is not set, told of"),
+            Remedy::Warn => "told of".to_owned(),
+        };
+        let when = match line.when {
+            When::Always => "",
+            When::ProfileChosen => ", where a variable or the name `default` chooses the profile",
+            When::ProfileNotChosen => ", where nothing chooses the profile",
+        };
+        let judge = line.judge.unwrap_or("nobody");
+        let row = [
+            beside.join(" or "),
+            format!("`{}`", line.name),
+            format!("{done}{when}"),
+            line.because.to_owned(),
+            judge.to_owned(),
+        ];
+        text.extend(["| ", &row.join(" | "), " |\n"]);
+    }
+    text
+}
+
+#[test]
+fn the_documented_table_is_the_one_that_is_used() {
+    let document = read("docs/variables.md");
+    let table = document.split_once("\n## ").map(|(_, rest)| format!("\n## {rest}")).unwrap_or_default();
+    if std::env::var_os("UPDATE_TABLES").is_some() {
+        let head = document.split("\n## ").next().unwrap();
+        std::fs::write(root().join("docs/variables.md"), format!("{head}{}", written())).unwrap();
+        return;
+    }
+    assert!(table == written(), "docs/variables.md: UPDATE_TABLES=1 cargo test the_documented_table");
+}
+
+/// What this variable is set to before the step, by a host or an earlier hook.
+const BEFORE: &str = "of-the-host";
+
+/// Every variable that competes with what a block hands over is set, and afterwards as it was.
+fn covers_and_puts_back(stage: &mut Stage, handed: &str, chosen: bool) {
+    let lines = || TABLE.iter().filter(|line| line.beside.contains(&handed));
+    lines().for_each(|line| stage.set(line.name, BEFORE));
+    if chosen {
+        stage.set("AWS_PROFILE", "live");
+    }
+    let before = stage.api.env();
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    let records = stage.records();
+    let start = records[0].start.as_ref().unwrap();
+    for line in lines() {
+        let told = start.findings.iter().any(|finding| {
+            ["variable-covered", "variable-competes"].contains(&finding.ident.as_str())
+                && finding.what.contains(&format!("`{}`", line.name))
+        });
+        let ours = start.exported.iter().any(|name| name == line.name);
+        let covered = stage.variable(line.name).as_deref() != Some(BEFORE);
+        assert!(told || ours, "nobody is told of {}: {:?}", line.name, start.findings);
+        assert!(covered || told, "{}", line.name);
+        assert!(ended.text.contains(line.name), "{}: {}", line.name, ended.text);
+    }
+    stage.command_ended(0);
+    let ended = stage.hook("post-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    for (name, value) in &before {
+        if name != "BUILDKITE_COMMAND_EXIT_STATUS" {
+            assert_eq!(stage.variable(name).as_deref(), Some(value.expose()), "{name} is not put back");
+        }
+    }
+    assert_eq!(
+        stage.variable("AZURE_TOKEN_CREDENTIALS").is_some(),
+        before.contains_key("AZURE_TOKEN_CREDENTIALS")
+    );
+}
+
+#[test]
+fn what_competes_with_lent_keys_is_covered_or_told_of_and_put_back() {
+    covers_and_puts_back(&mut Stage::new(), "AWS_ACCESS_KEY_ID", false);
+}
+
+#[test]
+fn what_competes_with_a_lent_profile_is_covered_or_told_of_and_put_back() {
+    for chosen in [true, false] {
+        let mut stage = Stage::new();
+        stage.block = aws(&json!({"profile": "live"}));
+        // Beside it no profile is chosen where no variable says one.
+        if !chosen {
+            let mut narrow = Stage::new();
+            narrow.block = stage.block.clone();
+            narrow.set("AWS_ACCESS_KEY_ID", "AKIAOFTHEHOST");
+            let ended = narrow.hook("pre-command");
+            assert!(ended.text.contains("`AWS_ACCESS_KEY_ID` is set too"), "{}", ended.text);
+            assert_eq!(narrow.variable("AWS_ACCESS_KEY_ID").as_deref(), Some("AKIAOFTHEHOST"));
+            continue;
+        }
+        covers_and_puts_back(&mut stage, "AWS_SHARED_CREDENTIALS_FILE", true);
+    }
+}
+
+#[test]
+fn static_keys_of_the_host_are_covered_where_the_step_takes_the_lent_profile() {
+    for profile in ["live", "default"] {
+        let mut stage = Stage::new();
+        stage.block = aws(&json!({"profile": profile}));
+        if profile == "live" {
+            stage.set("AWS_PROFILE", profile);
+        }
+        stage.set("AWS_ACCESS_KEY_ID", "AKIAOFTHEHOST");
+        stage.set("AWS_SECRET_ACCESS_KEY", "secret-of-the-host");
+        let ended = stage.hook("pre-command");
+        assert!(
+            ended.status == 0 && ended.text.contains("`AWS_ACCESS_KEY_ID` was set already"),
+            "{}",
+            ended.text
+        );
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+            assert_eq!(stage.variable(name).as_deref(), Some(""), "{profile}: {name}");
+        }
+        stage.command_ended(0);
+        stage.hook("post-command");
+        assert_eq!(stage.variable("AWS_ACCESS_KEY_ID").as_deref(), Some("AKIAOFTHEHOST"));
+    }
+}
+
+#[test]
+fn what_competes_with_an_identity_of_google_is_covered_or_told_of_and_put_back() {
+    let block =
+        json!({"provider": "projects/123/locations/global/workloadIdentityPools/ci/providers/buildkite"});
+    covers_and_puts_back(&mut Stage::asking("gcp", &block), "GOOGLE_APPLICATION_CREDENTIALS", false);
+    let mut token = block;
+    token
+        .as_object_mut()
+        .unwrap()
+        .extend([("credential-file".into(), json!(false)), ("access-token".into(), json!(true))]);
+    covers_and_puts_back(&mut Stage::asking("gcp", &token), "CLOUDSDK_AUTH_ACCESS_TOKEN", false);
+}
+
+#[test]
+fn what_competes_with_an_identity_of_azure_is_covered_or_told_of_and_put_back() {
+    let block = json!({"tenant-id": "00000000-0000-4000-8000-000000000001",
+        "client-id": "00000000-0000-4000-8000-000000000002", "arm": true});
+    for handed in ["AZURE_FEDERATED_TOKEN_FILE", "ARM_USE_OIDC"] {
+        covers_and_puts_back(&mut Stage::asking("azure", &block), handed, false);
+    }
+}
+
+#[test]
+fn two_uses_of_the_plugin_do_not_cover_each_other() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.hook("pre-command").status, 0);
+    let lent = stage.variable("AWS_ACCESS_KEY_ID");
+    stage.set("AWS_PROFILE", "live");
+    stage.block = aws(&json!({"profile": "live"}));
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    assert_eq!(stage.variable("AWS_ACCESS_KEY_ID"), lent, "{}", ended.text);
+}
+
+fn with(block: &Value, more: &Value) -> Value {
+    let mut block = block.clone();
+    block.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    block
+}
+
+#[test]
+fn two_uses_of_the_plugin_have_a_profile_each_and_either_may_end_first() {
+    let use_of =
+        |profile: &str, release: &str| with(&aws(&json!({"profile": profile})), &json!({"release": release}));
+    for (first, second) in
+        [("post-command", "post-command"), ("post-command", "pre-exit"), ("pre-exit", "post-command")]
+    {
+        let mut stage = Stage::new();
+        stage.set("AWS_CONFIG_FILE", "/of/the/host");
+        for (profile, release) in [("one", first), ("two", second)] {
+            stage.block = use_of(profile, release);
+            let ended = stage.hook("pre-command");
+            assert_eq!(ended.status, 0, "{}", ended.text);
+        }
+        let read =
+            |stage: &Stage, name: &str| std::fs::read_to_string(stage.variable(name).unwrap()).unwrap();
+        for profile in ["one", "two"] {
+            assert!(read(&stage, "AWS_CONFIG_FILE").contains(&format!("[profile {profile}]")), "{profile}");
+            assert!(
+                read(&stage, "AWS_SHARED_CREDENTIALS_FILE").contains(&format!("[{profile}]")),
+                "{profile}"
+            );
+        }
+        stage.command_ended(0);
+        let end = |stage: &mut Stage, phase: &str| {
+            for (profile, release) in [("one", first), ("two", second)] {
+                stage.block = use_of(profile, release);
+                let ended = stage.hook(phase);
+                assert_eq!(ended.status, 0, "{}", ended.text);
+            }
+        };
+        end(&mut stage, "post-command");
+        let still = [(first, "one"), (second, "two")].into_iter().find(|(release, _)| *release == "pre-exit");
+        if let Some((_, profile)) = still {
+            assert!(read(&stage, "AWS_CONFIG_FILE").contains(&format!("[profile {profile}]")));
+            end(&mut stage, "pre-exit");
+        }
+        assert_eq!(stage.variable("AWS_CONFIG_FILE").as_deref(), Some("/of/the/host"), "{first} {second}");
+        assert_eq!(stage.variable("AWS_SHARED_CREDENTIALS_FILE"), None, "{first} {second}");
+    }
+}
+
+#[test]
+fn a_profile_of_one_name_in_two_uses_is_the_later_one_and_told() {
+    let mut stage = Stage::new();
+    stage.block = aws(&json!({"profile": "live"}));
+    stage.hook("pre-command");
+    stage.block = aws(&json!({"profile": "live", "region": "eu-west-2"}));
+    let ended = stage.hook("pre-command");
+    assert!(ended.text.contains("`[profile live]` was lent by an earlier use"), "{}", ended.text);
+    let text = std::fs::read_to_string(stage.variable("AWS_SHARED_CREDENTIALS_FILE").unwrap()).unwrap();
+    assert_eq!(text.matches("[live]").count(), 1);
+}
+
+#[test]
+fn a_folder_of_another_plugin_stays_in_its_variable_and_ours_is_found_by_our_own() {
+    let mut stage = Stage::new();
+    let theirs = stage.folder.path().join("of-another-plugin");
+    std::fs::create_dir(&theirs).unwrap();
+    stage.set("BUILDKITE_OIDC_TMPDIR", theirs.to_str().unwrap());
+    stage.block = aws(&json!({"profile": "live"}));
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    assert_eq!(stage.variable("BUILDKITE_OIDC_TMPDIR").unwrap(), theirs.to_str().unwrap());
+    let ours = stage.variable("DATAFLOW_BLOCK").unwrap();
+    assert!(stage.variable("AWS_CONFIG_FILE").unwrap().starts_with(&ours));
+}
+
+#[test]
+fn a_plugin_that_removes_what_it_finds_in_the_shared_variable_breaks_no_end_of_ours() {
+    for release in ["post-command", "pre-exit"] {
+        let mut stage = Stage::new();
+        stage.block = with(&aws(&json!({"profile": "live"})), &json!({"release": release}));
+        assert_eq!(stage.hook("pre-command").status, 0);
+        stage.command_ended(0);
+        std::fs::remove_dir_all(stage.variable("BUILDKITE_OIDC_TMPDIR").unwrap()).unwrap();
+        let ended = stage.hook(if release == "post-command" { "post-command" } else { "pre-exit" });
+        assert!(ended.status == 0 && !ended.text.contains("warning"), "{}", ended.text);
+        stage.nothing_left();
+    }
+}
+
+#[test]
+fn a_later_folder_of_another_plugin_hides_nothing_from_callbacks() {
+    let mut stage = Stage::new();
+    let mut block = aws(&json!({"profile": "live"}));
+    block["credentials"][0]
+        .as_object_mut()
+        .unwrap()
+        .extend([("name".into(), json!("live")), ("refresh".into(), json!(true))]);
+    stage.block = block;
+    assert_eq!(stage.hook("pre-command").status, 0);
+    stage.set("BUILDKITE_OIDC_TMPDIR", "/tmp/of-another-plugin");
+    let answer = stage.program(&["credential-process", "live"]).output().unwrap();
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+}
+
+/// A process of another user that may start no further one, not even a thread.
+fn alone(stage: &Stage, phase: &str) -> std::process::Command {
+    use std::os::unix::fs::chown;
+    const NOBODY: u32 = 65534;
+    let hook = stage.command(phase);
+    let root =
+        std::fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).unwrap() == 0;
+    let program = stage.folder.path().join("dataflow");
+    std::fs::copy(hook.get_program(), &program).unwrap();
+    let mut limited = std::process::Command::new("prlimit");
+    limited.arg("--nproc=1").arg(program).args(hook.get_args()).env_clear();
+    limited.envs(hook.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if root {
+        let mut folders = vec![stage.folder.path().to_owned()];
+        while let Some(path) = folders.pop() {
+            chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            if path.is_dir() {
+                folders.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+        }
+        std::os::unix::process::CommandExt::uid(&mut limited, NOBODY);
+        std::os::unix::process::CommandExt::gid(&mut limited, NOBODY);
+    }
+    limited
+}
+
+#[test]
+fn a_host_that_lets_no_thread_start_lends_all_the_same() {
+    let mut stage = Stage::new();
+    // A name, which must be looked up.
+    let sts = stage.sandbox.url().replace("127.0.0.1", "localhost");
+    stage.config["aws"]["sts-endpoint"] = json!(sts);
+    stage.write_config();
+    let output = alone(&stage, "pre-command").output().unwrap();
+    let ended = stage.ended(&output);
+    assert!(ended.status == 0 && !ended.text.contains("report"), "{}", ended.text);
+    assert!(stage.variable("AWS_ACCESS_KEY_ID").is_some());
+    stage.command_ended(0);
+    let output = alone(&stage, "post-command").output().unwrap();
+    let ended = stage.ended(&output);
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    assert_eq!(stage.variable("AWS_ACCESS_KEY_ID"), None);
+}
+
+#[test]
+fn too_few_open_files_are_one_clear_error_and_no_fault_of_the_program() {
+    for limit in 3..24 {
+        let mut stage = Stage::new();
+        stage.write_config();
+        let hook = stage.command("pre-command");
+        let mut limited = std::process::Command::new("prlimit");
+        limited.arg(format!("--nofile={limit}")).arg(hook.get_program()).args(hook.get_args()).env_clear();
+        limited.envs(hook.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = limited.output().unwrap();
+        let ended = stage.ended(&output);
+        assert!(
+            !ended.text.contains("error[bug]") && !ended.text.contains("panicked"),
+            "{limit}: {}",
+            ended.text
+        );
+        assert!(
+            ended.status == 0 || ended.text.contains("error[") || ended.text.contains("shared lib"),
+            "{limit}: {}",
+            ended.text
+        );
+    }
+}
