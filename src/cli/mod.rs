@@ -86,14 +86,14 @@ fn run_hook(host: &Host, closed: bool, form: Form, phase: Phase) -> ExitCode {
     let loaded = load::load(host);
     start_diagnostics(host, &loaded, closed);
     let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        match crate::host::runtime::start() {
             Ok(runtime) => {
                 let report = runtime.block_on(hook::run(host, loaded, form, phase));
                 // A look-up of a name that is given up goes on by itself, and nobody waits for it.
                 runtime.shutdown_background();
                 report
             }
-            Err(error) => failed(hook::bug(&format!("no runtime could be started: {error}"))),
+            Err(error) => hook::not_begun(hook::exhausted(&error), phase),
         }
     }));
     let report = report.unwrap_or_else(|_| failed(hook::bug("a fault in this program ended the hook")));
@@ -113,10 +113,10 @@ fn failed(failure: Failure) -> Report {
 
 fn run_command(host: &Host, closed: bool, arguments: &Arguments) -> ExitCode {
     start_diagnostics(host, &load::load(host), closed);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match crate::host::runtime::start() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return finish(host, &failed(hook::bug(&format!("no runtime could be started: {error}"))));
+            return finish(host, &failed(hook::exhausted(&error)));
         }
     };
     let code = match &arguments.command {

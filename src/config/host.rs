@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::aws::Account;
+use super::aws::{Account, Override, Region};
 use super::credential::{Credential, What};
 use super::network::NetworkConfig;
 use super::place::{self, Error};
@@ -163,9 +163,19 @@ pub struct FileSink {
 pub struct AwsHost {
     /// The STS to ask instead of the region's own: a VPC endpoint.
     pub sts_endpoint: Option<Url>,
+    /// The region of that STS, where its name does not say it.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub sts_region: Option<Region>,
     /// Accounts outside which no role is lent; any where none is named.
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub allowed_accounts: Vec<Account>,
+}
+
+impl AwsHost {
+    /// The STS that is asked instead of the regions' own.
+    pub fn sts(&self) -> Override<'_> {
+        Override { url: self.sts_endpoint.as_ref(), region: self.sts_region.as_ref() }
+    }
 }
 
 /// The most that a step may ask for.

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 use url::Url;
 
-use super::aws::Region;
+use super::aws::{Partition, Region};
 use super::field::Field;
 use super::oauth::check_url;
 use super::vault::is_path;
@@ -164,7 +164,13 @@ impl PrivateKey {
                 }
             }
             Self::Kms(_, kms) => {
-                kms.address.as_ref().map_or(Ok(()), |url| check_url("private-key.kms.address", url))?;
+                match &kms.address {
+                    Some(url) => check_url("private-key.kms.address", url)?,
+                    None => drop(
+                        Partition::check_region(&kms.region)
+                            .map_err(|problem| ("private-key.kms.region".to_owned(), problem))?,
+                    ),
+                }
                 if !(1..=2048).contains(&kms.key.len()) || kms.key.chars().any(char::is_control) {
                     return wrong(
                         "kms.key",
@@ -228,12 +234,13 @@ impl PrivateKey {
 impl Kms {
     /// The server that is asked.
     pub fn url(&self) -> Option<Url> {
-        if let Some(address) = &self.address {
-            return Some(address.clone());
-        }
-        let region = self.region.as_str();
-        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        Url::parse(&format!("https://kms.{region}.{suffix}/")).ok()
+        self.address.clone().or_else(|| Partition::service("kms", &self.region))
+    }
+
+    /// The region that signatures name: of an address that is AWS's own, that one's.
+    pub fn signed_for(&self) -> String {
+        let named = self.address.as_ref().and_then(Partition::region_of);
+        named.as_ref().unwrap_or(&self.region).to_string()
     }
 }
 

@@ -1,12 +1,15 @@
 //! The `network` block of the host config.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::aws::is_safe;
 use super::host::HostConfig;
+use crate::host::direct::Direct;
 use crate::host::http::Network;
 use crate::host::identity::Identity;
 
@@ -19,6 +22,11 @@ pub struct NetworkConfig {
     pub ca_file: Option<PathBuf>,
     /// The proxy for requests that leave the host.
     pub proxy: Option<Url>,
+    /// Who is asked directly all the same: hosts and all below them, addresses, networks, each with or without a port,
+    /// or `*`; a list, or one text with commas as in `NO_PROXY`.
+    #[serde(deserialize_with = "rules")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    pub no_proxy: Vec<Direct>,
     /// Origins that this host reaches by another way: private endpoints.
     pub routes: Vec<Route>,
     /// Certificates by which servers know this host (mTLS).
@@ -49,6 +57,33 @@ pub struct ClientCertificate {
     pub key: PathBuf,
 }
 
+/// A list of rules, each a text in which commas may stand, or one such text.
+fn rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Direct>, D::Error> {
+    #[derive(Clone, Copy)]
+    struct Rules;
+    impl<'de> Visitor<'de> for Rules {
+        type Value = Vec<Direct>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of hosts, addresses and networks")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<Direct>, E> {
+            let rules = text.split([',', ' ', '\t', '\n']).filter(|rule| !rule.is_empty());
+            rules.map(|rule| rule.parse().map_err(E::custom)).collect()
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Direct>, A::Error> {
+            let mut rules = Vec::new();
+            while let Some(text) = list.next_element::<String>()? {
+                rules.extend(self.visit_str::<A::Error>(&text)?);
+            }
+            Ok(rules)
+        }
+    }
+    deserializer.deserialize_any(Rules)
+}
+
 impl NetworkConfig {
     /// What is wrong, with the key that is wrong.
     pub fn check(&self) -> Result<(), (String, String)> {
@@ -56,6 +91,10 @@ impl NetworkConfig {
         if let Some((index, route)) = routes.find(|(_, route)| !is_safe(&route.to)) {
             let seen = route.to.origin().ascii_serialization();
             return Err((format!("routes[{index}].to"), format!("expected an https URL, saw `{seen}`")));
+        }
+        if self.proxy.is_none() && !self.no_proxy.is_empty() {
+            let problem = "there is no `proxy` past which these would be asked".to_owned();
+            return Err(("no-proxy".to_owned(), problem));
         }
         self.check_certificates()
     }
@@ -99,6 +138,7 @@ impl NetworkConfig {
         Network {
             ca_file: self.ca_file.clone(),
             proxy: self.proxy.clone(),
+            direct: self.no_proxy.clone(),
             routes: self.routes.iter().map(|route| (route.from.origin(), route.to.clone())).collect(),
             identities: self.client_certificates.iter().map(ClientCertificate::identity).collect(),
             redirects: Vec::new(),

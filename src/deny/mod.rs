@@ -56,14 +56,15 @@ struct Doors<'a> {
 }
 
 impl Doors<'_> {
-    fn query(&self) -> Query<'_> {
+    /// Requests that are signed for a region.
+    fn query(&self, region: &str) -> Query<'_> {
         let deadlines = &self.loaded.config.deadlines;
         Query {
             http: self.http,
             clock: &self.host.clock,
             mask: &self.host.mask,
             keys: self.keys,
-            region: self.partition.first_region(),
+            region: region.to_owned(),
             backoff: Backoff { attempts: 5, base: deadlines.retry.0, jitter: true },
             until: self.host.clock.now() + deadlines.grant.0,
         }
@@ -71,16 +72,12 @@ impl Doors<'_> {
 
     /// IAM is one for a whole partition.
     fn iam(&self, order: &Order) -> Result<Iam<'_>, Failure> {
-        let default = || {
-            Url::parse(match self.partition {
-                Partition::Aws => "https://iam.amazonaws.com/",
-                Partition::China => "https://iam.cn-north-1.amazonaws.com.cn/",
-                Partition::UsGov => "https://iam.us-gov.amazonaws.com/",
-            })
-        };
+        let default = || Url::parse(self.partition.iam());
         let url =
             order.iam.clone().map_or_else(default, Ok).map_err(|error| impossible(error.to_string()))?;
-        Ok(Iam { query: self.query(), url })
+        let named = Partition::region_of(&url).map(|region| region.to_string());
+        let region = named.unwrap_or_else(|| self.partition.first_region().to_owned());
+        Ok(Iam { query: self.query(&region), url })
     }
 }
 

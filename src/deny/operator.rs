@@ -1,9 +1,8 @@
 //! Who denies: an identity of its own, and none that a job whose sessions are denied could have.
 
-use url::Url;
-
 use super::session::RoleName;
 use super::{Doors, Order, impossible};
+use crate::config::aws::Endpoint;
 use crate::failure::{Class, Failure};
 use crate::host::{Env, env};
 use crate::provider::aws;
@@ -37,12 +36,14 @@ pub(super) async fn known(doors: &Doors<'_>, order: &Order, chains: &[Chain]) ->
             lent.principal
         )));
     }
-    let arn = match &order.operator {
-        Some(arn) => arn.clone(),
-        None => iam::caller(&doors.query(), &sts(doors, order)?).await.map_err(|error| {
+    let arn = if let Some(arn) = &order.operator {
+        arn.clone()
+    } else {
+        let sts = sts(doors, order)?;
+        iam::caller(&doors.query(&sts.region), &sts.url).await.map_err(|error| {
             super::refused(&error, "AWS does not say whose keys these are")
                 .hinted("where STS cannot be asked, `--operator ARN` says who it is")
-        })?,
+        })?
     };
     let role = RoleName::of(&arn);
     let theirs = chains.iter().flat_map(roles).filter_map(RoleName::of);
@@ -60,13 +61,13 @@ fn roles(chain: &Chain) -> impl Iterator<Item = &str> {
         .chain(through.flat_map(|arns| arns.split(' ')))
 }
 
-fn sts(doors: &Doors<'_>, order: &Order) -> Result<Url, Failure> {
-    if let Some(url) = order.sts.as_ref().or(doors.loaded.config.aws.sts_endpoint.as_ref()) {
-        return Ok(url.clone());
-    }
-    let region = doors.partition.first_region();
-    let url = format!("https://sts.{region}.{}/", doors.partition.suffix());
-    Url::parse(&url).map_err(|error| impossible(error.to_string()))
+fn sts(doors: &Doors<'_>, order: &Order) -> Result<Endpoint, Failure> {
+    let first = doors.partition.first_region();
+    let endpoint = match &order.sts {
+        Some(url) => Ok(Endpoint::at(url, None, first)),
+        None => doors.loaded.config.aws.sts().of(doors.partition, first),
+    };
+    endpoint.map_err(|error| impossible(error.to_string()))
 }
 
 fn unfit(what: String) -> Failure {

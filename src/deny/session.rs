@@ -43,11 +43,7 @@ impl RoleName {
 
     /// The world it lives in.
     pub(super) fn partition(&self) -> Partition {
-        match self.partition.as_str() {
-            "aws-cn" => Partition::China,
-            "aws-us-gov" => Partition::UsGov,
-            _ => Partition::Aws,
-        }
+        Partition::named(&self.partition).unwrap_or(Partition::USUAL)
     }
 
     /// Whether an ARN is of the same account.

@@ -15,7 +15,7 @@ use crate::config::host::Verify;
 use crate::config::token::From;
 use crate::credential::Credential;
 use crate::failure::Failure;
-use crate::host::retry::Backoff;
+use crate::host::retry::{Backoff, UNTIL_THE_DEADLINE};
 use crate::job::identity::{Identity, Verifier};
 use crate::job::keys::KeyStore;
 use crate::job::situation::Situation;
@@ -156,7 +156,7 @@ impl<'a> Exchange<'a> {
             folder,
             program: &self.context.host.program,
             mask: &self.context.host.mask,
-            backoff: Backoff { attempts: 5, base: config.deadlines.retry.0, jitter: true },
+            backoff: Backoff { attempts: UNTIL_THE_DEADLINE, base: config.deadlines.retry.0, jitter: true },
             until: self.until,
         };
         let exchange = async |one: &Decided| {

@@ -95,17 +95,22 @@ impl<'a> Context<'a> {
 pub async fn run(host: &Host, loaded: Result<Loaded, LoadError>, form: Form, phase: Phase) -> Report {
     match attempt(host, loaded, form, phase).await {
         Ok(report) => report,
-        Err(failure) if phase.is_before_command() => Report::failed(failure.leaving("nothing was exported")),
-        // A hook after the command must not take the command's result away.
-        Err(failure) => Report {
-            warnings: vec![format!(
-                "[{}] {}; what was lent is given back by the first hook on this host that can do it",
-                failure.ident,
-                failure.sentence()
-            )],
-            ..Report::default()
-        },
+        Err(failure) => not_begun(failure, phase),
     }
+}
+
+/// What a hook tells that could do nothing.
+pub fn not_begun(failure: Failure, phase: Phase) -> Report {
+    if phase.is_before_command() {
+        return Report::failed(failure.leaving("nothing was exported"));
+    }
+    // A hook after the command must not take the command's result away.
+    let told = format!(
+        "[{}] {}; what was lent is given back by the first hook on this host that can do it",
+        failure.ident,
+        failure.sentence()
+    );
+    Report { warnings: vec![told], ..Report::default() }
 }
 
 async fn attempt(
@@ -132,6 +137,14 @@ async fn attempt(
             Ok(release::release(&Context::new(host, form, loaded)?, phase).await)
         }
     }
+}
+
+/// What this process needs to begin with is not to be had from the system.
+pub fn exhausted(error: &std::io::Error) -> Failure {
+    let what = format!("this host gives the process not even what it starts with: {error}");
+    Failure::new("host-exhausted", Class::Unreachable, what).hinted(
+        "look at the limits of the agent's user: open files (`ulimit -n`) and processes (`ulimit -u`)",
+    )
 }
 
 /// A fault of this program, as a hook reports it.

@@ -23,8 +23,8 @@ pub(super) fn earlier<'a>(
         let Some(ours) = file.content.text() else { continue };
         let Some(theirs) = standing(context, &file.name) else { continue };
         let (others, covered) = beside(theirs.expose(), ours.expose());
-        let content = Content::Text(Secret::new(others));
-        kept.push(PrivateFile { name: file.name.clone(), content, secret: false });
+        let others = Content::Text(Secret::new(others));
+        kept.push(PrivateFile { name: file.name.clone(), content: others, secret: false });
         findings.extend(covered.into_iter().map(|section| {
             let what =
                 format!("`{section}` was lent by an earlier use of the plugin already: this one is used now");

@@ -12,9 +12,11 @@ use tokio::sync::OnceCell;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::direct::{self, Direct};
 use super::identity::{self, Identity, Known};
 pub use super::unanswered::Error;
-use super::{Beside, body, fault, redirect, tls};
+pub(super) use super::unanswered::setup;
+use super::{Beside, body, fault, redirect, resolve, tls};
 use crate::secret::{Mask, Secret};
 
 /// No answer that this program reads is longer, in bytes.
@@ -27,6 +29,8 @@ pub struct Network {
     pub ca_file: Option<PathBuf>,
     /// The proxy for every request that leaves the host.
     pub proxy: Option<Url>,
+    /// Who is asked directly all the same.
+    pub direct: Vec<Direct>,
     /// Origins to reach by another way, and that way: private endpoints.
     pub routes: Vec<(url::Origin, Url)>,
     /// Origins to which a request may be sent on by the server that it was for.
@@ -278,6 +282,7 @@ pub(super) fn build(network: &Network, identity: Option<&Identity>) -> Result<re
         .retry(reqwest::retry::never())
         .referer(false)
         .http1_only()
+        .dns_resolver(resolve::System)
         .user_agent(concat!("buildkite-dataflow/", env!("CARGO_PKG_VERSION")));
     if let Some(socket) = &network.unix_socket {
         // No TLS on a socket, and the certificates are not read for it.
@@ -288,14 +293,9 @@ pub(super) fn build(network: &Network, identity: Option<&Identity>) -> Result<re
         builder = builder.tls_backend_preconfigured(tls::config(tls::roots(network)?, identity)?);
     }
     if let Some(proxy) = &network.proxy {
-        let proxy = reqwest::Proxy::all(proxy.clone()).map_err(setup)?;
-        builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string("localhost,127.0.0.0/8,::1")));
+        builder = builder.proxy(direct::past(proxy, &network.direct).map_err(setup)?);
     }
     builder.build().map_err(setup)
-}
-
-pub(super) fn setup(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Setup(Box::new(error))
 }
 
 #[cfg(test)]

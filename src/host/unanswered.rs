@@ -128,3 +128,7 @@ impl Error {
         )
     }
 }
+
+pub(super) fn setup(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Setup(Box::new(error))
+}

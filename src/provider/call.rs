@@ -11,7 +11,7 @@ use super::json;
 use super::{Context, Error};
 use crate::failure::{Class, Failure};
 use crate::host::http::{self, Request, StatusCode};
-use crate::host::retry::{Verdict, retry};
+use crate::host::retry::{Verdict, retry, retry_after};
 use crate::policy;
 
 /// The longest that one request may take.
@@ -189,7 +189,7 @@ where
     F: Fn(bool) -> Fut,
     Fut: Future<Output = Result<Request, Error>>,
 {
-    let (fresh, lost) = (Cell::new(false), Cell::new(false));
+    let (fresh, lost, later) = (Cell::new(false), Cell::new(false), Cell::new(None));
     let attempt = |_| async {
         let request = make(fresh.replace(false)).await?.within(context.clock.left(context.until));
         let host = request.host();
@@ -200,6 +200,8 @@ where
                 return Ok(Answer { host: host.clone(), response, lost: false });
             }
             let status = response.status;
+            let header = response.headers.get("retry-after").and_then(|value| value.to_str().ok());
+            later.set(header.and_then(|value| retry_after(value, context.clock.now())));
             // Before anybody cuts it short: half a secret would not be known for one.
             let said = context.mask.apply_to_answer(json::text(response.body.bytes()).as_bytes());
             Err(CallError::Refused { host, status, refusal: explain(status, said.as_bytes()) })
@@ -213,7 +215,10 @@ where
         })
     };
     let judge = |error: &Error| match error {
-        Error::Call(error) => error.verdict(),
+        Error::Call(error) => match (error.verdict(), later.take()) {
+            (Verdict::Again, Some(time)) => Verdict::After(time),
+            (verdict, _) => verdict,
+        },
         _ => Verdict::Stop,
     };
     match retry(context.clock, context.backoff, context.until, judge, attempt).await {

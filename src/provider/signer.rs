@@ -115,9 +115,10 @@ async fn by_kms(kms: &Kms, keys: &Material, text: &str, context: &Context<'_>) -
     let body = json!({"KeyId": kms.key, "Message": STANDARD.encode(text), "MessageType": "RAW",
         "SigningAlgorithm": algorithm})
     .to_string();
-    let region = kms.region.as_str();
+    let region = kms.signed_for();
     let make = async |_| {
-        let call = Call { service: "kms", target: "TrentService.Sign", region, url: &url, body: &body };
+        let call =
+            Call { service: "kms", target: "TrentService.Sign", region: &region, url: &url, body: &body };
         call.request(keys, context.clock)
     };
     let answer = call(context, |status, body| explain(status, body, kms), make).await?;

@@ -47,9 +47,9 @@ impl Redirected {
             survive_reboot: _,
             sinks: _,
             retention,
-            aws: AwsHost { sts_endpoint: _, allowed_accounts },
+            aws: AwsHost { sts_endpoint: _, sts_region: _, allowed_accounts },
             // The sandbox listens on loopback, without TLS.
-            network: NetworkConfig { ca_file: _, proxy: _, routes: _, client_certificates: _ },
+            network: NetworkConfig { ca_file: _, proxy: _, no_proxy: _, routes: _, client_certificates: _ },
             limits,
             deadlines,
             required: Required { settlement, record, survive_reboot: _ },
@@ -67,7 +67,7 @@ impl Redirected {
             survive_reboot: None,
             sinks: vec![Sink::File(FileSink { directory: self.records.clone() })],
             retention,
-            aws: AwsHost { sts_endpoint: Some(self.sts.clone()), allowed_accounts },
+            aws: AwsHost { sts_endpoint: Some(self.sts.clone()), sts_region: None, allowed_accounts },
             network: NetworkConfig { routes: self.routes.clone(), ..NetworkConfig::default() },
             limits,
             deadlines,
@@ -86,6 +86,7 @@ impl Redirected {
         whole.insert("sinks".into(), json!([{ "file": { "directory": self.records } }]));
         whole.insert("network".into(), json!({ "routes": routes.collect::<Vec<_>>() }));
         put(&mut whole, "aws", "sts-endpoint", Some(json!(self.sts)));
+        put(&mut whole, "aws", "sts-region", None);
         whole.remove("survive-reboot");
         put(&mut whole, "required", "survive-reboot", None);
         if let Some(endpoints) = &self.endpoints {

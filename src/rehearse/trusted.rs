@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::Error;
 use super::input;
 use super::sandbox::sts::Role;
-use super::sandbox::{AUDIENCE, KNOWN_AS, trust};
+use super::sandbox::{KNOWN_AS, trust};
+use crate::config::aws::Partition;
 use crate::config::credential::Ask;
 use crate::config::place::nearest;
 use crate::host::files;
@@ -107,7 +108,7 @@ fn usual(arn: &str, by: &BTreeSet<String>) -> Value {
     let parts: Vec<&str> = arn.split(':').collect();
     let part = |at: usize| parts.get(at).copied().unwrap_or_default();
     let (partition, account) = (part(1), part(4));
-    let audience = if partition == "aws-cn" { format!("{AUDIENCE}.cn") } else { AUDIENCE.to_owned() };
+    let audience = Partition::named(partition).unwrap_or(Partition::USUAL).audience();
     let mut statements = vec![json!({
         "Effect": "Allow",
         "Principal": { "Federated": format!("arn:{partition}:iam::{account}:oidc-provider/{KNOWN_AS}") },

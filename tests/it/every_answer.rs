@@ -154,7 +154,7 @@ fn what_grows_past_all_bounds_is_refused_at_every_provider() {
 fn what_is_no_answer_is_believed_at_no_provider() {
     let fault = |gives: &Gives, answer: Response| {
         let stage = plainly(gives.provider);
-        stage.fault(gives.path, 9, answer);
+        stage.fault(gives.path, 999, answer);
         stage
     };
     at_each(|gives| {

@@ -119,7 +119,7 @@ fn a_provider_that_says_nothing_is_given_up_at_the_deadline() {
     let given_up = |provider: &str, path: &str| {
         let mut stage = plainly(provider);
         stage.config["deadlines"] = json!({"grant": "2s"});
-        stage.fault(path, 9, silence());
+        stage.fault(path, 999, silence());
         let text = stage.refuses(106, "provider-unreachable");
         assert!(waited(&text) <= 2.0, "{provider}: {text}");
     };

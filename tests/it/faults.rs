@@ -57,7 +57,7 @@ fn a_configuration_that_is_wrong_is_refused_before_any_request() {
 fn a_token_endpoint_that_refuses_says_why() {
     let check = |answer: Response, told: &str| {
         let mut stage = Stage::new();
-        stage.fault(OIDC, 9, answer);
+        stage.fault(OIDC, 999, answer);
         let text = stage.refuses(104, "no-token");
         assert!(text.contains(told), "{text}");
         assert_eq!(stage.sandbox.sts().issued().len(), 0);
@@ -91,7 +91,7 @@ fn a_token_endpoint_or_an_issuer_that_says_nothing_is_given_up_at_the_deadline()
     for (path, ident) in [(OIDC, "no-token"), (DISCOVERY, "token-unverified")] {
         let mut stage = Stage::new();
         stage.config["deadlines"] = json!({"grant": "300ms", "retry": "1ms"});
-        stage.fault(path, 9, silence());
+        stage.fault(path, 999, silence());
         let text = stage.refuses(104, ident);
         assert!(waited(&text) <= 0.3, "{path}: {text}");
     }
@@ -102,7 +102,7 @@ fn a_second_try_has_what_the_first_has_left_of_the_deadline() {
     let mut stage = Stage::new();
     stage.config["deadlines"] = json!({"grant": "2s", "retry": "1s"});
     stage.fault("/", 1, html(503));
-    stage.fault("/", 9, silence());
+    stage.fault("/", 999, silence());
     // The wait before it is half a second or more.
     let text = stage.refuses(106, "provider-unreachable");
     assert!(waited(&text) <= 1.5, "{text}");
@@ -122,12 +122,12 @@ fn an_endpoint_that_refuses_the_shape_is_answered_by_the_agents_own_command() {
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     stage.set("BUILDKITE_BIN_PATH", outside.path().to_str().unwrap());
-    stage.fault(OIDC, 9, Response::json(404, &json!({"message": "Not found"})));
+    stage.fault(OIDC, 999, Response::json(404, &json!({"message": "Not found"})));
     let ended = stage.hook("pre-command");
     assert_eq!(ended.status, 0, "{}", ended.text);
     // Without it, both are told.
     let mut stage = Stage::new();
-    stage.fault(OIDC, 9, Response::json(404, &json!({"message": "Not found"})));
+    stage.fault(OIDC, 999, Response::json(404, &json!({"message": "Not found"})));
     let text = stage.refuses(104, "no-token");
     assert!(text.contains("404 Not Found") && text.contains("bin/buildkite-agent"), "{text}");
 }
@@ -136,7 +136,7 @@ fn an_endpoint_that_refuses_the_shape_is_answered_by_the_agents_own_command() {
 fn each_code_of_sts_is_told_with_what_to_do() {
     let check = |status, code: &str, message: &str, exit, ident, told: &str| {
         let mut stage = Stage::new();
-        stage.fault("/", 9, sts_error(status, code, message));
+        stage.fault("/", 999, sts_error(status, code, message));
         let text = stage.refuses(exit, ident);
         assert!(text.contains(&format!("answered {status} `{code}`")) && text.contains(told), "{text}");
         assert_eq!(stage.records()[0].start.as_ref().unwrap().outcome, Outcome::Failed);
@@ -150,15 +150,15 @@ fn each_code_of_sts_is_told_with_what_to_do() {
     assert_eq!(check(400, "IDPRejectedClaim", "no", 105, "token-rejected", "the issuer refused"), 1);
     assert_eq!(check(400, "MalformedPolicyDocument", "no", 105, "provider-refused", "as STS wants"), 1);
     assert_eq!(check(400, "PackedPolicyTooLarge", "no", 105, "provider-refused", "shorten the policy"), 1);
-    assert_eq!(check(400, "ExpiredTokenException", "no", 106, "provider-busy", "`token.lifetime`"), 5);
+    assert!(check(400, "ExpiredTokenException", "no", 106, "provider-busy", "`token.lifetime`") > 5);
     assert_eq!(check(403, "RegionDisabledException", "no", 105, "provider-refused", "another `region`"), 1);
     assert_eq!(
         check(400, "ValidationError", "duration", 105, "provider-refused", "maximum session duration"),
         1
     );
-    assert_eq!(check(400, "IDPCommunicationError", "no", 106, "provider-busy", "no"), 5);
-    assert_eq!(check(400, "Throttling", "Rate exceeded", 106, "provider-busy", "Rate exceeded"), 5);
-    assert_eq!(check(500, "InternalFailure", "no", 106, "provider-busy", "no"), 5);
+    assert!(check(400, "IDPCommunicationError", "no", 106, "provider-busy", "no") > 5);
+    assert!(check(400, "Throttling", "Rate exceeded", 106, "provider-busy", "Rate exceeded") > 5);
+    assert!(check(500, "InternalFailure", "no", 106, "provider-busy", "no") > 5);
 }
 
 #[test]
@@ -166,10 +166,10 @@ fn a_busy_answer_that_is_not_in_the_words_of_aws_says_nothing_of_what_was_made()
     let check = |answer: Response| {
         let status = answer.status;
         let mut stage = Stage::new();
-        stage.fault("/", 9, answer);
+        stage.fault("/", 999, answer);
         let text = stage.refuses(106, "provider-busy");
         assert!(text.contains(&format!("answered {status} and no code of AWS")), "{text}");
-        assert_eq!(stage.sandbox.faults().asked("/"), 5);
+        assert!(stage.sandbox.faults().asked("/") > 5);
         let end = stage.records()[1].end.clone().unwrap();
         assert!(matches!(end.settlements[0].settlement, Settlement::Unknown { .. }), "{end:?}");
     };
@@ -184,7 +184,7 @@ fn half_a_secret_is_not_told_where_a_servers_words_are_cut() {
     let secret = stage.variable("BUILDKITE_AGENT_ACCESS_TOKEN").unwrap();
     // The 300 characters that are told end within it.
     let said = format!("{}{secret}", "x".repeat(300 - secret.len() / 2));
-    stage.fault("/", 9, sts_error(400, "ValidationError", &said));
+    stage.fault("/", 999, sts_error(400, "ValidationError", &said));
     let text = stage.refuses(105, "provider-refused");
     assert!(text.contains("xxx[REDACTED]") && !text.contains(&secret[..8]), "{text}");
     let told = stage.records()[0].start.clone().unwrap().failure.unwrap();
@@ -207,7 +207,7 @@ fn a_key_that_sts_could_not_fetch_is_answered_with_a_fresh_token() {
 fn an_sts_that_is_no_sts_is_not_believed() {
     let check = |answer: Response, ident| {
         let mut stage = Stage::new();
-        stage.fault("/", 9, answer);
+        stage.fault("/", 999, answer);
         stage.refuses(105, ident)
     };
     check(html(200), "provider-malformed");
@@ -228,7 +228,7 @@ fn an_sts_that_is_no_sts_is_not_believed() {
 fn an_answer_that_was_lost_is_known_to_exist_until_a_time_that_is_known() {
     let mut stage = Stage::new();
     stage.config["deadlines"] = json!({"grant": "2s", "retry": "1ms"});
-    for _ in 0..5 {
+    for _ in 0..99 {
         let answer = Response { cut: true, ..html(200) };
         stage.sandbox.faults().order(Fault { path: "/".into(), times: 1, answer, after_acting: true });
     }
@@ -249,7 +249,7 @@ fn a_refusal_after_a_lost_answer_does_not_prove_that_nothing_was_made() {
     let lost =
         Fault { path: "/".into(), times: 1, answer: Response { cut: true, ..html(200) }, after_acting: true };
     stage.sandbox.faults().order(lost);
-    stage.fault("/", 9, sts_error(403, "AccessDenied", "Not authorized"));
+    stage.fault("/", 999, sts_error(403, "AccessDenied", "Not authorized"));
     let text = stage.refuses(105, "token-rejected");
     assert!(text.contains("the answer to an earlier try was lost"), "{text}");
     let end = stage.records()[1].end.clone().unwrap();
@@ -476,13 +476,13 @@ fn a_signature_of_another_key_is_refused_even_where_verification_may_wait() {
 #[test]
 fn keys_out_of_reach_are_no_wrong_signature() {
     let mut stage = Stage::new();
-    stage.fault(DISCOVERY, 9, html(503));
+    stage.fault(DISCOVERY, 999, html(503));
     let text = stage.refuses(104, "token-unverified");
     assert!(text.contains("503 Service Unavailable instead of a discovery document"), "{text}");
     assert_eq!(stage.sandbox.faults().asked(DISCOVERY), 5);
     let mut stage = Stage::new();
     stage.config["verify"] = json!("when-available");
-    stage.fault(DISCOVERY, 9, html(503));
+    stage.fault(DISCOVERY, 999, html(503));
     assert_eq!(stage.hook("pre-command").status, 0);
     assert_eq!(stage.sandbox.faults().asked(DISCOVERY), 1);
     let identity = stage.records()[0].start.clone().unwrap().identity.unwrap();
@@ -494,8 +494,8 @@ fn keys_out_of_reach_are_no_wrong_signature() {
 fn nobody_waits_for_the_issuers_keys_without_a_token_of_that_issuer() {
     let check = |answer: Response, status, ident| {
         let mut stage = Stage::new();
-        stage.fault(DISCOVERY, 9, silence());
-        stage.fault(OIDC, 9, answer);
+        stage.fault(DISCOVERY, 999, silence());
+        stage.fault(OIDC, 999, answer);
         let began = Instant::now();
         stage.refuses(status, ident);
         assert!(began.elapsed() < Duration::from_secs(10), "{ident}: the longest that keys are waited for");
@@ -530,6 +530,7 @@ fn an_issuer_that_the_host_does_not_name_is_refused() {
 #[test]
 fn a_host_config_that_others_can_write_stops_the_step() {
     let mut stage = Stage::new();
+    stage.config["deadlines"]["grant"] = json!("2s");
     stage.write_config();
     let path = stage.folder.path().join("agent/buildkite-dataflow.yml");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();

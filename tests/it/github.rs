@@ -164,7 +164,7 @@ fn each_refusal_of_the_api_is_told_with_what_to_do() {
 #[test]
 fn an_app_that_is_not_installed_is_told_before_a_token_is_asked_for() {
     let mut stage = app(&json!({}));
-    stage.fault("/repos/acme/web/installation", 9, api_error(404, "Not Found"));
+    stage.fault("/repos/acme/web/installation", 999, api_error(404, "Not Found"));
     let text = stage.refuses(105, "provider-refused");
     assert!(text.contains("the app is not installed there"), "{text}");
     assert_eq!(stage.sandbox.faults().asked(MINT), 0);

@@ -74,7 +74,7 @@ fn what_a_provider_says_is_printed_plain() {
     stage.config["endpoints"] = json!([stage.sandbox.url()]);
     stage.block = json!({"credentials": [{ "vault": vault }]});
     stage.prepare();
-    stage.fault("/login", 9, Response::json(400, &json!({"errors": [EVIL]})));
+    stage.fault("/login", 999, Response::json(400, &json!({"errors": [EVIL]})));
     stage.write_config();
     let output = stage.command("pre-command").output().unwrap();
     assert_eq!(output.status.code(), Some(105));

@@ -113,7 +113,7 @@ fn a_record_that_its_host_goes_on_with_is_left_to_it() {
 fn a_login_that_was_left_is_revoked_in_a_record_that_is_closed() {
     let mut stage = running(&json!({}));
     stage.command_ended(0);
-    stage.fault("auth/token/revoke-self", 9, Response::json(503, &json!({"errors": ["Vault is sealed"]})));
+    stage.fault("auth/token/revoke-self", 999, Response::json(503, &json!({"errors": ["Vault is sealed"]})));
     stage.hook("post-command");
     stage.hook("pre-exit");
     // It failed, and the host tries again: the record is its own.
@@ -148,7 +148,7 @@ fn an_accessor_that_vault_does_not_know_is_told_as_that() {
         Response::json(400, &json!({"errors": ["invalid accessor"]})),
     ] {
         let mut stage = running(&json!({}));
-        stage.fault(REVOKE, 9, answer);
+        stage.fault(REVOKE, 999, answer);
         let ended = revoke(&mut stage, &["--host-gone"]);
         fails(&ended, 108, "login-not-revoked", "this Vault knows no login by it (");
         assert_eq!((living(&stage), late(&stage).len()), (1, 0));
@@ -160,7 +160,7 @@ fn another(stage: &Stage, change: &Value) {
     let mut about = json!({"path": "auth/jwt/login", "meta": {"role": "train"},
         "creation_time": chrono::Utc::now().timestamp()});
     about.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-    stage.fault(LOOKUP, 9, Response::json(200, &json!({ "data": about })));
+    stage.fault(LOOKUP, 999, Response::json(200, &json!({ "data": about })));
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_vault_that_does_not_tell_whose_login_it_is_revokes_nothing() {
         (Response::new(200, "text/html", "<html>"), "accessor `"),
     ] {
         let mut stage = running(&json!({}));
-        stage.fault(LOOKUP, 9, answer);
+        stage.fault(LOOKUP, 999, answer);
         fails(&revoke(&mut stage, &[]), 108, "login-not-revoked", told);
         assert_eq!((living(&stage), stage.sandbox.faults().asked(REVOKE)), (1, 0));
     }
@@ -212,7 +212,7 @@ fn an_operator_who_may_not_is_told_what_their_policy_lacks() {
     let lacks = "must allow `update` on `auth/token/revoke-accessor` and on `auth/token/lookup-accessor`";
     let ended = revoke_as(&mut stage, &[("VAULT_ADDR", &address), ("VAULT_TOKEN", &token)], &[]);
     fails(&ended, 108, "login-not-revoked", lacks);
-    stage.fault(REVOKE, 9, Response::json(403, &json!({"errors": ["permission denied"]})));
+    stage.fault(REVOKE, 999, Response::json(403, &json!({"errors": ["permission denied"]})));
     fails(&revoke(&mut stage, &[]), 108, "login-not-revoked", lacks);
     assert_eq!(living(&stage), 1);
 }

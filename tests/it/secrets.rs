@@ -155,7 +155,7 @@ fn two_keys_of_one_secret_are_one_request_and_files_hold_what_variables_name() {
 fn a_store_that_refuses_says_why_and_nothing_is_exported() {
     let check = |answer: Response, status: i32, ident: &str, told: &str| {
         let mut stage = of_aws("aws-secrets-manager", &one());
-        stage.fault(STORE, 9, answer);
+        stage.fault(STORE, 999, answer);
         let text = stage.refuses(status, ident);
         assert!(text.contains(told), "{text}");
         // Reading made nothing, and the role that it was to be read with runs out.

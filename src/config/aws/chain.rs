@@ -23,7 +23,7 @@ pub struct Hop {
     /// The role's ARN.
     #[cfg_attr(
         test,
-        schemars(with = "String", regex(pattern = r"^arn:(aws|aws-cn|aws-us-gov):iam::[0-9]{12}:role/.+$"))
+        schemars(with = "String", regex(pattern = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/.+$"))
     )]
     pub role: RoleArn,
     /// What the role's trust policy expects as `sts:ExternalId`.

@@ -10,13 +10,17 @@ use crate::span::Span;
 
 mod chain;
 mod names;
+mod partition;
 mod session;
+mod sts;
 mod words;
 
 pub use chain::{Hop, MAX_CHAINED, MAX_DURATION, MIN_DURATION};
 pub use names::{FILES, KEYS, REGIONS};
+pub use partition::Partition;
 pub use session::{MAX_ARNS, SessionPolicy, Unfit, document};
-pub use words::{Account, Partition, PolicyArn, Prefix, Profile, Region, RoleArn, SessionName};
+pub use sts::{Endpoint, Override};
+pub use words::{Account, PolicyArn, Prefix, Profile, Region, RoleArn, SessionName};
 
 /// Asks for one role by `AssumeRoleWithWebIdentity`, or for one that is assumed with it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -26,12 +30,15 @@ pub struct Aws {
     /// The role's ARN.
     #[cfg_attr(
         test,
-        schemars(with = "String", regex(pattern = r"^arn:(aws|aws-cn|aws-us-gov):iam::[0-9]{12}:role/.+$"))
+        schemars(with = "String", regex(pattern = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/.+$"))
     )]
     pub role: RoleArn,
-    /// The region, exported as `AWS_REGION` and `AWS_DEFAULT_REGION`, and whose STS is asked.
+    /// The region, exported as `AWS_REGION` and `AWS_DEFAULT_REGION`, and whose STS is asked where nothing else says it.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub region: Option<Region>,
+    /// The region of the STS that is asked, where that is another one.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub sts_region: Option<Region>,
     /// How long the credentials live: `15m` to `12h`, at most what the role allows; `1h` when absent.
     pub duration: Option<Span>,
     /// When whoever copied the credentials can use them no more: the duration from `15m` on, below it a
@@ -67,6 +74,8 @@ pub struct Aws {
     pub prefix: Option<Prefix>,
     /// Another STS endpoint; the host config must allow it, for the token is sent there.
     pub endpoint: Option<Url>,
+    /// For how long `AccessDenied` is tried again: a role that was made a moment ago is not known everywhere.
+    pub retry_access_denied: Option<Span>,
     /// Where the subject token comes from and what it is like.
     #[serde(default)]
     pub token: Token,
@@ -161,16 +170,6 @@ fn wrong<T>(key: impl Into<String>, problem: impl Into<String>) -> Result<T, Wro
 }
 
 impl Aws {
-    /// The STS to ask: the one named, or the region's, or the partition's first.
-    pub fn sts(&self, overridden: Option<&Url>) -> Result<Url, url::ParseError> {
-        if let Some(url) = self.endpoint.as_ref().or(overridden) {
-            return Ok(url.clone());
-        }
-        let partition = self.role.partition();
-        let region = self.region.as_ref().map_or(partition.first_region(), Region::as_str);
-        Url::parse(&format!("https://sts.{region}.{}/", partition.suffix()))
-    }
-
     /// The role whose session the step gets.
     pub fn lent_role(&self) -> &RoleArn {
         self.chain.last().map_or(&self.role, |last| &last.role)
@@ -258,13 +257,7 @@ impl Aws {
     /// Roles, region and managed policies are of one partition, and the roles of allowed accounts.
     fn check_worlds(&self) -> Result<(), Wrong> {
         let partition = self.role.partition();
-        if let Some(region) = self.region.as_ref().filter(|region| Partition::of_region(region) != partition)
-        {
-            return wrong(
-                "region",
-                format!("expected one of the partition of `{}`, saw `{region}`", self.role),
-            );
-        }
+        self.check_regions()?;
         let place = |at: usize| if at == 0 { "role".to_owned() } else { format!("chain[{}].role", at - 1) };
         let roles = || std::iter::once(&self.role).chain(self.chain.iter().map(|hop| &hop.role)).enumerate();
         if let Some((at, role)) = roles().find(|(_, role)| role.partition() != partition) {
@@ -300,16 +293,6 @@ mod tests {
 
     fn aws(yaml: &str) -> Aws {
         serde_yaml::from_str(&format!("role: arn:aws:iam::123456789012:role/x\n{yaml}")).unwrap()
-    }
-
-    #[test]
-    fn sts_is_the_regions_own_unless_another_is_named() {
-        let check = |yaml: &str, expected: &str| assert_eq!(aws(yaml).sts(None).unwrap().as_str(), expected);
-        check("", "https://sts.us-east-1.amazonaws.com/");
-        check("region: eu-west-1", "https://sts.eu-west-1.amazonaws.com/");
-        check("endpoint: https://vpce.example.test", "https://vpce.example.test/");
-        let china = Aws { role: "arn:aws-cn:iam::123456789012:role/x".parse().unwrap(), ..aws("") };
-        assert_eq!(china.sts(None).unwrap().as_str(), "https://sts.cn-north-1.amazonaws.com.cn/");
     }
 
     #[test]

@@ -1,58 +1,12 @@
-//! AWS's words: partitions, roles, regions, session names, policies, accounts.
+//! AWS's words: roles, regions, session names, policies, accounts.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 
+use super::partition::Partition;
 use crate::credential::EnvName;
-
-/// One of AWS's separate worlds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Partition {
-    /// The commercial one.
-    Aws,
-    /// China.
-    China,
-    /// The US government's.
-    UsGov,
-}
-
-impl Partition {
-    /// What its hosts end with.
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::Aws | Self::UsGov => "amazonaws.com",
-            Self::China => "amazonaws.com.cn",
-        }
-    }
-
-    /// The region whose STS is asked where the step names none.
-    pub const fn first_region(self) -> &'static str {
-        match self {
-            Self::Aws => "us-east-1",
-            Self::China => "cn-north-1",
-            Self::UsGov => "us-gov-west-1",
-        }
-    }
-
-    /// The one that a region is in.
-    pub fn of_region(region: &Region) -> Self {
-        match region.as_str() {
-            name if name.starts_with("cn-") => Self::China,
-            name if name.starts_with("us-gov-") => Self::UsGov,
-            _ => Self::Aws,
-        }
-    }
-
-    /// The audience that trust policies there expect.
-    pub const fn audience(self) -> &'static str {
-        match self {
-            Self::Aws | Self::UsGov => "sts.amazonaws.com",
-            Self::China => "sts.amazonaws.com.cn",
-        }
-    }
-}
 
 /// The ARN of an IAM role.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,13 +23,9 @@ impl RoleArn {
         self.0.split(':').nth(4).unwrap_or_default()
     }
 
-    /// The world the role lives in.
+    /// The partition that the role is in.
     pub fn partition(&self) -> Partition {
-        match self.0.split(':').nth(1) {
-            Some("aws-cn") => Partition::China,
-            Some("aws-us-gov") => Partition::UsGov,
-            _ => Partition::Aws,
-        }
+        self.0.split(':').nth(1).and_then(Partition::named).unwrap_or(Partition::USUAL)
     }
 }
 
@@ -90,7 +40,7 @@ impl FromStr for RoleArn {
     fn from_str(text: &str) -> Result<Self, NotARole> {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let right = match parts.as_slice() {
-            ["arn", "aws" | "aws-cn" | "aws-us-gov", "iam", "", account, role] => {
+            ["arn", partition, "iam", "", account, role] if Partition::named(partition).is_some() => {
                 is_account(account) && role.strip_prefix("role/").is_some_and(is_role_name)
             }
             _ => false,
@@ -188,7 +138,7 @@ impl FromStr for PolicyArn {
     fn from_str(text: &str) -> Result<Self, NotAPolicy> {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let right = match parts.as_slice() {
-            ["arn", "aws" | "aws-cn" | "aws-us-gov", "iam", "", owner, policy] => {
+            ["arn", partition, "iam", "", owner, policy] if Partition::named(partition).is_some() => {
                 (*owner == "aws" || is_account(owner))
                     && policy.strip_prefix("policy/").is_some_and(is_role_name)
             }
@@ -302,7 +252,9 @@ mod tests {
     #[test]
     fn a_role_is_an_arn_with_partition_account_and_name() {
         let role: RoleArn = "arn:aws-cn:iam::123456789012:role/path/deploy".parse().unwrap();
-        assert_eq!((role.account(), role.partition()), ("123456789012", Partition::China));
+        assert_eq!((role.account(), role.partition().id()), ("123456789012", "aws-cn"));
+        let role: RoleArn = "arn:aws-iso-b:iam::123456789012:role/x".parse().unwrap();
+        assert_eq!(role.partition().id(), "aws-iso-b");
         for bad in [
             "deploy",
             "arn:aws:iam::123:role/x",
@@ -310,6 +262,7 @@ mod tests {
             "arn:aws:iam::123456789012:role/",
             "arn:aws:iam::123456789012:role/a b",
             "arn:aws:sts::123456789012:role/x",
+            "arn:aws-mars:iam::123456789012:role/x",
         ] {
             assert!(bad.parse::<RoleArn>().is_err(), "{bad}");
         }
@@ -335,13 +288,5 @@ mod tests {
         }
         assert_eq!("STAGING_".parse::<Prefix>().unwrap().before("AWS_REGION"), "STAGING_AWS_REGION");
         assert!("1_".parse::<Prefix>().is_err() && "A-".parse::<Prefix>().is_err());
-    }
-
-    #[test]
-    fn a_region_is_of_one_partition() {
-        let of = |region: &str| Partition::of_region(&region.parse().unwrap());
-        assert_eq!(of("cn-north-1"), Partition::China);
-        assert_eq!(of("us-gov-west-1"), Partition::UsGov);
-        assert_eq!(of("us-east-1"), Partition::Aws);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use url::Url;
 
-use super::aws::{Region, is_safe};
+use super::aws::{Partition, Region, is_safe};
 use super::credential::Kind;
 use super::token::Token;
 use super::value::{self, Destination, FileName};
@@ -112,6 +112,9 @@ impl Kind for Secrets {
             let problem = if aws { "AWS needs a `region`" } else { "only AWS has a `region`" };
             return wrong("region", problem.to_owned());
         }
+        if let (Some(region), None) = (&self.region, &self.address) {
+            Partition::check_region(region).map_err(|problem| ("region".to_owned(), problem))?;
+        }
         if self.namespace.is_some() && !vault {
             return wrong("namespace", "only Vault has namespaces".to_owned());
         }
@@ -178,16 +181,20 @@ impl Kind for Secrets {
 }
 
 impl Secrets {
+    /// The region that signatures name: of an address that is AWS's own, that one's.
+    pub fn signed_for(&self) -> String {
+        let named = self.address.as_ref().and_then(Partition::region_of);
+        named.as_ref().or(self.region.as_ref()).map(ToString::to_string).unwrap_or_default()
+    }
+
     /// The server that is asked for one value.
     pub fn url(&self, one: &Stored) -> Option<Url> {
         if let Some(address) = &self.address {
             return Some(address.clone());
         }
-        let region = self.region.as_ref().map(Region::as_str).unwrap_or_default();
-        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
         let text = match self.store {
-            Store::AwsSecretsManager => format!("https://secretsmanager.{region}.{suffix}/"),
-            Store::AwsSsm => format!("https://ssm.{region}.{suffix}/"),
+            Store::AwsSecretsManager => return Partition::service("secretsmanager", self.region.as_ref()?),
+            Store::AwsSsm => return Partition::service("ssm", self.region.as_ref()?),
             Store::GcpSecretManager => match one.name.split('/').collect::<Vec<_>>().as_slice() {
                 [_, _, "locations", place, ..] => {
                     format!("https://secretmanager.{place}.rep.googleapis.com/")

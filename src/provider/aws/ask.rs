@@ -8,13 +8,14 @@ use aws_sdk_sts::config::timeout::TimeoutConfig;
 use aws_sdk_sts::config::{
     BehaviorVersion, Credentials, IdentityCache, Region, SharedHttpClient, StalledStreamProtectionConfig,
 };
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::types::{self, AssumedRoleUser, PolicyDescriptorType, Tag};
 use aws_smithy_async::time::TimeSource;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use chrono::{DateTime, Utc};
-use url::Url;
 
 use super::{Error, transport};
-use crate::config::aws::{Aws, Hop, PolicyArn, Region as RegionName};
+use crate::config::aws::{Aws, Endpoint, Hop, PolicyArn};
 use crate::host::Clock;
 use crate::host::retry::{Verdict, retry};
 use crate::provider::door::{of_key_id, of_name, of_token};
@@ -87,14 +88,16 @@ struct Answer {
 pub(super) struct Sts<'a> {
     aws: &'a Aws,
     context: &'a Context<'a>,
-    url: Url,
+    endpoint: Endpoint,
+    began: DateTime<Utc>,
 }
 
 impl<'a> Sts<'a> {
     pub(super) fn new(aws: &'a Aws, context: &'a Context<'a>) -> Result<Self, Error> {
-        let url = aws.sts(context.host.aws.sts_endpoint.as_ref());
-        let url = url.map_err(|_| Error::Malformed { host: "STS".into(), problem: "has no URL".into() })?;
-        Ok(Self { aws, context, url })
+        let endpoint = aws.sts(context.host.aws.sts());
+        let endpoint =
+            endpoint.map_err(|_| Error::Malformed { host: "STS".into(), problem: "has no URL".into() })?;
+        Ok(Self { aws, context, endpoint, began: context.clock.now() })
     }
 
     /// The first role's session, for the job's token.
@@ -111,7 +114,7 @@ impl<'a> Sts<'a> {
                 .set_policy(asked.policy())
                 .set_policy_arns(asked.managed())
                 .web_identity_token(token.expose());
-            let answer = request.send().await.map_err(|error| Error::of(&error, &host, self.context.mask))?;
+            let answer = request.send().await.map_err(|error| self.refusal(&error, &host))?;
             let sizes = sizes!(answer);
             Ok(Answer { credentials: answer.credentials, user: answer.assumed_role_user, sizes })
         };
@@ -142,7 +145,7 @@ impl<'a> Sts<'a> {
                 .set_source_identity(hop.source_identity.as_ref().map(ToString::to_string))
                 .set_tags((!tags.is_empty()).then(|| tags.clone()))
                 .set_transitive_tag_keys((!transitive.is_empty()).then(|| transitive.clone()));
-            let answer = request.send().await.map_err(|error| Error::of(&error, &host, self.context.mask))?;
+            let answer = request.send().await.map_err(|error| self.refusal(&error, &host))?;
             let sizes = sizes!(answer);
             Ok(Answer { credentials: answer.credentials, user: answer.assumed_role_user, sizes })
         };
@@ -166,6 +169,7 @@ impl<'a> Sts<'a> {
             answer
         };
         let judge = |error: &provider::Error| match error {
+            provider::Error::Aws(error) if error.is_access_denied() && self.may_be_new() => Verdict::Again,
             provider::Error::Aws(error) => error.verdict(),
             _ => Verdict::Stop,
         };
@@ -178,8 +182,21 @@ impl<'a> Sts<'a> {
         }
     }
 
+    /// Whether a role that is refused may be one that was made a moment ago.
+    fn may_be_new(&self) -> bool {
+        let patience = self.aws.retry_access_denied;
+        patience.is_some_and(|patience| self.context.clock.now() < self.began + patience.0)
+    }
+
+    fn refusal<E>(&self, error: &SdkError<E, HttpResponse>, host: &str) -> Error
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        Error::of(error, host, self.context.mask, self.context.clock.now())
+    }
+
     pub(super) fn host(&self) -> String {
-        self.url.host_str().unwrap_or_default().to_owned()
+        self.endpoint.url.host_str().unwrap_or_default().to_owned()
     }
 
     fn lacking(&self, what: &str) -> Error {
@@ -229,16 +246,14 @@ impl<'a> Sts<'a> {
     fn client(&self, by: Option<&Session>) -> aws_sdk_sts::Client {
         let context = self.context;
         let (http, clock) = (context.http.clone(), context.clock.clone());
-        let partition = self.aws.role.partition();
-        let region = self.aws.region.as_ref().map_or(partition.first_region(), RegionName::as_str);
         let config = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             // The signature holds the host: it must be the one that will be asked.
-            .endpoint_url(http.route(self.url.clone()).as_str())
+            .endpoint_url(http.route(self.endpoint.url.clone()).as_str())
             .http_client(SharedHttpClient::new(transport::Transport { http, clock, until: context.until }))
             .interceptor(transport::Caller)
             .time_source(Now(context.clock.clone()))
-            .region(Region::new(region.to_owned()))
+            .region(Region::new(self.endpoint.region.clone()))
             // Retries and timeouts are ours: the SDK's own turn a failed handshake into seconds.
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())

@@ -3,6 +3,7 @@
 //! Codes: STS API reference, `AssumeRoleWithWebIdentity` and `AssumeRole`, "Errors" and "Common Errors".
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId as _;
@@ -11,7 +12,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::aws::Unfit;
 use crate::host::http;
-use crate::host::retry::Verdict;
+use crate::host::retry::{Verdict, retry_after};
 use crate::secret::Mask;
 
 /// The most of AWS's words that is told, in characters.
@@ -33,6 +34,8 @@ pub enum Error {
         message: String,
         /// To find the request in AWS's own logs.
         request_id: Option<String>,
+        /// How long it asks to be left alone.
+        later: Option<Duration>,
     },
     /// It answered that it could not, and not in AWS's words: what stands before it may have lost the answer.
     #[error("{host} answered {status} and no code of AWS")]
@@ -41,6 +44,8 @@ pub enum Error {
         host: String,
         /// The HTTP status.
         status: u16,
+        /// How long it asks to be left alone.
+        later: Option<Duration>,
     },
     /// It answered something that is no answer of STS.
     #[error("{host} {problem}")]
@@ -106,7 +111,12 @@ fn request(id: Option<&str>) -> String {
 impl Error {
     /// Reads what the SDK made of an answer, or of none. AWS's words may repeat what was sent: a signature
     /// that does not match is told with every signed header.
-    pub(super) fn of<E>(error: &SdkError<E, HttpResponse>, host: &str, mask: &Mask) -> Self
+    pub(super) fn of<E>(
+        error: &SdkError<E, HttpResponse>,
+        host: &str,
+        mask: &Mask,
+        now: DateTime<Utc>,
+    ) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
@@ -115,6 +125,7 @@ impl Error {
             return Self::unreachable(error, host);
         };
         let status = answer.status().as_u16();
+        let later = answer.headers().get("retry-after").and_then(|value| retry_after(value, now));
         match error.code() {
             Some(code) => Self::Refused {
                 host,
@@ -123,8 +134,9 @@ impl Error {
                 // Masked before it is cut: half a secret would not be known for one.
                 message: mask.apply(error.message().unwrap_or_default()).chars().take(MAX_MESSAGE).collect(),
                 request_id: error.request_id().map(str::to_owned),
+                later,
             },
-            None if status >= 500 || status == 429 => Self::Busy { host, status },
+            None if status >= 500 || status == 429 => Self::Busy { host, status, later },
             None => {
                 Self::Malformed { host, problem: format!("answered {status} and nothing that STS would say") }
             }
@@ -176,7 +188,21 @@ impl Error {
                     || code == "RequestLimitExceeded"
             }
         };
-        if again { Verdict::Again } else { Verdict::Stop }
+        match self {
+            _ if !again => Verdict::Stop,
+            Self::Refused { later: Some(time), .. } | Self::Busy { later: Some(time), .. } => {
+                Verdict::After(*time)
+            }
+            _ => Verdict::Again,
+        }
+    }
+
+    /// Whether it is what a role answers that not every server of AWS knows yet.
+    pub(super) fn is_access_denied(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => code == "AccessDenied" || code == "AccessDeniedException",
+            _ => false,
+        }
     }
 
     /// Whether it is certain that no session was made.
@@ -221,6 +247,7 @@ mod tests {
             code: code.into(),
             message: String::new(),
             request_id: None,
+            later: None,
         }
     }
 
@@ -232,14 +259,14 @@ mod tests {
     #[test]
     fn only_what_aws_says_in_its_own_words_is_known_to_have_made_nothing() {
         assert!(refused(403, "AccessDenied").nothing_issued());
-        assert!(!Error::Busy { host: "h".into(), status: 503 }.nothing_issued());
+        assert!(!Error::Busy { host: "h".into(), status: 503, later: None }.nothing_issued());
         assert!(!hop(refused(403, "AccessDenied")).nothing_issued());
     }
 
     #[test]
     fn a_refused_hop_leaves_what_was_made_before_it_and_a_lost_one_nobody_knows_what() {
         assert_eq!(hop(refused(403, "AccessDenied")).left_until(), Some(DateTime::UNIX_EPOCH));
-        assert_eq!(hop(Error::Busy { host: "h".into(), status: 503 }).left_until(), None);
+        assert_eq!(hop(Error::Busy { host: "h".into(), status: 503, later: None }).left_until(), None);
         assert_eq!(refused(403, "AccessDenied").left_until(), None);
     }
 
@@ -249,12 +276,12 @@ mod tests {
             (refused(400, "Throttling"), true),
             (refused(400, "IDPCommunicationError"), true),
             (refused(500, "InternalFailure"), true),
-            (Error::Busy { host: "h".into(), status: 429 }, true),
+            (Error::Busy { host: "h".into(), status: 429, later: None }, true),
             (hop(refused(400, "Throttling")), true),
             (refused(403, "AccessDenied"), false),
             (hop(refused(403, "AccessDenied")), false),
         ] {
-            assert_eq!(error.verdict() == Verdict::Again, again, "{error:?}");
+            assert_eq!(error.verdict() != Verdict::Stop, again, "{error:?}");
         }
     }
 }

@@ -34,7 +34,7 @@ pub struct Query<'a> {
     /// Who asks.
     pub keys: &'a Keys,
     /// The region that is signed.
-    pub region: &'a str,
+    pub region: String,
     /// How tries are spaced.
     pub backoff: Backoff,
     /// Until when they are made.
@@ -146,7 +146,7 @@ impl Query<'_> {
         let body = form.finish();
         let post = Post {
             service,
-            region: self.region,
+            region: &self.region,
             url,
             content_type: FORM,
             headers: &[],

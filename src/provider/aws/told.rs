@@ -13,7 +13,7 @@ impl Error {
             Self::Hop { source, role, .. } => (source.as_ref(), role.clone(), true),
             _ => (self, kind.token_target(), false),
         };
-        let transient = leaf.verdict() == Verdict::Again;
+        let transient = leaf.verdict() != Verdict::Stop;
         let (ident, class, what) = match leaf {
             Self::Refused { .. } | Self::Busy { .. } if transient => {
                 ("provider-busy", Class::Unreachable, format!("AWS could not lend `{role}` now"))

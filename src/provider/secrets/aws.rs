@@ -5,7 +5,6 @@ use serde_json::{Value as Json, json};
 use url::Url;
 
 use super::error;
-use crate::config::aws::Region;
 use crate::config::secrets::{Secrets, Store, Stored};
 use crate::credential::Material;
 use crate::provider::call::call;
@@ -23,10 +22,10 @@ pub(super) async fn read(
     context: &Context<'_>,
 ) -> Result<Found, Error> {
     let body = question(secrets.store, one).to_string();
-    let region = secrets.region.as_ref().map(Region::as_str).unwrap_or_default();
+    let region = secrets.signed_for();
     let (service, target) = operation(secrets.store);
     let make = async |_| {
-        let call = Call { service, target, region, url: &url, body: &body };
+        let call = Call { service, target, region: &region, url: &url, body: &body };
         call.request(source, context.clock)
     };
     let answer = call(context, |status, body| error::explain(status, body, secrets, one), make).await?;

@@ -77,7 +77,7 @@ pub(crate) type Bad = (Response, i32, &'static str, &'static str);
 pub(crate) fn refuses_each(path: &str, make: impl Fn() -> Stage, table: Vec<Bad>) {
     for (answer, status, ident, told) in table {
         let mut stage = make();
-        stage.fault(path, 9, answer);
+        stage.fault(path, 999, answer);
         let text = stage.refuses(status, ident);
         assert!(text.contains(told), "{told}: {text}");
         let last = settled(&stage);

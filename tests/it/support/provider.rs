@@ -75,7 +75,7 @@ impl Stage {
     /// An answer makes the hook fail: the message, how often that path was asked, and what became of the intent.
     #[track_caller]
     pub(crate) fn refused(&mut self, path: &str, answer: Response, exit: i32, ident: &str) -> Refused {
-        self.refused_times(path, 9, answer, exit, ident)
+        self.refused_times(path, 999, answer, exit, ident)
     }
 
     /// The same with an answer that comes so often.

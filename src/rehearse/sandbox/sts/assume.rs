@@ -8,6 +8,7 @@ use super::parameters::{Parameters, members};
 use super::session_policy;
 use super::{Issued, Refusal, Role, Sts, lock, refuse, xml};
 use crate::claims::{Claims, SubjectToken};
+use crate::config::aws::Partition;
 use crate::host::serve::Request;
 use crate::rehearse::sandbox::trust::{Asker, Verdict, evaluate};
 use crate::secret::{Fingerprint, Secret};
@@ -86,10 +87,10 @@ impl Sts {
         lock(&self.roles).get(arn).cloned()
     }
 
-    /// China's STS expects an audience of its own.
+    /// Some partitions expect an audience of their own.
     fn audience_of(&self, role: &str) -> String {
-        let china = role.starts_with("arn:aws-cn:");
-        format!("{}{}", self.audience, if china { ".cn" } else { "" })
+        let partition = role.split(':').nth(1).and_then(Partition::named).unwrap_or(Partition::USUAL);
+        self.audience.replace(Partition::USUAL.audience(), partition.audience())
     }
 
     fn token(&self, token: &str, audience: &String) -> Result<Claims, Refusal> {

@@ -70,6 +70,8 @@ pub struct Sts {
     issued: Mutex<Vec<Issued>>,
     /// The most that a session lives, whatever was asked for: AWS's own least is 15 minutes.
     longest: Mutex<Option<TimeDelta>>,
+    /// The region that it is in, where that matters.
+    region: Mutex<Option<String>>,
 }
 
 /// A refusal in AWS's words.
@@ -95,7 +97,16 @@ impl Sts {
     ) -> Self {
         let (known_as, audience) = (known_as.to_owned(), audience.to_owned());
         let (roles, given) = (Mutex::new(roles), Mutex::default());
-        Self { issuer, known_as, audience, clock, roles, issued: given, longest: Mutex::default() }
+        Self {
+            issuer,
+            known_as,
+            audience,
+            clock,
+            roles,
+            issued: given,
+            longest: Mutex::default(),
+            region: Mutex::default(),
+        }
     }
 
     /// Adds a role, or replaces the one of this ARN.
@@ -106,6 +117,11 @@ impl Sts {
     /// From now on no session lives longer, so that a test need not wait for the end of one.
     pub fn cut_short(&self, longest: TimeDelta) {
         *lock(&self.longest) = Some(longest);
+    }
+
+    /// From now on it is in this region, and takes signatures for no other.
+    pub fn place_in(&self, region: &str) {
+        *lock(&self.region) = Some(region.to_owned());
     }
 
     /// Every session given so far.

@@ -47,6 +47,14 @@ impl Signed {
         })
     }
 
+    /// The region and the service that it is for; empty where it says none.
+    pub(super) fn scope(&self) -> (&str, &str) {
+        match self.scope.split('/').collect::<Vec<_>>().as_slice() {
+            [_, region, service, "aws4_request"] => (region, service),
+            _ => ("", ""),
+        }
+    }
+
     /// Whether `secret` made the signature of this request to `service`, near `now`.
     pub(super) fn is_by(
         &self,
