@@ -318,3 +318,38 @@ fn what_is_missing_is_named_and_nothing_is_asked() {
     let text = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(text.contains("expected an https URL, saw `http://iam.example.test`"), "{text}");
 }
+
+#[test]
+fn a_folder_of_records_that_is_not_there_is_refused_and_one_without_a_denial_says_so() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.hook("pre-command").status, 0);
+    stage.command_ended(0);
+    assert_eq!(stage.hook("post-command").status, 0);
+    let folder = stage.folder.path().to_owned();
+    let file = folder.join("a-file");
+    std::fs::write(&file, "x").unwrap();
+    std::fs::create_dir(folder.join("empty")).unwrap();
+    let mut denied = |records: &Path, more: &[&str]| {
+        let words = ["deny", "--records", records.to_str().unwrap()];
+        let output = stage.program(&[&words[..], more].concat()).output().unwrap();
+        stage.ended(&output)
+    };
+    for (records, told) in [
+        ("nowhere", "nowhere` cannot be read"),
+        ("a-file", "a-file` cannot be read"),
+        ("empty", "no record is"),
+    ] {
+        for more in [&["--prune"][..], &["--prune", "--dry-run"], &["--job", JOB]] {
+            let ended = denied(&folder.join(records), more);
+            assert_eq!(ended.status, 102, "{}", ended.text);
+            assert!(
+                ended.text.contains("error[denial-impossible]") && ended.text.contains(told),
+                "{}",
+                ended.text
+            );
+        }
+    }
+    let ended = denied(&folder.join("records"), &["--prune"]);
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    assert!(ended.text.contains("no session of AWS was denied there"), "{}", ended.text);
+}
