@@ -66,7 +66,7 @@ fn row(ran: &Ran, key: &str) -> String {
 
 /// A step that is lent a role, in block style, so that its command may be several lines.
 fn step(key: &str, more: &str, lines: &[&str]) -> String {
-    let lines: String = lines.iter().map(|line| format!("      {line}\n")).collect();
+    let lines: String = lines.iter().flat_map(|line| ["      ", line, "\n"]).collect();
     format!(
         "  - key: {key}\n    {more}\n    plugins:\n      - acme/dataflow#v1:\n          credentials: [{{aws: {{role: '{ROLE}'}}}}]\n    command: |\n{lines}"
     )
@@ -83,7 +83,7 @@ fn interrupted(site: &Site, signals: &[&str]) -> Ran {
     let mut text = String::new();
     for line in lines.by_ref() {
         let line = line.unwrap();
-        text += &format!("{line}\n");
+        text.extend([line.as_str(), "\n"]);
         if line.ends_with("ready") {
             break;
         }
@@ -93,7 +93,7 @@ fn interrupted(site: &Site, signals: &[&str]) -> Ran {
         assert!(sent.success());
     }
     for line in lines {
-        text += &format!("{}\n", line.unwrap());
+        text.extend([line.unwrap().as_str(), "\n"]);
     }
     Ran { status: child.wait().unwrap().code().unwrap(), text }
 }
