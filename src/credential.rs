@@ -73,6 +73,14 @@ pub enum Value {
 }
 
 impl Value {
+    /// The secret, if it is one.
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Secret(secret) => Some(secret),
+            Self::Plain(_) => None,
+        }
+    }
+
     /// Lends the value, secret or not, to the export.
     pub fn expose(&self) -> &str {
         match self {
@@ -163,8 +171,8 @@ pub enum Material {
         /// Goes with every request.
         session_token: Secret,
     },
-    /// Named values, as a secrets manager holds them.
-    Fields(BTreeMap<String, Secret>),
+    /// Named values, as a secrets manager holds them: secrets, and what was said to be none.
+    Fields(BTreeMap<String, Value>),
 }
 
 impl Material {
@@ -175,7 +183,7 @@ impl Material {
             Self::AwsKeys { secret_access_key, session_token, .. } => {
                 vec![secret_access_key.clone(), session_token.clone()]
             }
-            Self::Fields(fields) => fields.values().cloned().collect(),
+            Self::Fields(fields) => fields.values().filter_map(|value| value.secret().cloned()).collect(),
         }
     }
 }

@@ -26,13 +26,20 @@ pub enum NotADataset {
     /// Credentials in a URI would end in the record.
     #[error("a dataset's URI must not carry a user name or password")]
     UserInfo,
+    /// So would a signature.
+    #[error("a dataset's URI must not carry a query, a fragment or parameters, which can hold a secret")]
+    Parameters,
 }
 
 impl FromStr for Dataset {
     type Err = NotADataset;
 
     fn from_str(text: &str) -> Result<Self, NotADataset> {
-        let wrong = || NotADataset::NoUri(text.to_owned());
+        // A secret in what was seen is not repeated.
+        let wrong = || {
+            let seen = text.split(['?', '#', ';']).next().unwrap_or_default();
+            NotADataset::NoUri(seen.rsplit('@').next().unwrap_or_default().to_owned())
+        };
         let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
         let letters = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
         if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(letters) {
@@ -40,6 +47,13 @@ impl FromStr for Dataset {
         }
         if rest.is_empty() || rest.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(wrong());
+        }
+        let plain = ["%3f", "%23", "%3b"]
+            .iter()
+            .zip(["?", "#", ";"])
+            .fold(rest.to_ascii_lowercase(), |text, (escaped, c)| text.replace(escaped, c));
+        if plain.contains(['?', '#']) || plain.split_once(';').is_some_and(|(_, after)| after.contains('=')) {
+            return Err(NotADataset::Parameters);
         }
         if rest.split('/').next().is_some_and(|authority| authority.contains('@')) {
             return Err(NotADataset::UserInfo);
@@ -71,6 +85,22 @@ mod tests {
         }
         for bad in ["", "raw/events", "s3://", "://x", "s3://a b"] {
             assert!(bad.parse::<Dataset>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_signature_in_a_uri_is_refused_without_repeating_it() {
+        for text in [
+            "s3://b/k?X-Amz-Signature=hunter2",
+            "s3://b/k#hunter2",
+            "s3://b/k%3FX-Amz-Signature=hunter2",
+            "jdbc:sqlserver://h;password=hunter2",
+            "artifact://a?hunter2",
+            "https:/u:hunter2@h",
+            "s3:/b?hunter2",
+        ] {
+            let error = text.parse::<Dataset>().unwrap_err();
+            assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }
 

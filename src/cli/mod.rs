@@ -88,6 +88,7 @@ fn run_hook(host: &Host, closed: bool, form: Form, phase: Phase) -> ExitCode {
     let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         match crate::host::runtime::start() {
             Ok(runtime) => {
+                let _span = span(phase).entered();
                 let report = runtime.block_on(hook::run(host, loaded, form, phase));
                 // A look-up of a name that is given up goes on by itself, and nobody waits for it.
                 runtime.shutdown_background();
@@ -107,6 +108,31 @@ fn run_hook(host: &Host, closed: bool, form: Form, phase: Phase) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// The span of a hook, named by its phase.
+fn span(phase: Phase) -> tracing::Span {
+    match phase {
+        Phase::Environment => tracing::info_span!("environment"),
+        Phase::PreCommand => tracing::info_span!("pre-command"),
+        Phase::PostCommand => tracing::info_span!("post-command"),
+        Phase::PreExit => tracing::info_span!("pre-exit"),
+    }
+}
+
+/// The span of a command.
+fn command_span(command: &Command) -> tracing::Span {
+    match command {
+        Command::Sweep { .. } => tracing::info_span!("sweep"),
+        Command::Deny(_) => tracing::info_span!("deny"),
+        Command::Revoke(_) => tracing::info_span!("revoke"),
+        Command::Rehearse(_) => tracing::info_span!("rehearse"),
+        Command::AgentStandIn { .. } => tracing::info_span!("agent-stand-in"),
+        Command::CredentialProcess(_) => tracing::info_span!("credential-process"),
+        Command::Token(_) => tracing::info_span!("token"),
+        Command::GitCredential(_) => tracing::info_span!("git-credential"),
+        Command::Keeper(_) => tracing::info_span!("keeper"),
+    }
+}
+
 fn failed(failure: Failure) -> Report {
     Report { failure: Some(failure), ..Report::default() }
 }
@@ -119,6 +145,7 @@ fn run_command(host: &Host, closed: bool, arguments: &Arguments) -> ExitCode {
             return finish(host, &failed(hook::exhausted(&error)));
         }
     };
+    let _span = command_span(&arguments.command).entered();
     let code = match &arguments.command {
         Command::Sweep { key } => {
             let report = match key {

@@ -173,6 +173,11 @@ pub trait Kind {
         Vec::new()
     }
 
+    /// What it hands over as no secret, by the names of variables, files or fields.
+    fn plain(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Where a token or a secret is sent because this block says so, and not by the provider's own convention.
     fn endpoints(&self) -> Vec<&Url> {
         Vec::new()

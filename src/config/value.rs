@@ -64,6 +64,17 @@ pub struct Destination<'a> {
     pub file: Option<&'a FileName>,
     /// What credentials that are made with this one call the value.
     pub field: Option<&'a str>,
+    /// Whether it is to be hidden.
+    pub secret: bool,
+}
+
+impl Destination<'_> {
+    /// What a person knows it by.
+    pub fn name(&self) -> String {
+        let env = self.env.map(ToString::to_string);
+        let named = env.or_else(|| self.file.map(ToString::to_string));
+        named.or_else(|| self.field.map(str::to_owned)).unwrap_or_default()
+    }
 }
 
 /// What is wrong with the destinations of one block, with the item and the key that is wrong.
@@ -114,7 +125,7 @@ mod tests {
         let env: EnvName = "API_KEY".parse().unwrap();
         let protected: EnvName = "BUILDKITE_SHELL".parse().unwrap();
         let file: FileName = "key.pem".parse().unwrap();
-        let to = |env, file, field| Destination { env, file, field };
+        let to = |env, file, field| Destination { env, file, field, secret: true };
         let refused = |all: &[Destination<'_>]| check(all.iter().copied()).unwrap_err().0;
         assert_eq!(refused(&[to(None, None, None)]), "[0].env");
         assert_eq!(refused(&[to(Some(&protected), None, None)]), "[0].env");

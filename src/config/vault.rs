@@ -55,12 +55,19 @@ pub struct Read {
     pub file: Option<FileName>,
     /// What credentials that are made with this one call it; its `key` when absent.
     pub field: Option<String>,
+    /// Whether it is a secret: what is none (a user name, a port) may be short, and is not hidden in the log.
+    #[serde(default = "yes")]
+    pub secret: bool,
     /// The version, for KV v2; the newest when absent.
     pub version: Option<u32>,
     /// Parameters to write, for engines that want them (PKI, AWS's `sts`); the path is read when absent.
     pub data: Option<BTreeMap<String, Value>>,
     /// Hands over a token, good for one unwrapping within this time, instead of the value.
     pub wrap_ttl: Option<Span>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn usual_mount() -> String {
@@ -128,6 +135,10 @@ impl Kind for Vault {
         Some((&self.token, self.base()))
     }
 
+    fn plain(&self) -> Vec<String> {
+        self.secrets.iter().filter(|read| !read.secret).map(|read| read.destination().name()).collect()
+    }
+
     fn duration(&self) -> Option<Span> {
         None
     }
@@ -162,6 +173,7 @@ impl Read {
             env: None,
             file: None,
             field: None,
+            secret: true,
             version: None,
             data: None,
             wrap_ttl: None,
@@ -188,7 +200,7 @@ impl Read {
     /// Where the value goes.
     pub fn destination(&self) -> Destination<'_> {
         let field = self.field.as_deref().or(self.key.as_deref());
-        Destination { env: self.env.as_ref(), file: self.file.as_ref(), field }
+        Destination { env: self.env.as_ref(), file: self.file.as_ref(), field, secret: self.secret }
     }
 }
 

@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use crate::dataset::Dataset;
 use crate::failure::Failure;
 use crate::hook::Context;
-use crate::host::env;
 use crate::job::Reported;
 use crate::job::identity::{Identity, LEEWAY};
 use crate::lease::Lease;
@@ -37,7 +36,7 @@ pub(super) fn told(ident: &str, what: impl Into<String>) -> Told {
 
 /// Whether a finding is as it should be: no more than news.
 pub(super) fn is_news(finding: &Told) -> bool {
-    finding.ident == "not-asked-for"
+    ["not-asked-for", "secret-taken-off", "not-secret"].contains(&finding.ident.as_str())
 }
 
 pub(super) fn left_out(one: &LeftOut) -> Told {
@@ -133,13 +132,12 @@ pub(super) fn data(datasets: &[Dataset]) -> Vec<DataUse> {
 
 /// What is known before anything was lent.
 pub(super) fn start(context: &Context<'_>, identity: &Identity, step: &crate::config::step::Step) -> Start {
-    let reported = Reported::of(&context.host.env).0;
-    let creator = context.host.env.get(&env::BUILD_CREATOR);
+    let Reported { said, creator, cut } = Reported::of(&context.host.env);
     Start {
         identity: Some(parts::Identity::of(identity)),
-        reported: reported.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        reported: said.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         asserted: creator
-            .map(|who| ("build-creator".to_owned(), who.to_owned()))
+            .map(|who| ("build-creator".to_owned(), who))
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
         requests: Vec::new(),
@@ -150,12 +148,28 @@ pub(super) fn start(context: &Context<'_>, identity: &Identity, step: &crate::co
         outputs: data(&step.outputs),
         outcome: Outcome::Granted,
         failure: None,
-        findings: identity_findings(identity),
+        findings: identity_findings(identity).into_iter().chain(taken_off(&cut)).collect(),
         ruled_by: context.loaded.file.as_ref().map(|file| parts::RuledBy {
             file: file.display().to_string(),
             changeable: context.loaded.changeable.as_ref().map(|place| place.display().to_string()),
         }),
     }
+}
+
+/// What the record does not repeat of a variable.
+fn taken_off(variables: &[&'static str]) -> Option<Told> {
+    let what = || {
+        let names = variables.join("`, `");
+        format!("`{names}` can carry a secret: the record has it without user, query and fragment")
+    };
+    (!variables.is_empty()).then(|| told("secret-taken-off", what()))
+}
+
+/// What the step is handed over as no secret.
+pub(super) fn not_secret(decided: &[Decided]) -> impl Iterator<Item = Told> {
+    let plain =
+        decided.iter().filter(|one| one.request.export).flat_map(|one| one.request.ask.kind().plain());
+    plain.map(|name| told("not-secret", format!("`{name}` is handed over as no secret: the log shows it")))
 }
 
 fn identity_findings(identity: &Identity) -> Vec<Told> {

@@ -9,7 +9,7 @@ use crate::host::{Env, env};
 use crate::job::Reported;
 use crate::pipeline::plugin::{self, PluginUse};
 use crate::policy::{Request, request};
-use crate::secret::Fingerprint;
+use crate::secret::{Fingerprint, Secret};
 
 /// What one hook serves.
 #[derive(Debug)]
@@ -45,6 +45,33 @@ pub fn of(env: &Env, form: Form, hook: Hook, host: &HostConfig) -> Result<Option
 /// The instance of the plugin's block whose hook this is.
 pub fn plugin_instance(env: &Env) -> String {
     Fingerprint::of(env.get(&env::PLUGIN_CONFIGURATION).unwrap_or_default().as_bytes()).short(12).to_owned()
+}
+
+/// The accounts of a step's blocks that want them hidden, before anything is known to be right in those: what is wrong
+/// is told, too.
+pub fn accounts_to_mask(env: &Env) -> Vec<Secret> {
+    let texts = [&env::PLUGIN_CONFIGURATION, &env::PLUGINS].map(|variable| env.get(variable));
+    let asks = |text: &&str| text.contains("mask-account-id");
+    let parsed = texts.into_iter().flatten().filter(asks).filter_map(|text| serde_json::from_str(text).ok());
+    let mut accounts = Vec::new();
+    parsed.for_each(|json: serde_json::Value| accounts_of(&json, &mut accounts));
+    accounts
+}
+
+fn accounts_of(json: &serde_json::Value, accounts: &mut Vec<Secret>) {
+    use serde_json::Value;
+    match json {
+        Value::Object(map)
+            if map.get("mask-account-id").is_some_and(|asked| *asked != Value::Bool(false)) =>
+        {
+            let text = json.to_string();
+            let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|number| number.len() == 12);
+            accounts.extend(numbers.map(Secret::new));
+        }
+        Value::Object(map) => map.values().for_each(|value| accounts_of(value, accounts)),
+        Value::Array(items) => items.iter().for_each(|item| accounts_of(item, accounts)),
+        _ => {}
+    }
 }
 
 fn of_plugin(env: &Env, host: &HostConfig) -> Result<Option<Block>, Error> {

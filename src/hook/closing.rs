@@ -168,6 +168,7 @@ fn close(context: &Context<'_>, mut journal: Journal, ended: &mut Ended) {
     survivors::forget(context, &journal, |_| left == 0);
     match sink::deliver(&mut journal, &sink::folders(config, &context.state)) {
         Ok(()) if journal.ended() && left == 0 => {
+            tracing::info!("closed the account");
             if let Err(error) = journal.close() {
                 ended.warnings.push(format!("the journal could not be removed: {error}"));
             }

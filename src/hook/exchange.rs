@@ -82,6 +82,8 @@ impl<'a> Exchange<'a> {
         let minted = try_join_all(keys.iter().map(mint)).await?;
         let mut identity = None;
         for (key, token) in minted {
+            let (audience, token_is) = (key.shape.audience.as_deref(), token.fingerprint().handle());
+            tracing::info!(audience, token = token_is, "have a token of the job");
             if key.from == From::Agent {
                 let verified = self.verify(key, &token).await?;
                 identity.get_or_insert(verified);

@@ -109,13 +109,16 @@ impl<'a> Lending<'a> {
         self.start.exported = export.names();
         self.start.findings.extend(account::covered(&export));
         let to_hide = export.to_hide();
+        let texts = to_hide.texts.len();
         self.start.findings.extend(account::not_hidden(to_hide.left_out));
         let exporting = Entry::Exporting { variables: export.previous().to_vec() };
         // Both before anything is handed over, and neither waits for the other.
         let (told, hidden) = join(self.tell_sinks(vec![exporting]), export.hide(job, to_hide)).await;
         told.map_err(failed)?;
         hidden.map_err(|error| failed(error.failure()))?;
+        tracing::info!(texts, "hidden in the log");
         export.hand_over(job).await.map_err(|error| failed(error.failure()))?;
+        tracing::info!(names = self.start.exported.join(" "), "exported");
         if keeper::is_needed(decided.iter().map(|one| &one.request), &self.leases) {
             self.start_keeper();
         }
@@ -147,6 +150,9 @@ impl<'a> Lending<'a> {
     fn decide(&mut self, block: &Block, identity: &Identity) -> Result<Vec<Decided>, Refused> {
         let config = &self.context.loaded.config;
         let job = &self.journal.opened().job;
+        // From now on in our own words, from the export on in the step's log.
+        let hidden = block.requests.iter().flat_map(|request| request.ask.kind().hidden());
+        hidden.for_each(|text| self.context.host.mask.add(&Secret::new(text)));
         let decided: Vec<Decided> = block
             .requests
             .iter()
@@ -159,6 +165,7 @@ impl<'a> Lending<'a> {
             })
             .collect();
         self.start.requests = decided.iter().map(|one| account::requested(one, self.context)).collect();
+        self.start.findings.extend(account::not_secret(&decided));
         let denied: Vec<&Decided> = decided.iter().filter(|one| !one.decision.allows()).collect();
         // A roll-out that only observes does not send tokens to strangers.
         let stops = |one: &&&Decided| config.mode == Mode::Enforce || one.decision.guards_the_token();
@@ -214,7 +221,7 @@ impl<'a> Lending<'a> {
     /// These entries, and the START link.
     fn with_start(&self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Failure> {
         let now = self.context.host.clock.now();
-        let link = seal(Part::Start(self.start.clone()), self.journal.opened(), &[], now);
+        let link = seal(Part::Start(Box::new(self.start.clone())), self.journal.opened(), &[], now);
         entries
             .push(Entry::Sealed(link.map_err(|_| super::bug("the START link cannot be written as JSON"))?));
         Ok(entries)

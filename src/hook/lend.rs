@@ -35,6 +35,10 @@ pub(super) fn intents(exchange: &Exchange<'_>, decided: &[Decided]) -> Vec<Entry
             latest: exchange.latest(&one.request),
         })
     };
+    for one in decided {
+        let kind = one.request.ask.kind();
+        tracing::info!(provider = kind.provider(), target = kind.target(), "asking");
+    }
     decided.iter().map(intent).collect()
 }
 
@@ -53,6 +57,7 @@ pub(super) async fn answered(
                 let mut lease = Lease::on(&credential, &one.id, provider, &one.session, exchange.now());
                 lease.children = children(one, decided);
                 lease.leave = one.request.settle == Settle::Leave;
+                tracing::info!(provider, principal = lease.principal, until = %lease.expires_at, "lent");
                 answered.entries.push(Entry::Leased(lease.clone()));
                 let latest = exchange.latest(&one.request);
                 answered.findings.extend(account::of_lease(&lease, credential.answer_lost, latest));
@@ -61,6 +66,7 @@ pub(super) async fn answered(
             }
             Err(error) => {
                 let reason = exchange.masked(&error.reason());
+                tracing::info!(provider = one.request.ask.kind().provider(), reason, "not lent");
                 answered.entries.extend(account::not_lent(&one.id, &error, reason));
                 // A source that failed says more than whoever waited for it.
                 let waited = matches!(error, Error::Source(_));

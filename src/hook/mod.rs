@@ -120,6 +120,9 @@ async fn attempt(
     phase: Phase,
 ) -> Result<Report, Failure> {
     let loaded = loaded.map_err(|error| error.failure())?;
+    for account in block::accounts_to_mask(&host.env) {
+        host.mask.add(&account);
+    }
     // What was lent before the switch was turned is given back all the same.
     if loaded.config.mode == Mode::Off && phase.is_before_command() {
         return Ok(Report { lines: vec!["switched off by the host config".into()], ..Report::default() });
@@ -130,7 +133,7 @@ async fn attempt(
             let Some(block) = block::of(&host.env, form, hook, &loaded.config)? else {
                 return Ok(Report::default());
             };
-            Ok(serve::serve(&Context::new(host, form, loaded)?, block).await)
+            Ok(Box::pin(serve::serve(&Context::new(host, form, loaded)?, block)).await)
         }
         Phase::PostCommand | Phase::PreExit => {
             crate::host::process::outlive_signals();

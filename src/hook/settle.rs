@@ -44,6 +44,7 @@ pub(super) async fn settle(
             join_all(wave.into_iter().map(|(lease, tried)| one(context, folder, lease, tried, left)));
         for (lease, settlement) in answers.await {
             ended.settled.push(format!("settled `{}`: {settlement}", lease.principal));
+            tracing::info!(provider = lease.provider, principal = lease.principal, %settlement, "settled");
             settled.push((lease.id.clone(), settlement));
         }
     }

@@ -16,7 +16,7 @@ use super::direct::{self, Direct};
 use super::identity::{self, Identity, Known};
 pub use super::unanswered::Error;
 pub(super) use super::unanswered::setup;
-use super::{Beside, body, fault, redirect, resolve, tls};
+use super::{Beside, asked, body, fault, redirect, resolve, tls};
 use crate::secret::{Mask, Secret};
 
 /// No answer that this program reads is longer, in bytes.
@@ -208,9 +208,9 @@ impl Http {
 
     /// Sends one request and reads the whole answer.
     pub async fn send(&self, request: Request) -> Result<Response, Error> {
-        let (host, after) = (request.url.host_str().unwrap_or_default().to_owned(), request.timeout);
-        let lost = move || Error::Timeout { host: host.clone(), after };
-        fault::request(|| self.exchange(&request), lost).await
+        let lost = || Error::Timeout { host: request.host(), after: request.timeout };
+        let answer = fault::request(|| self.exchange(&request), lost);
+        asked::told(&request.method, &request.url, answer).await
     }
 
     /// Sends a request, and on to where it is sent, all in its time.

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+mod asked;
 mod beside;
 mod body;
 pub mod clock;

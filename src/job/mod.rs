@@ -7,12 +7,20 @@ use crate::host::env::{self, Env, Variable};
 pub mod identity;
 pub mod jwk;
 pub mod keys;
+mod place;
 pub mod situation;
 
 /// What the environment says about the job. Earlier hooks can rewrite it: it is recorded as reported,
 /// and decides nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reported(pub BTreeMap<&'static str, String>);
+pub struct Reported {
+    /// What it says, by the record's names; without what in a URL can carry a secret.
+    pub said: BTreeMap<&'static str, String>,
+    /// Who, as the environment has it, made the build.
+    pub creator: Option<String>,
+    /// The variables of which something was taken off.
+    pub cut: Vec<&'static str>,
+}
 
 /// The record's names for what is reported, with the variables that carry it.
 const REPORTED: [(&str, Variable); 13] = [
@@ -34,8 +42,17 @@ const REPORTED: [(&str, Variable); 13] = [
 impl Reported {
     /// Takes down what the environment says.
     pub fn of(env: &Env) -> Self {
-        let value = |variable: &Variable| env.get(variable).map(without_userinfo);
-        Self(REPORTED.iter().filter_map(|(name, variable)| Some((*name, value(variable)?))).collect())
+        let mut cut = Vec::new();
+        let mut value = |variable: &Variable| {
+            let seen = env.get(variable)?;
+            let repository = variable.name == env::REPO.name;
+            let told = if repository { place::repository(seen) } else { place::without_secrets(seen) };
+            cut.extend((told != seen).then_some(variable.name));
+            Some(told)
+        };
+        let said = REPORTED.iter().filter_map(|(name, variable)| Some((*name, value(variable)?))).collect();
+        let creator = value(&env::BUILD_CREATOR);
+        Self { said, creator, cut }
     }
 
     /// What the environment says about a claim, to skip asking for a token that no grant could want.
@@ -47,22 +64,7 @@ impl Reported {
             "step_key" => "step-key",
             _ => return None,
         };
-        self.0.get(name).map(String::as_str)
-    }
-}
-
-/// A repository's URL can carry a password.
-fn without_userinfo(text: &str) -> String {
-    match url::Url::parse(text) {
-        Ok(mut url)
-            if url.password().is_some()
-                || (url.has_host() && !url.username().is_empty() && url.scheme().starts_with("http")) =>
-        {
-            // Neither fails on a URL that has a host.
-            let (_, _) = (url.set_password(None), url.set_username(""));
-            url.into()
-        }
-        _ => text.to_owned(),
+        self.said.get(name).map(String::as_str)
     }
 }
 
@@ -73,8 +75,8 @@ mod tests {
     #[test]
     fn a_password_in_a_repository_url_is_not_reported() {
         let env = Env::of([("BUILDKITE_REPO", "https://me:hunter2@git.example.test/web.git")]);
-        assert_eq!(Reported::of(&env).0["repository"], "https://git.example.test/web.git");
+        assert_eq!(Reported::of(&env).said["repository"], "https://git.example.test/web.git");
         let env = Env::of([("BUILDKITE_REPO", "git@github.com:acme/web.git")]);
-        assert_eq!(Reported::of(&env).0["repository"], "git@github.com:acme/web.git");
+        assert_eq!(Reported::of(&env).said["repository"], "git@github.com:acme/web.git");
     }
 }

@@ -59,7 +59,10 @@ impl Kept {
                 session_token: Written(session_token.clone()),
             },
             Material::Fields(fields) => Form::Fields(
-                fields.iter().map(|(name, value)| (name.clone(), Written(value.clone()))).collect(),
+                fields
+                    .iter()
+                    .map(|(name, value)| (name.clone(), Written(Secret::new(value.expose()))))
+                    .collect(),
             ),
         };
         let principal = credential.principal.clone();

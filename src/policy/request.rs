@@ -235,7 +235,10 @@ mod tests {
 
     #[test]
     fn automatic_grants_are_asked_for_only_by_jobs_that_could_match() {
-        let reported = |pipeline: &str| Reported([("pipeline", pipeline.to_owned())].into());
+        let reported = |pipeline: &str| Reported {
+            said: [("pipeline", pipeline.to_owned())].into(),
+            ..Reported::default()
+        };
         assert_eq!(of_automatic_grants(&reported("web"), &host()).unwrap().len(), 1);
         assert_eq!(of_automatic_grants(&reported("docs"), &host()).unwrap().len(), 0);
     }

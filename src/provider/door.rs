@@ -107,6 +107,7 @@ fn wrong(credential: &Credential) -> Option<(String, &'static str)> {
         // A stored value is anything that a variable can hold.
         Value::Secret(secret) if stored => secret.expose().contains('\0').then_some("with a NUL"),
         Value::Secret(secret) => of_token(secret.expose()),
+        Value::Plain(text) if stored => text.contains('\0').then_some("with a NUL"),
         Value::Plain(text) => of_name(text),
     };
     let file = |file: &PrivateFile| {

@@ -41,7 +41,7 @@ impl Sources {
     /// One value that another credential holds; of a token the one field is `token`.
     pub async fn field(&self, wanted: &Field) -> Result<Secret, Error> {
         let value = match &*self.get(&wanted.source).await? {
-            Material::Fields(fields) => fields.get(&wanted.field).cloned(),
+            Material::Fields(fields) => fields.get(&wanted.field).map(|value| Secret::new(value.expose())),
             Material::Token(token) if wanted.field == "token" => Some(token.clone()),
             Material::Token(_) | Material::AwsKeys { .. } | Material::Nothing => None,
         };
@@ -52,6 +52,7 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credential::Value;
     use futures_util::future::join;
 
     #[test]
@@ -72,7 +73,10 @@ mod tests {
     fn a_field_is_found_where_the_other_credential_has_one() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let sources = Sources::named(["kv", "token"].map(str::to_owned).into_iter());
-        sources.made("kv", Some(Material::Fields([("key".to_owned(), Secret::new("held"))].into())));
+        sources.made(
+            "kv",
+            Some(Material::Fields([("key".to_owned(), Value::Secret(Secret::new("held")))].into())),
+        );
         sources.made("token", Some(Material::Token(Secret::new("lent"))));
         let field = |source: &str, field: &str| {
             let wanted = Field { source: source.into(), field: field.into() };

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Error;
 use super::json::Raw;
 use crate::config::value::Destination;
-use crate::credential::{PrivateFile, Value, Variable};
+use crate::credential::{Content, PrivateFile, Value, Variable};
 use crate::secret::Secret;
 
 /// What was read for one credential, on its way to the step.
@@ -14,27 +14,41 @@ use crate::secret::Secret;
 pub(super) struct Values {
     pub(super) variables: Vec<Variable>,
     pub(super) files: Vec<PrivateFile>,
-    pub(super) fields: BTreeMap<String, Secret>,
+    pub(super) fields: BTreeMap<String, Value>,
 }
 
 impl Values {
-    /// Adds one value; its file will be in `folder`.
-    pub(super) fn add(&mut self, to: Destination<'_>, value: &Secret, folder: &Path) {
-        let secret = || Value::Secret(value.clone());
+    /// Adds one value, read at `place`; its file will be in `folder`.
+    pub(super) fn add(
+        &mut self,
+        to: Destination<'_>,
+        value: &Content,
+        folder: &Path,
+        place: &str,
+    ) -> Result<(), Error> {
+        let kind = |text: &Secret| {
+            if to.secret { Value::Secret(text.clone()) } else { Value::Plain(text.expose().to_owned()) }
+        };
+        let text = || {
+            let problem = || format!("`{place}` holds bytes that are no text: only a `file` can hold them");
+            value.text().map(kind).ok_or_else(|| Error::Value { problem: problem() })
+        };
         let in_variable = match to.file {
             Some(file) => {
-                let (name, content) = (file.to_string(), value.clone().into());
-                self.files.push(PrivateFile { name, content, secret: true });
+                let (name, content) = (file.to_string(), value.clone());
+                self.files.push(PrivateFile { name, content, secret: to.secret });
                 Value::Plain(folder.join(file.as_str()).display().to_string())
             }
-            None => secret(),
+            None => text()?,
         };
         if let Some(name) = to.env {
             self.variables.push(Variable { name: name.clone(), value: in_variable });
         }
         if let Some(field) = to.field {
-            self.fields.entry(field.to_owned()).or_insert_with(|| value.clone());
+            let value = text()?;
+            self.fields.entry(field.to_owned()).or_insert(value);
         }
+        Ok(())
     }
 }
 
@@ -45,19 +59,25 @@ pub(super) enum Found {
     Text(Secret),
     /// JSON, as it was written.
     Json(Secret),
+    /// Bytes that are no text.
+    Bytes(Content),
 }
 
 /// The value that `key` names in what was `found`: a key, or a JSON pointer (RFC 6901); the whole where there is none.
 /// A text is handed over as it is, anything else byte for byte as it is stored.
-pub(super) fn pick(found: &Found, key: Option<&str>, place: &str) -> Result<Secret, Error> {
-    let (Found::Text(text) | Found::Json(text)) = found;
+pub(super) fn pick(found: &Found, key: Option<&str>, place: &str) -> Result<Content, Error> {
     let raw = match (found, key) {
-        (Found::Text(text), None) => return Ok(text.clone()),
-        _ => Raw::of(text.expose()),
+        (Found::Text(text), None) => return Ok(text.clone().into()),
+        (Found::Bytes(bytes), None) => return Ok(bytes.clone()),
+        (Found::Text(text) | Found::Json(text), _) => Raw::of(text.expose()),
+        (Found::Bytes(_), Some(_)) => {
+            let problem = format!("`{place}` holds bytes that are no text");
+            return Err(Error::Value { problem });
+        }
     };
     let value = raw.and_then(|raw| key.map_or(Some(raw), |key| raw.at(key))).and_then(Raw::value);
     value
-        .map(Secret::new)
+        .map(|text| Secret::new(text).into())
         .ok_or_else(|| Error::Value { problem: lacking(raw, key.unwrap_or_default(), place) })
 }
 
@@ -85,7 +105,7 @@ mod tests {
     fn a_value_is_found_by_its_key_or_by_a_pointer_and_is_as_it_is_stored() {
         let text = r#"{"key":"text","a.b":"dots","db":{ "password":"deep" },"port":5432,"id":12345678901234567890123,"rate":1e6}"#;
         let data = json(text);
-        let picked = |key| pick(&data, key, "kv/x").unwrap().expose().to_owned();
+        let picked = |key| String::from_utf8(pick(&data, key, "kv/x").unwrap().expose().to_vec()).unwrap();
         assert_eq!(picked(Some("key")), "text");
         assert_eq!(picked(Some("a.b")), "dots");
         assert_eq!(picked(Some("/db/password")), "deep");
@@ -99,8 +119,8 @@ mod tests {
     #[test]
     fn a_text_is_read_as_json_only_where_a_key_is_asked_for() {
         let text = Found::Text(Secret::new("{\"user\":\"loader\"}\n"));
-        assert_eq!(pick(&text, None, "x").unwrap().expose(), "{\"user\":\"loader\"}\n");
-        assert_eq!(pick(&text, Some("user"), "x").unwrap().expose(), "loader");
+        assert_eq!(pick(&text, None, "x").unwrap().expose(), b"{\"user\":\"loader\"}\n");
+        assert_eq!(pick(&text, Some("user"), "x").unwrap().expose(), b"loader");
         assert!(pick(&Found::Text(Secret::new("no JSON")), Some("user"), "x").is_err());
     }
 

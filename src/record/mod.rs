@@ -88,7 +88,7 @@ impl Kind {
 #[derive(Debug)]
 pub enum Part {
     /// START.
-    Start(Start),
+    Start(Box<Start>),
     /// Settled in between.
     Settled(SettledPart),
     /// END.
@@ -143,7 +143,7 @@ fn sealed(
         late: None,
     };
     match part {
-        Part::Start(start) => link.start = Some(Box::new(start)),
+        Part::Start(start) => link.start = Some(start),
         Part::Settled(settled) => (link.kind, link.settled) = (Kind::Settled, Some(settled)),
         Part::End(end) => (link.kind, link.end) = (Kind::End, Some(Box::new(end))),
         Part::Late(late) => (link.kind, link.late) = (Kind::Late, Some(late)),

@@ -46,7 +46,10 @@ pub fn delivered(journal: &mut Journal, results: Vec<Result<Fingerprint, Error>>
     for result in results {
         match result {
             // Lost, it would be delivered once more, to the same name.
-            Ok(digest) => drop(journal.note(vec![Entry::Delivered { digest }])),
+            Ok(digest) => {
+                tracing::info!(digest = digest.as_str(), "delivered a link of the record");
+                drop(journal.note(vec![Entry::Delivered { digest }]));
+            }
             Err(error) => worst = worst.or(Some(error)),
         }
     }

@@ -50,6 +50,7 @@ mod real_hydra;
 mod real_oauth;
 mod real_vault;
 mod real_zitadel;
+mod recorded;
 mod redaction;
 mod regions;
 mod rehearse;

@@ -73,11 +73,18 @@ pub struct Stored {
     pub file: Option<FileName>,
     /// What credentials that are made with this one call it; its `key` when absent.
     pub field: Option<String>,
+    /// Whether it is a secret: what is none (a user name, a port) may be short, and is not hidden in the log.
+    #[serde(default = "yes")]
+    pub secret: bool,
     /// The version, as its store has it; the current one when absent.
     pub version: Option<Version>,
     /// What else its name said, where it was a longer one.
     #[serde(skip)]
     pub said: names::Said,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A version, which most stores count.
@@ -156,6 +163,10 @@ impl Kind for Secrets {
 
     fn token(&self) -> Option<(&Token, String)> {
         None
+    }
+
+    fn plain(&self) -> Vec<String> {
+        self.values.iter().filter(|one| !one.secret).map(|one| one.destination().name()).collect()
     }
 
     fn duration(&self) -> Option<Span> {
@@ -257,7 +268,7 @@ impl Stored {
     /// Where the value goes.
     pub fn destination(&self) -> Destination<'_> {
         let field = self.field.as_deref().or(self.key.as_deref());
-        Destination { env: self.env.as_ref(), file: self.file.as_ref(), field }
+        Destination { env: self.env.as_ref(), file: self.file.as_ref(), field, secret: self.secret }
     }
 }
 

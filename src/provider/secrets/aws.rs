@@ -11,7 +11,6 @@ use crate::provider::call::call;
 use crate::provider::sigv4::Call;
 use crate::provider::value::Found;
 use crate::provider::{Context, Error};
-use crate::secret::Secret;
 
 /// Reads one secret or parameter with the keys `source`.
 pub(super) async fn read(
@@ -34,7 +33,7 @@ pub(super) async fn read(
         return Ok(Found::Text(value));
     }
     let binary = fields.value(&["/SecretBinary"])?.ok_or_else(|| answer.malformed("answered no value"))?;
-    super::bearer::text(binary.expose(), &one.name).map(|text| Found::Text(Secret::new(text)))
+    super::bearer::decoded(binary.expose(), &one.name)
 }
 
 /// The service's name in a signature, and the operation.

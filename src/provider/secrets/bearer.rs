@@ -6,6 +6,7 @@ use url::Url;
 
 use super::error;
 use crate::config::secrets::{Secrets, Stored};
+use crate::credential::Content;
 use crate::host::http::{Method, Request};
 use crate::provider::call::{self, Answer, call};
 use crate::provider::value::Found;
@@ -30,7 +31,7 @@ pub(super) async fn google(
         data => data,
     };
     let data = data.as_ref().map(Secret::expose).unwrap_or_default();
-    text(data, &one.name).map(|text| Found::Text(Secret::new(text)))
+    decoded(data, &one.name)
 }
 
 /// Reads one version of Azure's.
@@ -71,10 +72,14 @@ fn below(mut url: Url, path: &str) -> Url {
     url
 }
 
-/// What Base64 holds, where that is a text: neither a variable nor the log's redaction knows anything else.
-pub(super) fn text(encoded: &str, name: &str) -> Result<String, Error> {
-    let bytes = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    bytes.ok_or_else(|| Error::Value { problem: format!("`{name}` holds bytes that are no text") })
+/// What Base64 holds: a text, or bytes that are none.
+pub(super) fn decoded(encoded: &str, name: &str) -> Result<Found, Error> {
+    let bytes = STANDARD.decode(encoded);
+    let bytes = bytes.map_err(|_| Error::Value { problem: format!("`{name}` holds no Base64") })?;
+    Ok(match Content::of(bytes) {
+        Content::Text(text) => Found::Text(text),
+        bytes @ Content::Bytes(_) => Found::Bytes(bytes),
+    })
 }
 
 #[cfg(test)]
@@ -91,9 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_told_and_not_damaged() {
-        assert_eq!(text("aHVudGVyMg==", "x").unwrap(), "hunter2");
-        let error = text("/////w==", "x").unwrap_err();
-        assert_eq!(error.to_string(), "`x` holds bytes that are no text");
+    fn bytes_that_are_no_text_are_not_damaged() {
+        assert!(
+            matches!(decoded("aHVudGVyMg==", "x").unwrap(), Found::Text(text) if text.expose() == "hunter2")
+        );
+        let bytes = decoded("/////w==", "x").unwrap();
+        assert!(matches!(bytes, Found::Bytes(bytes) if bytes.expose() == [255; 4]));
+        assert_eq!(decoded("/", "x").unwrap_err().to_string(), "`x` holds no Base64");
     }
 }

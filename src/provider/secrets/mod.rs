@@ -66,7 +66,7 @@ impl Reading<'_> {
             let answer = distinct.iter().zip(&found).find(|(other, _)| is_same(other, one));
             let Some((_, found)) = answer else { continue };
             let value = pick(found, one.key.as_deref(), &one.name)?;
-            values.add(one.destination(), &value, context.folder);
+            values.add(one.destination(), &value, context.folder, &one.name)?;
         }
         Ok(values)
     }

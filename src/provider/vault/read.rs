@@ -50,7 +50,7 @@ pub(super) async fn all(vault: &Vault, token: &Secret, context: &Context<'_>) ->
         let answer = distinct.iter().zip(&found).find(|(other, _)| is_same(other, read));
         let Some((_, found)) = answer else { continue };
         let value = pick(&found.data, read.key.as_deref(), &read.path)?;
-        everything.values.add(read.destination(), &value, context.folder);
+        everything.values.add(read.destination(), &value, context.folder, &read.path)?;
         if !found.ends_with_login && !everything.living.contains(&read.path) {
             everything.living.push(read.path.clone());
         }

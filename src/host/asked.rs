@@ -1,0 +1,23 @@
+//! Telling of each request in the diagnostics: whom, for what, what came of it, how long it took. No header, no query,
+//! no body.
+
+use tokio::time::Instant;
+use url::Url;
+
+use super::http::{Error, Method, Response};
+
+/// The answer that comes, told.
+pub(super) async fn told(
+    method: &Method,
+    url: &Url,
+    answer: impl Future<Output = Result<Response, Error>>,
+) -> Result<Response, Error> {
+    let began = Instant::now();
+    let answer = answer.await;
+    let (host, path, ms) = (url.host_str(), url.path(), began.elapsed().as_millis());
+    match &answer {
+        Ok(answer) => tracing::debug!(%method, host, path, status = answer.status.as_u16(), ms, "asked"),
+        Err(error) => tracing::debug!(%method, host, path, %error, ms, "asked, and heard nothing"),
+    }
+    answer
+}
