@@ -1,10 +1,22 @@
-//! Any secret: each of its forms is long enough for the redactor to hide.
+//! Any secret: its forms are bounded, each is long enough for the redactor to hide, and our own mask hides them all.
 #![no_main]
 
 use buildkite_dataflow::lease::forms::forms;
-use buildkite_dataflow::secret::{MIN_LENGTH, Secret};
+use buildkite_dataflow::secret::forms::MOST;
+use buildkite_dataflow::secret::{MIN_LENGTH, Mask, Secret};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    assert!(forms(&Secret::new(text)).iter().all(|form| form.expose().len() >= MIN_LENGTH));
+    let secret = Secret::new(text);
+    let forms = forms(&secret).texts;
+    assert!(forms.len() <= MOST && forms.iter().all(|form| form.expose().len() >= MIN_LENGTH));
+    let mask = Mask::default();
+    mask.add(&secret);
+    if text.len() < MIN_LENGTH {
+        return;
+    }
+    for form in forms.iter().filter(|form| !"[REDACTED]".contains(form.expose())) {
+        let said = mask.apply(&format!("saw `{}`", form.expose()));
+        assert!(!said.contains(form.expose()), "{said}");
+    }
 });
