@@ -1,8 +1,11 @@
 //! What stands in the environment beside what is lent: covered, made right or told of, and put back.
 
-use buildkite_dataflow::competing::{Remedy, TABLE, When};
+use std::path::Path;
+
+use buildkite_dataflow::competing::{Line, Remedy, TABLE, When};
 use serde_json::{Value, json};
 
+use crate::support::components;
 use crate::support::documents::{read, root};
 use crate::support::hooks::{Stage, aws};
 
@@ -344,5 +347,95 @@ fn too_few_open_files_are_one_clear_error_and_no_fault_of_the_program() {
             "{limit}: {}",
             ended.text
         );
+    }
+}
+
+/// What a line's variables are before it competes: lent, and nothing else.
+fn lent(line: &Line, folder: &Path) -> Vec<(&'static str, String)> {
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.join(name), text).unwrap();
+        folder.join(name).display().to_string()
+    };
+    let pair = |name, value: &str| (name, value.to_owned());
+    match line.provider {
+        "aws" if line.beside.contains(&"AWS_ACCESS_KEY_ID") => {
+            let keys = [pair("AWS_ACCESS_KEY_ID", "ASIALENT"), pair("AWS_SECRET_ACCESS_KEY", "lent")];
+            let token = (line.name != "AWS_SESSION_TOKEN").then(|| pair("AWS_SESSION_TOKEN", "lent"));
+            keys.into_iter().chain(token).collect()
+        }
+        "aws" => {
+            let keys = "[live]\naws_access_key_id = ASIALENT\naws_secret_access_key = lent\naws_session_token = lent\n";
+            vec![
+                ("AWS_SHARED_CREDENTIALS_FILE", file("keys", keys)),
+                ("AWS_CONFIG_FILE", file("config", "[profile live]\n")),
+                pair("AWS_PROFILE", "live"),
+            ]
+        }
+        "gcp" => {
+            let source = json!({"file": file("token", "x")});
+            let identity = json!({"type": "external_account", "audience": "lent", "credential_source": source,
+                "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+                "token_url": "https://sts.googleapis.com/v1/token"});
+            vec![("GOOGLE_APPLICATION_CREDENTIALS", file("identity", &identity.to_string()))]
+        }
+        "azure" => vec![
+            pair("AZURE_CLIENT_ID", "00000000-0000-4000-8000-000000000002"),
+            pair("AZURE_TENANT_ID", "00000000-0000-4000-8000-000000000001"),
+            ("AZURE_FEDERATED_TOKEN_FILE", file("token", "x")),
+        ],
+        other => panic!("no judge knows {other}"),
+    }
+}
+
+/// What must stand beside a variable for it to compete, and the value that does.
+fn competitor(name: &'static str) -> Vec<(&'static str, String)> {
+    let value = match name {
+        "AWS_CREDENTIAL_EXPIRATION" => "2020-01-01T00:00:00Z",
+        "AZURE_TOKEN_CREDENTIALS" => "dev",
+        "AWS_WEB_IDENTITY_TOKEN_FILE" => "/etc/hostname",
+        _ => "of-another",
+    };
+    let beside = match name {
+        "AWS_ACCESS_KEY_ID" => Some(("AWS_SECRET_ACCESS_KEY", "of-another")),
+        "AWS_WEB_IDENTITY_TOKEN_FILE" => Some(("AWS_ROLE_ARN", "none")),
+        "AZURE_USERNAME" => Some(("AZURE_PASSWORD", "of-another")),
+        _ => None,
+    };
+    [(name, value)].into_iter().chain(beside).map(|(name, value)| (name, value.to_owned())).collect()
+}
+
+#[test]
+fn each_line_is_judged_by_an_sdk_that_reads_it() {
+    let Some(python) = components::find("venv/bin/python") else { return };
+    let script = root().join("tests/real/competing.py");
+    for line in TABLE {
+        let Some(judge) = line.judge else { continue };
+        let folder = tempfile::tempdir().unwrap();
+        let takes = |env: &[(&'static str, String)]| {
+            let mut asked = std::process::Command::new(&python);
+            asked
+                .arg(&script)
+                .arg(judge)
+                .env_clear()
+                .env("HOME", folder.path())
+                .env("AWS_EC2_METADATA_DISABLED", "true");
+            let said = asked.envs(env.iter().cloned()).output().unwrap();
+            String::from_utf8(said.stdout).unwrap()
+        };
+        let mut env = lent(line, folder.path());
+        let before = takes(&env);
+        assert!(!before.trim_end().ends_with("Error"), "{}: {before}", line.name);
+        env.extend(competitor(line.name));
+        assert_ne!(takes(&env), before, "{judge} does not mind {}", line.name);
+        let covered = match line.remedy {
+            Remedy::Empty => (line.name, String::new()),
+            Remedy::Set(name, value) => (name, value.to_owned()),
+            Remedy::Same(other) => {
+                (line.name, env.iter().find(|(name, _)| *name == other).unwrap().1.clone())
+            }
+            Remedy::Warn => continue,
+        };
+        env.push(covered);
+        assert_eq!(takes(&env), before, "{judge}, {}", line.name);
     }
 }
