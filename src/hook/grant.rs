@@ -101,9 +101,7 @@ impl<'a> Lending<'a> {
         callbacks.secrets.extend(hidden.map(Secret::new));
         let seen = credentials.into_iter().zip(&decided).filter(|(_, one)| one.request.export);
         let seen: Vec<Credential> = seen.map(|(credential, _)| credential).collect();
-        let (earlier, covered) = profiles::earlier(self.context, seen.iter().flat_map(|one| &one.files));
-        callbacks.files.extend(earlier);
-        self.start.findings.extend(covered);
+        self.start.findings.extend(profiles::keep(self.context, &seen, &mut callbacks.files));
         let export = callbacks.beside(seen, &folder, &self.context.host.env);
         let export = export.map_err(|error| failed(error.failure()))?;
         self.start.exported = export.names();

@@ -5,16 +5,23 @@ use std::path::Path;
 use super::Context;
 use super::account::told;
 use crate::config::aws::FILES;
-use crate::credential::{Content, EnvName, PrivateFile};
+use crate::credential::{Content, Credential, EnvName, PrivateFile};
 use crate::host::files;
 use crate::lease::journal::Journal;
 use crate::lease::state::State;
 use crate::record::parts::Told;
 use crate::secret::Secret;
 
+/// Adds them to `files`; what a reader should know of those that are covered.
+pub(super) fn keep(context: &Context<'_>, lent: &[Credential], files: &mut Vec<PrivateFile>) -> Vec<Told> {
+    let (kept, findings) = earlier(context, lent.iter().flat_map(|one| &one.files));
+    files.extend(kept);
+    findings
+}
+
 /// What earlier uses left in the files of the same names, without the profiles that are lent anew, and what a reader
 /// should know of those.
-pub(super) fn earlier<'a>(
+fn earlier<'a>(
     context: &Context<'_>,
     ours: impl Iterator<Item = &'a PrivateFile>,
 ) -> (Vec<PrivateFile>, Vec<Told>) {
