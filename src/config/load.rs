@@ -291,6 +291,9 @@ mod tests {
         assert!(hint(writable).contains("`sudo chmod go-w /etc/buildkite-dataflow`"));
         let source = std::io::ErrorKind::PermissionDenied.into();
         let closed = Untrusted::Io { path: path.join("config.yml"), source };
-        assert!(hint(closed).contains("`sudo chmod go+rX /etc/buildkite-dataflow`"));
+        assert!(
+            hint(closed)
+                .contains("`sudo chmod go+rX /etc/buildkite-dataflow /etc/buildkite-dataflow/config.yml`")
+        );
     }
 }

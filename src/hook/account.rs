@@ -149,9 +149,11 @@ pub(super) fn start(context: &Context<'_>, identity: &Identity, step: &crate::co
         outcome: Outcome::Granted,
         failure: None,
         findings: identity_findings(identity).into_iter().chain(taken_off(&cut)).collect(),
-        ruled_by: context.loaded.file.as_ref().map(|file| parts::RuledBy {
-            file: file.display().to_string(),
-            changeable: context.loaded.changeable.as_ref().map(|place| place.display().to_string()),
+        ruled_by: context.loaded.file.as_ref().map(|file| {
+            Box::new(parts::RuledBy {
+                file: file.display().to_string(),
+                changeable: context.loaded.changeable.as_ref().map(|place| place.display().to_string()),
+            })
         }),
     }
 }

@@ -81,7 +81,7 @@ part! {
         findings: Vec<Told>,
         /// The host config that ruled; absent for the embedded defaults.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        ruled_by: Option<RuledBy>,
+        ruled_by: Option<Box<RuledBy>>,
     }
 }
 

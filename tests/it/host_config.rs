@@ -9,11 +9,15 @@ const AGENT: u32 = 65534;
 const RULES: &str = "etc/buildkite-dataflow/config.yml";
 const BESIDE: &str = "agent/buildkite-dataflow.yml";
 
+/// What the hint must name, and what is done to the places.
+type Trouble<'a> = (&'a str, &'a dyn Fn(&Places));
+
 /// An `/etc` and a folder of the agent's user, as Buildkite's Linux package leaves it.
 struct Places(tempfile::TempDir);
 
 impl Places {
     /// `None` where no namespace can be made, which CI must be able to.
+    #[expect(clippy::print_stderr, reason = "who runs the tests must see what was not tried")]
     fn new() -> Option<Self> {
         let made = Command::new("unshare").args(["-m", "true"]).output();
         if !made.is_ok_and(|output| output.status.success()) {
@@ -85,7 +89,7 @@ fn the_config_beside_the_agent_rules_where_root_has_none() {
 #[test]
 fn where_roots_config_cannot_be_trusted_or_looked_at_none_rules() {
     let folder = "etc/buildkite-dataflow";
-    let trouble: [(&str, &dyn Fn(&Places)); 8] = [
+    let trouble: [Trouble<'_>; 8] = [
         ("chown -h root", &|places| chown(places.at(RULES), Some(AGENT), None).unwrap()),
         ("chown -h root", &|places| chown(places.at(folder), Some(AGENT), None).unwrap()),
         ("chown -h root", &|places| {
