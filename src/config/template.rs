@@ -5,10 +5,13 @@
 
 use serde_json::Value;
 
+use super::grammar::{self, Part};
 use super::place::{Error, nearest};
 use crate::claims::Claims;
 
 const OPEN: &str = "${claims.";
+/// After a claim's name: its text is made to fit anywhere.
+const FIT: &str = "|fit";
 /// One dollar more makes it plain text.
 const PLAIN: &str = "$${claims.";
 
@@ -30,7 +33,7 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
         }
         pieces.push(Piece::Text(before));
         match after.split_once('}') {
-            Some((name, after)) if is_name(name) => {
+            Some((name, after)) if is_name(name.strip_suffix(FIT).unwrap_or(name)) => {
                 pieces.push(Piece::Claim(name));
                 rest = after;
             }
@@ -75,7 +78,7 @@ fn standing_in(file: &str, place: &str, entry: &Value, stem: &str) -> Result<Val
         if let Some(problem) = fixed(path) {
             return Err(Error::at(file, under(place, path), problem));
         }
-        joined(text, |name| {
+        joined(path, text, |name| {
             let known = seen.iter().position(|known| known == name).unwrap_or_else(|| {
                 seen.push(name.to_owned());
                 seen.len() - 1
@@ -120,26 +123,19 @@ pub fn filled(file: &str, place: &str, entry: &Value, claims: &Claims) -> Result
     walk(entry, &mut Vec::new(), &mut |path, text| {
         let at = || under(place, path);
         let mut unknown = None;
-        let filled = joined(text, |name| {
-            let value = claims.text(name).ok_or_else(|| {
+        let filled = joined(path, text, |name| {
+            claims.text(name).ok_or_else(|| {
                 unknown = Some(name.to_owned());
                 format!("the job's token has no claim `{name}`")
-            })?;
-            if is_safe(&value) {
-                return Ok(value);
-            }
-            Err(format!("the claim `{name}` is `{}`, which cannot stand in a value", value.escape_debug()))
+            })
         });
         filled.map_err(|problem| match &unknown {
             Some(name) => Error::at(file, at(), problem).hinted(there_are(name, claims)),
-            None => broken(Error::at(file, at(), problem)),
+            None => Error::at(file, at(), problem).hinted(
+                "`${claims.NAME|fit}` is the claim's text made to fit, with a digest where that changes it",
+            ),
         })
     })
-}
-
-/// Whoever names a branch may choose a claim's value: it must not lead out of a path, nor out of a line.
-fn is_safe(value: &str) -> bool {
-    !value.chars().any(char::is_control) && !value.split(['/', '\\']).any(|part| part == "." || part == "..")
 }
 
 fn there_are(name: &str, claims: &Claims) -> String {
@@ -178,19 +174,34 @@ fn under(place: &str, path: &[String]) -> String {
     })
 }
 
-fn joined(text: &str, mut claim: impl FnMut(&str) -> Result<String, String>) -> Result<String, String> {
-    let mut out = String::new();
-    for piece in pieces(text) {
+/// The text with its claims, each as the grammar of the place has it: the one door for claims.
+fn joined(
+    path: &[String],
+    text: &str,
+    mut claim: impl FnMut(&str) -> Result<String, String>,
+) -> Result<String, String> {
+    let pieces = pieces(text);
+    let mut values = Vec::new();
+    for piece in &pieces {
         match piece {
-            Piece::Text(text) => out.push_str(text),
-            Piece::Claim(name) => out.push_str(&claim(name)?),
+            Piece::Text(_) => values.push(String::new()),
+            Piece::Claim(name) => values.push(claim(name.strip_suffix(FIT).unwrap_or(name))?),
             Piece::Broken(rest) => {
                 let seen: String = rest.chars().take(20).collect();
                 return Err(format!("saw `{OPEN}{seen}`, expected a claim's name and `}}`"));
             }
         }
     }
-    Ok(out)
+    let mut parts = Vec::new();
+    for (piece, value) in pieces.iter().zip(&values) {
+        parts.push(match *piece {
+            Piece::Text(text) | Piece::Broken(text) => Part::Text(text),
+            Piece::Claim(name) => {
+                Part::Claim { name: name.strip_suffix(FIT).unwrap_or(name), value, fit: name.ends_with(FIT) }
+            }
+        });
+    }
+    grammar::of(path, text).put(&parts)
 }
 
 type Fill<'a> = dyn FnMut(&[String], &str) -> Result<String, Error> + 'a;
@@ -272,9 +283,16 @@ mod tests {
     fn a_claim_cannot_lead_out_of_a_path() {
         let error = fill(&json!({"vault": {"path": "kv/${claims.build_branch}"}})).unwrap_err();
         assert!(
-            error.contains("the claim `build_branch` is `../main`, which cannot stand in a value"),
+            error.contains("the claim `build_branch` is `../main`, which cannot stand in a name"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_claim_is_made_to_fit_where_that_is_asked_for() {
+        let filled = fill(&json!({"vault": {"path": "kv/${claims.build_branch|fit}"}})).unwrap();
+        let path = filled["vault"]["path"].as_str().unwrap();
+        assert!(path.starts_with("kv/---main--") && path.len() == "kv/---main--".len() + 20, "{path}");
     }
 
     #[test]

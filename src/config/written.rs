@@ -27,7 +27,11 @@ fn check_hosts(file: &str, place: &str, credential: &Credential, written: &Value
     let other: Credential = place::from_json(file, template::with_others(file, place, written)?)?;
     let hosts = |credential: &Credential| -> Vec<Origin> {
         match &credential.what {
-            What::Ask(ask) => ask.kind().endpoints().into_iter().map(Url::origin).collect(),
+            What::Ask(ask) => {
+                let kind = ask.kind();
+                let conventional = kind.hosts().into_iter().map(|url| url.origin());
+                kind.endpoints().into_iter().map(Url::origin).chain(conventional).collect()
+            }
             What::Grant(_) => Vec::new(),
         }
     };

@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::request::{self, Origin, Request};
 use crate::claims::Claims;
 use crate::condition::{Condition, Scope};
-use crate::config::credential::{Credential, What};
+use crate::config::aws;
+use crate::config::credential::{Ask, Credential, What};
 use crate::config::place::{self, Error};
 use crate::config::step::FILE;
 use crate::config::template;
@@ -45,7 +46,11 @@ pub fn settle(requests: Vec<Request>, claims: &Claims, scope: &dyn Scope) -> Res
                 let condition = condition.text().to_owned();
                 wanted.left_out.push(LeftOut { place, name, provider, condition });
             }
-            _ => wanted.requests.push(filled(request, claims)?),
+            _ => {
+                let request = filled(request, claims)?;
+                tags_fit(&request, claims)?;
+                wanted.requests.push(request);
+            }
         }
     }
     // What a callback asks for alone was checked with the others when it was lent.
@@ -73,6 +78,11 @@ fn filled(mut request: Request, claims: &Claims) -> Result<Request, Error> {
         credential.check().map_err(wrong)?;
         let What::Ask(ask) = credential.what else { return Ok(request) };
         let provider = ask.kind().provider();
+        // Stand-ins led to the hosts that the author meant.
+        if hosts(&ask) != hosts(&request.ask) {
+            let problem = "a claim cannot choose the host: who names a branch would choose where tokens go";
+            return Err(wrong((provider, problem.to_owned())));
+        }
         ask.kind().check().map_err(|(key, problem)| wrong((&format!("{provider}.{key}"), problem)))?;
         (request.ask, request.git) = (ask, credential.git);
         if request.origin == Origin::Step {
@@ -84,6 +94,29 @@ fn filled(mut request: Request, claims: &Claims) -> Result<Request, Error> {
         members.remove("if");
     }
     Ok(request)
+}
+
+/// The servers of the provider's own convention.
+fn hosts(ask: &Ask) -> Vec<url::Origin> {
+    ask.kind().hosts().iter().map(url::Url::origin).collect()
+}
+
+/// The tags in the job's token are Buildkite's: they cannot be made to fit, and STS refuses the whole token.
+fn tags_fit(request: &Request, claims: &Claims) -> Result<(), Error> {
+    for (index, name) in request.ask.kind().session_tags().iter().enumerate() {
+        let Some(value) = claims.text(name).filter(|value| !aws::is_tag_value(value)) else { continue };
+        let provider = request.ask.kind().provider();
+        let place = format!("{}.{provider}.session-tags[{index}]", request.place);
+        let problem = format!(
+            "the claim `{name}` is `{}`, which no session tag can be: {}",
+            value.chars().take(80).collect::<String>().escape_debug(),
+            aws::TAG_VALUE
+        );
+        return Err(Error::at(FILE, place, problem).hinted(
+            "tags of the job's token are as Buildkite writes them; `session-tags` of a role of `chain` are made to fit",
+        ));
+    }
+    Ok(())
 }
 
 fn sources_are_asked_for(wanted: &Wanted) -> Result<(), Error> {
@@ -178,7 +211,7 @@ mod tests {
         let block = json!({"credentials": [{"aws": role("ci-${claims.build_branch}")}]});
         let error = settled(&block, "a b").unwrap_err();
         assert_eq!(error.place, "credentials[0].aws.role");
-        assert!(error.problem.contains("role/ci-a b"), "{error}");
+        assert!(error.problem.contains("the claim `build_branch` is `a b`"), "{error}");
     }
 
     #[test]

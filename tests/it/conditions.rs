@@ -5,7 +5,7 @@ use buildkite_dataflow::record::Link;
 use serde_json::{Value, json};
 
 use crate::support::documents::read;
-use crate::support::hooks::{ROLE, Stage, files};
+use crate::support::hooks::{JOB, ROLE, Stage, claims, files};
 
 /// A role whose name ends with the pipeline's, written without it.
 const WEB: &str = "arn:aws:iam::123456789012:role/${claims.pipeline_slug}";
@@ -289,4 +289,61 @@ fn every_condition_of_the_table_is_worth_what_it_says() {
         }
     }
     assert!(wrong.is_empty() && seen > 60, "{seen}: {wrong:#?}");
+}
+
+/// The job's branch is another.
+fn of_branch(stage: Stage, branch: &str) -> Stage {
+    let mut claims = claims();
+    claims.claims.insert("build_branch".into(), json!(branch));
+    stage.sandbox.agent().add(buildkite_dataflow::rehearse::sandbox::agent_api::Job {
+        id: JOB.into(),
+        token: stage.api.env()["BUILDKITE_AGENT_ACCESS_TOKEN"].clone(),
+        claims,
+        env: [].into(),
+    });
+    stage.write_config();
+    stage
+}
+
+#[test]
+fn a_branch_is_made_to_fit_a_sessions_name() {
+    let aws = json!({"role": ROLE, "session-name": "bk-${claims.build_branch}"});
+    let mut stage = of_branch(stage(&json!([{"aws": aws}])), "feature/JIRA-1");
+    lends(&mut stage);
+    ends(&mut stage);
+    let start = starts(&stage).pop().unwrap().start.unwrap();
+    assert_eq!(start.leases[0].session, "bk-feature-JIRA-1--7bb1971284c8bf1c9fc9");
+}
+
+#[test]
+fn a_claim_that_no_session_tag_can_be_is_refused_before_sts_is_asked() {
+    let aws = json!({"role": ROLE, "session-tags": ["pipeline_slug", "build_branch"]});
+    let mut stage = of_branch(stage(&json!([{"aws": aws}])), "#2-bit-ref-r");
+    refuses(
+        &mut stage,
+        &["`credentials[0].aws.session-tags[1]`", "the claim `build_branch` is `#2-bit-ref-r`", "`chain`"],
+    );
+}
+
+#[test]
+fn a_claim_changes_no_path_and_no_breadth_at_any_provider() {
+    let oauth = |endpoint: &str| json!({"oauth": {"grant": "token-exchange", "token-endpoint": endpoint, "env": "T"}});
+    let vault = json!({"vault": {"address": "https://vault.test", "role": "r",
+        "secrets": [{"path": "kv/data/${claims.build_branch}", "env": "V"}]}});
+    let policy = json!({"aws": {"role": ROLE, "session-policy": {"Version": "2012-10-17", "Statement":
+        [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/${claims.build_branch}/x"}]}}});
+    let role = json!({"aws": {"role": "arn:aws:iam::123456789012:role/ci/${claims.build_branch}"}});
+    let tenant = oauth("https://login.test/tenants/ci-${claims.build_branch}/token");
+    for (entry, place, branch) in [
+        (&tenant, "oauth.token-endpoint", "%2e%2e/%2e%2e/admin"),
+        (&tenant, "oauth.token-endpoint", "x/../../admin"),
+        (&vault, "vault.secrets[0].path", "main/db"),
+        (&vault, "vault.secrets[0].path", "%2e%2e"),
+        (&policy, "aws.session-policy.Statement[0].Resource", "*"),
+        (&policy, "aws.session-policy.Statement[0].Resource", "${aws:username}"),
+        (&role, "aws.role", "main/admin"),
+    ] {
+        let mut stage = of_branch(stage(&json!([entry])), branch);
+        refuses(&mut stage, &[&format!("`credentials[0].{place}`"), "the claim `build_branch` is"]);
+    }
 }

@@ -60,18 +60,7 @@ impl Hop {
             let problem = format!("expected 2 to 1224 of `[A-Za-z0-9_+=,.@:/-]`, saw `{id}`");
             return Err(("external-id", problem));
         }
-        if self.session_tags.len() > 50 {
-            return Err(("session-tags", format!("expected at most 50, saw {}", self.session_tags.len())));
-        }
-        let length = |text: &String| text.chars().count();
-        let unfit =
-            |(key, value): &(&String, &String)| !(1..=128).contains(&length(key)) || length(value) > 256;
-        if let Some((key, _)) = self.session_tags.iter().find(unfit) {
-            let problem =
-                format!("expected a name of 1 to 128 characters and a value of at most 256 at `{key}`");
-            return Err(("session-tags", problem));
-        }
-        Ok(())
+        super::tags::check(&self.session_tags, &self.transitive_tag_keys)
     }
 
     /// The first key that only the last role may have.

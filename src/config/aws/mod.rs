@@ -13,6 +13,7 @@ mod names;
 mod partition;
 mod session;
 mod sts;
+mod tags;
 mod words;
 
 pub use chain::{Hop, MAX_CHAINED, MAX_DURATION, MIN_DURATION};
@@ -20,6 +21,7 @@ pub use names::{FILES, KEYS, REGIONS};
 pub use partition::Partition;
 pub use session::{MAX_ARNS, SessionPolicy, Unfit, document};
 pub use sts::{Endpoint, Override};
+pub use tags::{TAG_VALUE, is_tag_value};
 pub use words::{Account, PolicyArn, Prefix, Profile, Region, RoleArn, SessionName};
 
 /// Asks for one role by `AssumeRoleWithWebIdentity`, or for one that is assumed with it.

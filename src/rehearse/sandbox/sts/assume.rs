@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use super::parameters::{Parameters, members};
+use super::parameters::{Parameters, check_token_tags, members};
 use super::session_policy;
 use super::{Issued, Refusal, Role, Sts, lock, refuse, xml};
 use crate::claims::{Claims, SubjectToken};
@@ -33,6 +33,7 @@ impl Sts {
         let role = self.role(asked.role).ok_or_else(|| not_authorized(WEB_IDENTITY, &[]))?;
         let who = Asker::bearer(&self.known_as, account(asked.role), &claims).named(asked.session);
         check_trust(&role, WEB_IDENTITY, &who)?;
+        check_token_tags(who.tags())?;
         let issued = self.give(&asked, &role, who.tags().clone(), (Vec::new(), None))?;
         let of_token = xml::OfToken { claims: &claims, audience: &audience };
         Ok(xml::assumed("AssumeRoleWithWebIdentity", &issued, Some(&of_token)))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Refusal, refuse};
+use crate::config::aws::is_tag_value;
 
 /// What the request asks for.
 #[derive(Debug)]
@@ -23,7 +24,9 @@ impl<'a> Parameters<'a> {
         };
         let (role, session) =
             (required("RoleArn", "roleArn")?, required("RoleSessionName", "roleSessionName")?);
-        check_name(session)?;
+        check_name(session, "roleSessionName")?;
+        field("SourceIdentity").map_or(Ok(()), |identity| check_name(identity, "sourceIdentity"))?;
+        check_tags(form)?;
         let seconds = field("DurationSeconds").unwrap_or("3600");
         let policy = field("Policy");
         check_policy(policy, form)?;
@@ -63,8 +66,48 @@ pub(super) fn members(form: &BTreeMap<String, String>, name: &str, rest: &str) -
     form.iter().filter(|(key, _)| one(key).is_some()).map(|(_, value)| value.clone()).collect()
 }
 
-fn check_name(session: &str) -> Result<(), Refusal> {
-    let wrong = |constraint: &str| Err(invalid(session, "roleSessionName", constraint));
+/// The tags of the request, as `AssumeRole` takes them.
+fn check_tags(form: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    const PATTERN: &str = "Member must satisfy regular expression pattern: [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]";
+    let keys = members(form, "Tags", ".Key");
+    if keys.len() > 50 {
+        return Err(invalid("[...]", "tags", "Member must have length less than or equal to 50"));
+    }
+    for (at, key) in keys.iter().enumerate() {
+        if key.is_empty() || key.chars().count() > 128 || !is_tag_value(key) {
+            return Err(invalid(key, &format!("tags.{}.member.key", at + 1), &format!("{PATTERN}+")));
+        }
+        if keys.iter().take(at).any(|other| other.eq_ignore_ascii_case(key)) {
+            let text = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
+            return Err(refuse(400, "InvalidParameterValue", text));
+        }
+    }
+    for (at, value) in members(form, "Tags", ".Value").iter().enumerate() {
+        if !is_tag_value(value) {
+            return Err(invalid(value, &format!("tags.{}.member.value", at + 1), &format!("{PATTERN}*")));
+        }
+    }
+    let known = |key: &String| keys.iter().any(|other| other.eq_ignore_ascii_case(key));
+    if !members(form, "TransitiveTagKeys", "").iter().all(known) {
+        let text = "The specified transitive tag key must be included in the requested tags.";
+        return Err(refuse(400, "InvalidParameterValue", text));
+    }
+    Ok(())
+}
+
+/// The tags that a token brings.
+pub(super) fn check_token_tags(tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    match tags.iter().find(|(key, value)| !is_tag_value(key) || !is_tag_value(value)) {
+        Some((key, _)) => {
+            let text = format!("The session tag {key} in the token does not satisfy the constraints of tags");
+            Err(refuse(400, "InvalidIdentityToken", text))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_name(session: &str, name: &str) -> Result<(), Refusal> {
+    let wrong = |constraint: &str| Err(invalid(session, name, constraint));
     match session.chars().count() {
         0..2 => return wrong("Member must have length greater than or equal to 2"),
         2..=64 => {}
@@ -132,6 +175,10 @@ mod tests {
         refused("RoleSessionName", "a", "ValidationError", "greater than or equal to 2");
         refused("RoleSessionName", &"a".repeat(65), "ValidationError", "less than or equal to 64");
         refused("RoleSessionName", "a/b", "ValidationError", "[\\w+=,.@-]*");
+        refused("SourceIdentity", "a/b", "ValidationError", "'sourceIdentity'");
+        refused("Tags.member.1.Key", "a#b", "ValidationError", "'tags.1.member.key'");
+        refused("Tags.member.1.Value", "#2-bit-ref-r", "ValidationError", "'tags.1.member.value'");
+        refused("TransitiveTagKeys.member.1", "a", "InvalidParameterValue", "must be included");
         refused("Policy", &" ".repeat(2049), "ValidationError", "'policy'");
         refused("Policy", "{", "MalformedPolicyDocument", "invalid Json");
     }
