@@ -1,16 +1,19 @@
 //! Any bytes as a journal: whole lines are read, no more than there are, and whatever they say can be told. The sums of
-//! the lines are right where the input says so, for whoever writes a forged one gets them right.
+//! the lines are right where the input says so, for whoever writes a forged one gets them right. What it holds is
+//! delivered, and nothing is written outside of the sink.
 #![no_main]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use buildkite_dataflow::config::sink::FileSink;
 use buildkite_dataflow::lease::journal::{Journal, Parsed, parse};
 use buildkite_dataflow::lease::rest::Key;
 use buildkite_dataflow::record;
 use buildkite_dataflow::secret::{Fingerprint, Secret};
 use buildkite_dataflow::settlement::Settlement;
+use buildkite_dataflow::sink;
 use chrono::DateTime;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
@@ -20,7 +23,8 @@ mod shape;
 
 /// A folder with a journal, and its key in memory-backed storage.
 static FOLDER: LazyLock<(PathBuf, Option<Key>)> = LazyLock::new(|| {
-    let folder = shape::folder("journal");
+    let folder = shape::folder("journal").join("block");
+    fs::create_dir_all(&folder).unwrap();
     let key = Key::made_for(&folder);
     (folder, key)
 });
@@ -33,6 +37,14 @@ static GOOD: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let lease = |id: &str, need: Value| {
         json!({"entry": "leased", "id": id, "provider": "vault", "principal": "p", "handle": "h", "session": "s",
             "fingerprint": digest, "issued-at": at, "expires-at": at, "children": ["2"], "settle-with": need})
+    };
+    let link = |path: &str, kind: &str| {
+        let claims = json!({"organization_slug": "acme", "pipeline_slug": "../web", "build_number": 7});
+        let document = json!({"kind": kind, "sequence": 1, "run": {"job": "..", "instance": "i", "container": "/"},
+            "start": {"identity": {"claims": claims}}});
+        let document = document.to_string();
+        json!({"entry": "sealed", "kind": kind, "digest": Fingerprint::of(document.as_bytes()), "path": path,
+            "document": document})
     };
     vec![
         json!({"entry": "opened", "version": 1, "job": "j", "instance": "i", "container": null,
@@ -47,6 +59,8 @@ static GOOD: LazyLock<Vec<Value>> = LazyLock::new(|| {
         json!({"entry": "exporting", "variables": [{"name": "A", "fingerprint": digest, "previous": sealed}]}),
         json!({"entry": "rebased", "name": "A", "previous": null}),
         json!({"entry": "sealed", "kind": "start", "digest": digest, "path": "v=1/x.json", "document": "{}"}),
+        link("../../x", "start"),
+        link("/tmp/dataflow-forged", "end"),
         json!({"entry": "attempted", "id": "1", "at": at}),
         json!({"entry": "settled", "id": "1", "settlement": {"outcome": "failed", "reason": "r", "until": at}}),
         json!({"entry": "delivered", "digest": digest}),
@@ -61,9 +75,10 @@ fuzz_target!(|input: &[u8]| {
     let (folder, key) = &*FOLDER;
     fs::write(folder.join("journal"), &written).unwrap();
     drop(Journal::peek(folder));
-    if let Ok(journal) = Journal::open(folder) {
+    if let Ok(mut journal) = Journal::open(folder) {
         assert_eq!(journal.entries().len() + 1, entries.len());
         told(&journal);
+        delivered(&mut journal);
     }
     if let (Some(key), Ok(text)) = (key, str::from_utf8(input)) {
         assert!(key.open(&Secret::new(format!("sealed:{text}"))).is_none(), "nobody sealed this");
@@ -77,13 +92,34 @@ fn lines(bytes: &mut Bytes<'_>) -> Vec<u8> {
         let line = match bytes.below(8) {
             0 => bytes.text().replace('\n', " "),
             _ => {
-                edited(good, bytes, &["sealed:AAAA", "1", "2", "1+1", "end", "sha256:", "opened"]).to_string()
+                edited(good, bytes, &["sealed:AAAA", "1", "2", "1+1", "end", "sha256:", "opened", "../x", "/tmp/dataflow-forged"]).to_string()
             }
         };
         written
             .extend_from_slice(format!("{} {line}\n", Fingerprint::of(line.as_bytes()).short(16)).as_bytes());
     }
     written
+}
+
+/// Where the sink is: what its folders are called begins with `v=1`.
+fn delivered(journal: &mut Journal) {
+    let world = FOLDER.0.parent().unwrap();
+    let directory = world.join("sink");
+    fs::create_dir_all(directory.join("outside")).unwrap();
+    let sinks = [FileSink::private(directory.clone())];
+    drop(sink::deliver(journal, &sinks));
+    let names = |folder: &Path| {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(world), ["block", "sink"], "written outside of the sink");
+    assert_eq!(names(world.parent().unwrap()).iter().filter(|name| *name == "x").count(), 0);
+    assert!(!Path::new("/tmp/dataflow-forged").exists() && names(&FOLDER.0) == ["journal"]);
+    assert!(names(&directory).iter().all(|name| name == "outside" || name == "v=1"));
+    assert_eq!(names(&directory.join("outside")), [] as [String; 0]);
+    fs::remove_dir_all(directory).unwrap();
 }
 
 fn told(journal: &Journal) {

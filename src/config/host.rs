@@ -12,6 +12,7 @@ use super::credential::{Credential, What};
 use super::network::NetworkConfig;
 use super::place::{self, Error};
 use super::retention::Retention;
+pub use super::sink::{FileSink, Sink};
 use super::survive_reboot::SurviveReboot;
 use super::{step, written};
 use crate::span::Span;
@@ -138,24 +139,6 @@ pub struct Grant {
     pub written: Vec<Value>,
 }
 
-/// Where records go.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Sink {
-    /// A folder on this host.
-    File(FileSink),
-}
-
-/// A folder of records.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct FileSink {
-    /// The folder, an absolute path.
-    pub directory: PathBuf,
-}
-
 /// AWS, as this host reaches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -253,6 +236,9 @@ pub fn parse(file: &str, text: &str) -> Result<HostConfig, Error> {
     let config = written::with_claims(file, text)?.map_or_else(|| place::from_yaml(file, text), Ok)?;
     check_places(file, &config)?;
     config.retention.check(file)?;
+    for (index, Sink::File(sink)) in config.sinks.iter().enumerate() {
+        sink.check(file, &format!("sinks[{index}].file"))?;
+    }
     let mut names = BTreeMap::new();
     for (index, grant) in config.grants.iter().enumerate() {
         step::check(file, &format!("grants[{index}].credentials"), &grant.credentials)?;

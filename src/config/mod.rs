@@ -18,6 +18,7 @@ pub mod oauth;
 pub mod place;
 pub mod retention;
 pub mod secrets;
+pub mod sink;
 pub mod step;
 pub mod survive_reboot;
 pub mod template;

@@ -10,7 +10,7 @@ use super::callbacks::{self, Place};
 use super::exchange::Exchange;
 use super::{Context, Report, closing, keeper, lend, profiles, survivors};
 use crate::agent::job_api::JobApi;
-use crate::config::host::Mode;
+use crate::config::host::{FileSink, Mode};
 use crate::config::step::Release;
 use crate::credential::{Credential, NEVER};
 use crate::failure::{Class, Failure};
@@ -56,7 +56,7 @@ impl<'a> Lending<'a> {
             install: context.form.word().to_owned(),
             mode: if context.loaded.config.mode == Mode::Observe { "observe" } else { "enforce" }.to_owned(),
             host_config: context.loaded.digest.clone(),
-            records: crate::record::folder(&identity.claims, context.started),
+            records: crate::record::place::folder(&identity.claims, context.started),
             at: context.started,
         };
         let folder = context.state.block(&opened.job, &opened.instance, opened.container.as_deref());
@@ -208,7 +208,7 @@ impl<'a> Lending<'a> {
         let not_durable = |error| Unusable::Journal(error).failure();
         let entries = self.with_start(entries)?;
         self.journal.note(entries).map_err(not_durable)?;
-        let (sync, links, folders) = (self.journal.syncing(), self.journal.undelivered(), self.sinks());
+        let (sync, links, folders) = (self.journal.syncing(), sink::outbox(&self.journal), self.sinks());
         let told = Beside::begin(move || sync().map(|()| sink::to_sinks(links, &folders))).done().await;
         let told = told.map_err(not_durable)?;
         self.sealed = true;
@@ -225,7 +225,7 @@ impl<'a> Lending<'a> {
         Ok(entries)
     }
 
-    fn sinks(&self) -> Vec<PathBuf> {
+    fn sinks(&self) -> Vec<FileSink> {
         sink::folders(&self.context.loaded.config, &self.context.state)
     }
 

@@ -81,9 +81,19 @@ pub(crate) struct Context<'a> {
 impl<'a> Context<'a> {
     fn new(host: &'a Host, form: Form, loaded: Loaded) -> Result<Self, Failure> {
         let state = State::of(&loaded.config).map_err(|error| error.failure())?;
+        Ok(Self::with(host, form, loaded, state))
+    }
+
+    /// For a sweep: nothing where this user has no state directory, and none is made.
+    fn standing(host: &'a Host, loaded: Loaded) -> Result<Option<Self>, Failure> {
+        let state = State::standing(&loaded.config).map_err(|error| error.failure())?;
+        Ok(state.map(|state| Self::with(host, Form::AgentHook, loaded, state)))
+    }
+
+    fn with(host: &'a Host, form: Form, loaded: Loaded, state: State) -> Self {
         let http = Http::new(loaded.config.network());
         let (bootstrap, started) = (ProcessId::parent(), host.clock.now());
-        Ok(Self { host, form, loaded, state, http, bootstrap, started })
+        Self { host, form, loaded, state, http, bootstrap, started }
     }
 
     fn container(&self) -> Option<String> {

@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 
-use super::{Context, Form, Report, closing};
+use super::{Context, Report, closing};
 use crate::config::host::Sink;
 use crate::config::load;
 use crate::failure::{Class, Failure};
@@ -118,7 +118,7 @@ fn tidy(context: &Context<'_>, report: &mut Report, most: usize) -> bool {
 pub async fn sweep(host: &Host) -> Result<Report, Failure> {
     process::outlive_signals();
     let loaded = load::load(host).map_err(|error| error.failure())?;
-    let context = Context::new(host, Form::AgentHook, loaded)?;
+    let Some(context) = Context::standing(host, loaded)? else { return Ok(Report::default()) };
     let mut report = dead(&context).await;
     tidy(&context, &mut report, usize::MAX);
     Ok(report)

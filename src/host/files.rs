@@ -6,9 +6,10 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
+use nix::libc::{O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
 
 use super::fault;
+use super::folder::Folder;
 pub use super::untrusted::Untrusted;
 
 /// No file that this program reads is longer, in bytes.
@@ -49,7 +50,7 @@ pub fn check_folder(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
     check_owner(path, &meta, owners)
 }
 
-fn check_owner(path: &Path, meta: &fs::Metadata, owners: &[u32]) -> Result<(), Untrusted> {
+pub(super) fn check_owner(path: &Path, meta: &fs::Metadata, owners: &[u32]) -> Result<(), Untrusted> {
     if !owners.contains(&meta.uid()) {
         let expected = owners.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
         return Err(Untrusted::Owner { path: path.to_owned(), owner: meta.uid(), expected });
@@ -62,19 +63,37 @@ fn check_owner(path: &Path, meta: &fs::Metadata, owners: &[u32]) -> Result<(), U
     Ok(())
 }
 
-/// Reads a file that somebody else wrote, whose content is checked by whoever asked: links are followed.
+/// Reads a file that somebody named: links are followed, and whoever asked checks the content. A pipe, a socket, a
+/// device or a folder in its place is refused without waiting for it.
 pub fn read(path: &Path) -> Result<Vec<u8>, Untrusted> {
-    fault::look("read");
-    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
-    let file = File::open(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
-    read_all(&file, path, MAX_LENGTH)
+    read_by(path, O_CLOEXEC | O_NONBLOCK)
 }
 
+/// The same of a file that was found and that nobody named: a link is refused too.
+pub fn read_found(path: &Path) -> Result<Vec<u8>, Untrusted> {
+    read_by(path, O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)
+}
+
+fn read_by(path: &Path, flags: i32) -> Result<Vec<u8>, Untrusted> {
+    fault::look("read");
+    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    read_all(&file.map_err(|source| Untrusted::Io { path: path.to_owned(), source })?, path, MAX_LENGTH)
+}
+
+/// Every read ends here: of a regular file, and not longer than `most` bytes.
 pub(super) fn read_all(file: &File, path: &Path, most: u64) -> Result<Vec<u8>, Untrusted> {
     let io = |source| Untrusted::Io { path: path.to_owned(), source };
-    // A hint only: what is read from is not always a regular file.
-    let length = file.metadata().map_err(io)?.len().min(most);
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
+    let meta = file.metadata().map_err(io)?;
+    if !meta.is_file() {
+        return Err(Untrusted::NotRegular { path: path.to_owned() });
+    }
+    // Before a byte is read: a file full of holes costs whoever made it nothing.
+    if meta.len() > most {
+        return Err(Untrusted::TooLong { path: path.to_owned(), most });
+    }
+    // What lies in /proc says that it is empty.
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default() + 1);
     file.take(most + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > most {
         return Err(Untrusted::TooLong { path: path.to_owned(), most });
@@ -99,13 +118,20 @@ pub fn private_folder(path: &Path) -> Result<(), Untrusted> {
     check_folder(path, &[nix::unistd::geteuid().as_raw()])
 }
 
-/// Opens a file of this user for reading and appending, 0600; `new` makes it if it is not there.
+/// Opens a file of this user for reading and appending, 0600; `new` makes it if it is not there. Whatever else stands
+/// in its place is refused: what is written there would be lost, or be somebody's.
 pub fn open_append(path: &Path, new: bool) -> io::Result<File> {
     fault::act("open")?;
     let mut options = OpenOptions::new();
     options.create(new).read(true).append(true).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
-    options.open(path)
+    let file = options.open(path)?;
+    let meta = file.metadata()?;
+    // One without a name was removed a moment ago: whoever asked finds out.
+    if !meta.is_file() || meta.nlink() > 1 {
+        return Err(io::Error::other(Untrusted::NotRegular { path: path.to_owned() }));
+    }
+    Ok(file)
 }
 
 /// Writes at the end of an open file.
@@ -151,17 +177,6 @@ pub fn replace_lossy(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file that must not be there yet, durable when this returns; `AlreadyExists` otherwise.
-pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fault::act("create")?;
-    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist_noclobber(path)?;
-    sync_folder(folder)
-}
-
 /// A lock that others see; it goes with this value, or with the process.
 #[derive(Debug)]
 pub struct Locked(#[expect(dead_code, reason = "the lock lives as long as the open file")] File);
@@ -180,7 +195,7 @@ pub fn lock(path: &Path) -> io::Result<Option<Locked>> {
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     fault::act("sync folder")?;
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
-    File::open(path)?.sync_all()
+    OpenOptions::new().read(true).custom_flags(O_DIRECTORY | O_NONBLOCK).open(path)?.sync_all()
 }
 
 /// The names in a folder, sorted; none when there is no such folder.
@@ -214,17 +229,9 @@ pub fn rearranged(path: &Path) -> Option<DateTime<Utc>> {
     meta.modified().ok().map(DateTime::from)
 }
 
-/// Every file below a folder, however deep, sorted; none when there is no such folder.
-pub fn list_deep(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in list(path)? {
-        if fs::symlink_metadata(&entry)?.is_dir() {
-            found.extend(list_deep(&entry)?);
-        } else {
-            found.push(entry);
-        }
-    }
-    Ok(found)
+/// Whose link stands there; `None` where it is no link.
+pub fn link_of(path: &Path) -> Option<u32> {
+    fs::symlink_metadata(path).ok().filter(|meta| meta.file_type().is_symlink()).map(|meta| meta.uid())
 }
 
 /// Whether there is such a folder.
@@ -257,24 +264,13 @@ pub fn is_private_folder(path: &Path, user: u32) -> bool {
 
 /// Removes a file or a whole folder; one that is not there is fine.
 pub fn remove(path: &Path) -> io::Result<()> {
-    fault::act("remove")?;
-    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
-    let result = if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    match Folder::open(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fault::act("remove"),
+        folder => folder?.remove(name),
     }
-}
-
-/// Removes a folder that holds nothing; whether it did.
-pub fn remove_empty(path: &Path) -> bool {
-    fault::look("remove empty");
-    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
-    fs::remove_dir(path).is_ok()
 }
 
 #[cfg(test)]
@@ -343,11 +339,17 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_never_overwrites() {
+    fn what_is_read_or_opened_is_a_regular_file_and_no_longer_than_ours() {
         let folder = folder();
-        let path = folder.path().join("x");
-        create_new(&path, b"one").unwrap();
-        assert_eq!(create_new(&path, b"two").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(read(&path).unwrap(), b"one");
+        let (pipe, huge, link) = ["pipe", "huge", "link"].map(|name| folder.path().join(name)).into();
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        for odd in [&pipe, &link, Path::new("/dev/zero"), folder.path()] {
+            assert!(matches!(read(odd), Err(Untrusted::NotRegular { .. })), "{}", odd.display());
+        }
+        assert!(matches!(read(&huge), Err(Untrusted::TooLong { .. })));
+        assert!(read_found(&link).is_err() && lock(&pipe).is_err() && open_append(&link, true).is_err());
+        assert!(sync_folder(&pipe).is_err() && list(&pipe).is_err());
     }
 }

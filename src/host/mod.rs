@@ -15,6 +15,7 @@ pub mod drop_box;
 pub mod env;
 mod fault;
 pub mod files;
+pub mod folder;
 pub mod http;
 pub mod identity;
 pub mod interrupts;
@@ -31,6 +32,7 @@ mod tls;
 pub mod trail;
 mod unanswered;
 mod untrusted;
+pub mod walk;
 pub mod watch;
 
 pub(crate) use beside::Beside;

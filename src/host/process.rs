@@ -213,6 +213,17 @@ pub fn user() -> io::Result<User> {
     Ok(User { uid: uid.as_raw(), home: entry.dir })
 }
 
+/// The number of a group, by its name or its number.
+pub fn group(name: &str) -> io::Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let entry = nix::unistd::Group::from_name(name)?;
+    let missing =
+        || io::Error::new(io::ErrorKind::NotFound, format!("there is no group `{name}` on this host"));
+    entry.map(|group| group.gid.as_raw()).ok_or_else(missing)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

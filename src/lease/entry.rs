@@ -96,7 +96,8 @@ pub struct Opened {
     pub mode: String,
     /// Digest of the host config.
     pub host_config: Option<Fingerprint>,
-    /// The folder of a sink in which the record's links belong.
+    /// The folder of a sink in which the record's links belong, for earlier versions of this program: this one computes
+    /// it anew.
     pub records: String,
     /// When it was opened.
     pub at: DateTime<Utc>,
@@ -136,7 +137,7 @@ pub struct Sealed {
     pub kind: String,
     /// The digest of its bytes.
     pub digest: Fingerprint,
-    /// Where it belongs in a sink.
+    /// Where it belongs in a sink, for earlier versions of this program: this one computes it from the document.
     pub path: String,
     /// Its bytes: canonical JSON.
     pub document: String,

@@ -14,7 +14,7 @@ use crate::host::files::{self, Untrusted};
 use crate::secret::Fingerprint;
 
 /// The file's name in the block's folder.
-const NAME: &str = "journal";
+pub(super) const NAME: &str = "journal";
 
 /// The format that this version writes.
 pub const VERSION: u32 = 1;

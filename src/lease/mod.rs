@@ -15,6 +15,7 @@ pub mod export;
 pub mod forms;
 pub mod journal;
 pub mod kept;
+pub mod marker;
 #[cfg(test)]
 mod model;
 pub mod rest;

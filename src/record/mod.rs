@@ -6,18 +6,19 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::claims::Claims;
 use crate::lease::journal::{Opened, Sealed};
 use crate::lease::state::plain;
 use crate::secret::Fingerprint;
 
 pub mod end;
 pub mod parts;
+pub mod place;
 pub mod proof;
 mod words;
 
 pub use end::{End, Late, SettledPart};
 pub use parts::{Run, Start};
+pub use place::Place;
 pub use proof::Proof;
 
 /// What the links of this version call themselves.
@@ -149,27 +150,9 @@ fn sealed(
         Part::Late(late) => (link.kind, link.late) = (Kind::Late, Some(late)),
     }
     let bytes = serde_json_canonicalizer::to_vec(&link)?;
-    Ok(Sealed {
-        kind: link.kind.word().to_owned(),
-        digest: Fingerprint::of(&bytes),
-        path: file(&link),
-        document: String::from_utf8(bytes).map_err(serde::de::Error::custom)?,
-    })
-}
-
-/// Where a record's links belong in a sink: folders that DuckDB, Athena and others read as columns.
-pub fn folder(claims: &Claims, at: DateTime<Utc>) -> String {
-    let claim = |name| plain(claims.text(name).as_deref().unwrap_or("unknown"));
-    let date = at.format("%Y-%m-%d");
-    let (organization, pipeline, build) =
-        (claim("organization_slug"), claim("pipeline_slug"), claim("build_number"));
-    format!("v=1/org={organization}/date={date}/pipeline={pipeline}/build={build}")
-}
-
-fn file(link: &Link) -> String {
-    let parts = [Some(&link.run.job), Some(&link.run.instance), link.run.container.as_ref()];
-    let name: Vec<String> = parts.into_iter().flatten().map(|part| plain(part)).collect();
-    format!("job-{}.{}-{}.json", name.join("."), link.sequence, link.kind.word())
+    let document = String::from_utf8(bytes.clone()).map_err(serde::de::Error::custom)?;
+    let path = Place::beside(&document).map(|place| place.name).unwrap_or_default();
+    Ok(Sealed { kind: link.kind.word().to_owned(), digest: Fingerprint::of(&bytes), path, document })
 }
 
 /// The chain that a file of this name belongs to, as `JOB.INSTANCE[.CONTAINER]`; `None` where no link

@@ -65,7 +65,7 @@ impl Redirected {
             grants,
             state_directory: Some(self.state.clone()),
             survive_reboot: None,
-            sinks: vec![Sink::File(FileSink { directory: self.records.clone() })],
+            sinks: vec![Sink::File(FileSink::private(self.records.clone()))],
             retention,
             aws: AwsHost { sts_endpoint: Some(self.sts.clone()), sts_region: None, allowed_accounts },
             network: NetworkConfig { routes: self.routes.clone(), ..NetworkConfig::default() },

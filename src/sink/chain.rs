@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Error, file};
-use crate::host::files;
+use crate::config::sink::FileSink;
+use crate::host::{files, walk};
 use crate::lease::state::plain;
 use crate::record::end::{Late, SettledLease};
 use crate::record::parts::{Lent, Requested, Told};
-use crate::record::{self, Kind, Link, Part, seal_after};
+use crate::record::{self, Kind, Link, Part, Place, seal_after};
 use crate::secret::Fingerprint;
 use crate::settlement::Settlement;
 
@@ -30,6 +31,7 @@ pub enum Wanted<'a> {
 /// One plugin block's account, whole up to its last link.
 #[derive(Debug)]
 pub struct Chain {
+    records: PathBuf,
     folder: PathBuf,
     links: Vec<Link>,
     last: Fingerprint,
@@ -97,13 +99,18 @@ pub fn find(records: &Path, wanted: Wanted<'_>) -> std::io::Result<Found> {
         return Err(std::io::Error::from(std::io::ErrorKind::NotADirectory));
     }
     let mut files: BTreeMap<(PathBuf, String), Vec<PathBuf>> = BTreeMap::new();
-    for path in files::list_deep(records)? {
+    let walked = walk::below(records)?;
+    let unseen = |(path, error): (PathBuf, std::io::Error)| {
+        format!("`{}` cannot be looked into: {error}", path.display())
+    };
+    for path in walked.files {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let Some(chain) = record::chain(name) else { continue };
         let folder = path.parent().unwrap_or(records).to_owned();
         files.entry((folder, chain.to_owned())).or_default().push(path.clone());
     }
-    let mut found = Found { records: files.len(), ..Found::default() };
+    let broken = walked.troubles.into_iter().map(unseen).collect();
+    let mut found = Found { records: files.len(), broken, ..Found::default() };
     for ((folder, chain), paths) in files {
         let is_wanted = match wanted {
             Wanted::Jobs(jobs) => jobs.iter().any(|job| chain.split('.').next() == Some(&plain(job))),
@@ -112,7 +119,7 @@ pub fn find(records: &Path, wanted: Wanted<'_>) -> std::io::Result<Found> {
         if !is_wanted {
             continue;
         }
-        match read(folder, &paths) {
+        match read(records, folder, &paths) {
             Ok(chain) if matches!(wanted, Wanted::Denied) && !chain.is_denied_in_part() => {}
             Ok(chain) => found.chains.push(chain),
             Err((path, problem)) => found.broken.push(format!("`{}` {problem}", path.display())),
@@ -121,11 +128,11 @@ pub fn find(records: &Path, wanted: Wanted<'_>) -> std::io::Result<Found> {
     Ok(found)
 }
 
-fn read(folder: PathBuf, paths: &[PathBuf]) -> Result<Chain, (PathBuf, Broken)> {
+fn read(records: &Path, folder: PathBuf, paths: &[PathBuf]) -> Result<Chain, (PathBuf, Broken)> {
     let mut read = Vec::new();
     for path in paths {
         let broken = |problem| (path.clone(), problem);
-        let bytes = files::read(path).map_err(|error| broken(error.into()))?;
+        let bytes = files::read_found(path).map_err(|error| broken(error.into()))?;
         let link = record::read(&bytes).map_err(|error| broken(Broken::NoLink(error.to_string())))?;
         read.push((link, Fingerprint::of(&bytes), path));
     }
@@ -140,7 +147,7 @@ fn read(folder: PathBuf, paths: &[PathBuf]) -> Result<Chain, (PathBuf, Broken)> 
     }
     let nothing = || (folder.clone(), Broken::Torn);
     let last = last.ok_or_else(nothing)?;
-    Ok(Chain { folder, links, last })
+    Ok(Chain { records: records.to_owned(), folder, links, last })
 }
 
 impl Chain {
@@ -214,7 +221,12 @@ impl Chain {
         let late = Late { settlements, outputs: Vec::new(), findings };
         let Some(last) = self.links.last() else { return Ok(()) };
         let link = seal_after(Part::Late(late), last, self.last.clone(), now).map_err(failed)?;
-        file::store(&self.folder, &link)
+        let Some(place) = Place::beside(&link.document) else { return Ok(()) };
+        let sink = FileSink::private(self.records.clone());
+        let names = self.folder.strip_prefix(&self.records).unwrap_or(&self.folder).iter();
+        let place =
+            Place { folders: names.map(|name| name.to_string_lossy().into_owned()).collect(), ..place };
+        file::store(&sink, &place, &link.document)
     }
 }
 
@@ -244,7 +256,7 @@ mod tests {
             serde_json::from_value(link).unwrap()
         };
         let links = links.iter().enumerate().map(link).collect();
-        Chain { folder: PathBuf::new(), links, last: Fingerprint::of(b"") }
+        Chain { records: PathBuf::new(), folder: PathBuf::new(), links, last: Fingerprint::of(b"") }
     }
 
     #[test]

@@ -1,18 +1,17 @@
 //! Removing what a folder of records has kept for long enough: whole records, known by their names.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use crate::host::files;
+use crate::host::drop_box::WRITING;
+use crate::host::folder::{Folder, Is};
 use crate::record;
 
 /// The folders between the records' own and a link, by how their names begin.
 const LEVELS: [&str; 5] = ["v=", "org=", "date=", "pipeline=", "build="];
-
-/// How the names of files begin that were left half written.
-const HALF: &str = ".writing-";
 
 /// One look through a folder of records.
 #[derive(Debug)]
@@ -30,22 +29,30 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Removes old records below `folder`. Links, folders and files with other names are left alone.
-    pub fn run(&mut self, folder: &Path) {
-        self.level(folder, &LEVELS);
+    /// Removes old records below `records`. Links, folders and files with other names are left alone.
+    pub fn run(&mut self, records: &Path) {
+        match Folder::open(records) {
+            Ok(folder) => self.level(&folder, &LEVELS),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.complain(records, &error),
+        }
     }
 
-    fn level(&mut self, folder: &Path, levels: &[&str]) {
+    fn level(&mut self, folder: &Folder, levels: &[&str]) {
         let Some((prefix, deeper)) = levels.split_first() else { return self.links(folder) };
-        for entry in self.list(folder) {
-            let Some(rest) = name(&entry).and_then(|name| name.strip_prefix(prefix)) else { continue };
-            if self.left == 0 || files::rearranged(&entry).is_none() || self.is_young(prefix, rest) {
+        for name in self.list(folder) {
+            let Some(rest) = name.strip_prefix(prefix) else { continue };
+            let is_folder = matches!(folder.named(&name), Ok(Some(named)) if named.is == Is::Folder);
+            if self.left == 0 || !is_folder || self.is_young(prefix, rest) {
                 continue;
             }
-            self.level(&entry, deeper);
-            // Those above a day are everybody's: a link may be on its way into one.
+            match folder.below(&name) {
+                Ok(below) => self.level(&below, deeper),
+                Err(error) => self.complain(&folder.path().join(&name), &error),
+            }
+            // Those above a day are everybody's: a link may be on its way into one. One that holds something stays.
             if !["v=", "org="].contains(prefix) {
-                files::remove_empty(&entry);
+                drop(folder.remove_one(&name, Is::Folder));
             }
         }
     }
@@ -56,20 +63,21 @@ impl Pass<'_> {
     }
 
     /// A chain goes as a whole, when its last link is old enough: what is left of one proves nothing.
-    fn links(&mut self, folder: &Path) {
-        let mut chains: BTreeMap<String, Vec<(PathBuf, DateTime<Utc>)>> = BTreeMap::new();
-        for entry in self.list(folder) {
-            let (Some(name), Some(written)) = (name(&entry), files::written(&entry)) else { continue };
-            let chain = if name.starts_with(HALF) { Some(name) } else { record::chain(name) };
-            if let Some(chain) = chain.map(str::to_owned) {
-                chains.entry(chain).or_default().push((entry, written));
+    fn links(&mut self, folder: &Folder) {
+        let mut chains: BTreeMap<String, Vec<(String, DateTime<Utc>)>> = BTreeMap::new();
+        for name in self.list(folder) {
+            let chain = if name.starts_with(WRITING) { Some(name.as_str()) } else { record::chain(&name) };
+            let Some(chain) = chain.map(str::to_owned) else { continue };
+            let named = folder.named(&name).ok().flatten().filter(|named| named.is == Is::File);
+            if let Some(written) = named.and_then(|named| named.written) {
+                chains.entry(chain).or_default().push((name, written));
             }
         }
         for (chain, links) in chains {
             let old = links.iter().all(|(_, written)| *written < self.before);
             if old && self.left > 0 && !self.is_open(&chain) {
-                for (path, _) in &links {
-                    self.remove(path);
+                for (name, _) in &links {
+                    self.remove(folder, name);
                 }
             }
         }
@@ -83,28 +91,27 @@ impl Pass<'_> {
         self.open.iter().any(of_chain)
     }
 
-    fn remove(&mut self, path: &Path) {
+    fn remove(&mut self, folder: &Folder, name: &str) {
         self.left = self.left.saturating_sub(1);
-        match files::remove(path) {
+        match folder.remove_one(name, Is::File) {
             Ok(()) => self.removed += 1,
-            Err(error) => self.complain(path, &error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.complain(&folder.path().join(name), &error),
         }
     }
 
-    fn list(&mut self, folder: &Path) -> Vec<PathBuf> {
-        files::list(folder).unwrap_or_else(|error| {
-            self.complain(folder, &error);
+    /// The names that are text: ours are.
+    fn list(&mut self, folder: &Folder) -> Vec<String> {
+        let names = folder.names().unwrap_or_else(|error| {
+            self.complain(folder.path(), &error);
             Vec::new()
-        })
+        });
+        names.into_iter().filter_map(|name| name.into_string().ok()).collect()
     }
 
-    fn complain(&mut self, path: &Path, error: &std::io::Error) {
+    fn complain(&mut self, path: &Path, error: &io::Error) {
         self.trouble.get_or_insert_with(|| format!("`{}`: {error}", path.display()));
     }
-}
-
-fn name(path: &Path) -> Option<&str> {
-    path.file_name()?.to_str()
 }
 
 #[cfg(test)]
@@ -129,7 +136,7 @@ mod tests {
         let mut pass = Pass { before, left: most, open: &open, removed: 0, trouble: None };
         pass.run(folder);
         assert_eq!(pass.trouble, None);
-        let files = files::list_deep(folder).unwrap();
+        let files = crate::host::walk::below(folder).unwrap().files;
         files.iter().map(|path| path.strip_prefix(folder).unwrap().display().to_string()).collect()
     }
 

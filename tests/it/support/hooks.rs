@@ -46,7 +46,7 @@ pub(crate) struct Ended {
 }
 
 /// The same stories can be told of another build: the static one.
-fn binary() -> std::ffi::OsString {
+pub(crate) fn binary() -> std::ffi::OsString {
     std::env::var_os("DATAFLOW_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_buildkite-dataflow").into())
 }
 
