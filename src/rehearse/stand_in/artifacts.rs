@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{Agent, Answer, Refusal, TIMEOUT, Words, missing, text};
-use crate::host::files;
 use crate::host::http::{Method, Request};
+use crate::host::{files, walk};
 
 /// What stands between the parts of a form.
 const BOUNDARY: &str = "buildkite-dataflow-rehearsal-boundary";
@@ -115,7 +115,7 @@ fn below(cwd: &Path, pattern: &str) -> std::io::Result<Vec<std::path::PathBuf>> 
     let fixed = pattern.split(['*', '?']).next().unwrap_or_default();
     let folder = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
     if pattern.contains("**") {
-        return files::list_deep(&cwd.join(folder));
+        return Ok(walk::below(&cwd.join(folder))?.files);
     }
     let depth = pattern.matches('/').count() - folder.matches('/').count() - usize::from(!folder.is_empty());
     let mut level = vec![cwd.join(folder)];
