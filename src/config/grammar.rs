@@ -79,6 +79,10 @@ pub(super) fn of(path: &[String], text: &str) -> Grammar {
         {
             Grammar::Url
         }
+        // A URI without a host, such as a URN: its parts are the author's.
+        (["oauth", "form", _], _) | (_, "audience" | "resource" | "request-reason") if text.contains(':') => {
+            Grammar::Text(".+=@~")
+        }
         (["oauth", "form", _], _) | (_, "audience" | "resource" | "request-reason") => FREE,
         _ => NAME,
     }

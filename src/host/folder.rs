@@ -76,15 +76,15 @@ impl Folder {
             opened => return Ok((opened?, false)),
         }
         fault::act("make folder")?;
-        let made = match rustix::fs::mkdirat(&self.file, name, bits(0o700)) {
+        let is_new = match rustix::fs::mkdirat(&self.file, name, bits(0o700)) {
             Err(Errno::EXIST) => false,
-            made => made.map(|()| true)?,
+            result => result.map(|()| true)?,
         };
         let folder = self.below(name)?;
-        if made && mode != 0o700 {
+        if is_new && mode != 0o700 {
             folder.set_mode(mode)?;
         }
-        Ok((folder, made))
+        Ok((folder, is_new))
     }
 
     /// Where it was opened: for messages, and for names that are handed on.

@@ -35,18 +35,16 @@ fn look(folder: &Folder, walked: &mut Walked, depth: usize) -> io::Result<()> {
     let names = match folder.names() {
         Ok(names) => names,
         Err(error) => {
-            return {
-                walked.troubles.push((folder.path().to_owned(), error));
-                Ok(())
-            };
+            walked.troubles.push((folder.path().to_owned(), error));
+            return Ok(());
         }
     };
     for name in names {
         let path = folder.path().join(&name);
         match folder.named(&name) {
-            Ok(Some(named)) if named.is == Is::Folder => match folder.below(&name) {
+            Ok(Some(found)) if found.is == Is::Folder => match folder.below(&name) {
                 Ok(_) if depth == 0 => {
-                    walked.troubles.push((path, io::Error::other("too deep for a record")))
+                    walked.troubles.push((path, io::Error::other("too deep for a record")));
                 }
                 Ok(inner) => look(&inner, walked, depth - 1)?,
                 // Removed since, by whoever keeps the folder tidy.

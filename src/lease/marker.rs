@@ -102,9 +102,7 @@ fn look(root: &Path) -> Result<Found, Foreign> {
         jobs => Some(jobs.map_err(io)?),
     };
     let blocks = jobs.as_ref().map_or_else(|| Ok(Vec::new()), Folder::names).map_err(io)?;
-    if let Some(name) =
-        jobs.as_ref().map(|jobs| foreign_job(jobs, &blocks)).transpose().map_err(io)?.flatten()
-    {
+    if let Some(name) = jobs.as_ref().and_then(|jobs| foreign_job(jobs, &blocks)) {
         return Err(others(OsStr::new(&format!("jobs/{name}"))));
     }
     // Without the folder of a block nothing says that it was a state directory: a sweep leaves it as it is.
@@ -116,16 +114,11 @@ fn look(root: &Path) -> Result<Found, Foreign> {
 }
 
 /// A name in `jobs` that this program did not make.
-fn foreign_job(jobs: &Folder, names: &[OsString]) -> io::Result<Option<String>> {
-    for name in names {
-        let text = name.to_string_lossy().into_owned();
-        let has_journal =
-            || jobs.below(name).and_then(|block| block.named("journal")).ok().flatten().is_some();
-        if !is_block(&text) && !has_journal() {
-            return Ok(Some(text));
-        }
-    }
-    Ok(None)
+fn foreign_job(jobs: &Folder, names: &[OsString]) -> Option<String> {
+    let has_journal =
+        |name: &OsString| jobs.below(name).and_then(|block| block.named("journal")).ok().flatten().is_some();
+    let mut foreign = names.iter().filter(|name| !is_block(&name.to_string_lossy()) && !has_journal(name));
+    foreign.next().map(|name| name.to_string_lossy().into_owned())
 }
 
 /// Whether a folder of one block of a job can have this name: `JOB.INSTANCE`, and what tells it apart.

@@ -78,7 +78,7 @@ impl Rights {
         if let Some(group) = self.group.filter(|group| *group != meta.gid()) {
             folder.set_group(group)?;
         }
-        if folder.metadata()?.mode() & 0o7777 != mode { folder.set_mode(mode) } else { Ok(()) }
+        if folder.metadata()?.mode() & 0o7777 == mode { Ok(()) } else { folder.set_mode(mode) }
     }
 
     /// The permissions of a link's file, and its group.
