@@ -92,7 +92,7 @@ fn a_sweep_writes_a_forged_link_into_the_sink_and_nowhere_else() {
     let names = ["forged", "block", "c", "acme", "web", "7"].map(str::to_owned);
     let absolute = target.join("absolute").display().to_string();
     let entries = ["../chosen/relative", absolute.as_str()].into_iter().enumerate();
-    let entries = entries.map(|(at, path)| sealed(path, document("end", at as u32, &names)));
+    let entries = entries.map(|(at, path)| sealed(path, document("end", u32::try_from(at).unwrap(), &names)));
     forged(&stage, entries.collect());
     stage.sweep();
     assert!(!target.exists());

@@ -18,7 +18,9 @@ fn no_hook_waits_for_what_stands_where_a_link_of_the_record_will_be() {
         stage.hook("post-command");
         let links = files(&stage.folder.path().join("records"));
         assert_eq!(links.len(), 2);
-        links.iter().for_each(|link| odd.put(link));
+        for link in &links {
+            odd.put(link);
+        }
         let mut text = String::new();
         for phase in ["pre-command", "post-command", "pre-exit"] {
             let (status, told) = soon(stage.command(phase));
@@ -119,11 +121,11 @@ fn no_sweep_waits_for_what_lies_in_a_state_directory() {
     for odd in ALL {
         let stage = Stage::new();
         let folder = forged(&stage, Vec::new());
-        let state = stage.folder.path().join("state");
+        let root = stage.folder.path().join("state");
         odd.put(&folder.join("journal"));
-        odd.put(&state.join("jobs/odd.block"));
-        fs::create_dir_all(state.join("cache")).unwrap();
-        odd.put(&state.join("cache/tidied"));
+        odd.put(&root.join("jobs/odd.block"));
+        fs::create_dir_all(root.join("cache")).unwrap();
+        odd.put(&root.join("cache/tidied"));
         let (status, text) = soon(stage.sweeping());
         assert_eq!(status, Some(0), "{odd:?}: {text}");
         let (status, text) = soon(stage.command("pre-command"));
@@ -136,8 +138,8 @@ fn no_sweep_waits_for_what_lies_in_a_state_directory() {
 fn a_state_directory_that_is_no_folder_is_refused_at_once() {
     for odd in ALL {
         let stage = Stage::new();
-        let state = stage.folder.path().join("state");
-        for place in [state.clone(), state.join("jobs"), state.join("cache")] {
+        let root = stage.folder.path().join("state");
+        for place in [root.clone(), root.join("jobs"), root.join("cache")] {
             fs::create_dir_all(place.parent().unwrap()).unwrap();
             odd.put(&place);
             stage.write_config();
@@ -145,7 +147,7 @@ fn a_state_directory_that_is_no_folder_is_refused_at_once() {
             let fine = matches!(odd, Odd::Folder);
             assert_eq!(status, Some(if fine { 0 } else { 102 }), "{odd:?} {}: {text}", place.display());
             assert!(fine || text.contains("error[state-unusable]"), "{odd:?}: {text}");
-            remove(&state);
+            remove(&root);
         }
     }
 }
@@ -159,14 +161,16 @@ fn remove(path: &Path) {
 fn a_state_directory_that_is_another_programs_stays_as_it_is() {
     for names in [&["jobs/nightly", "cache"][..], &["jobs/nightly/deep"], &[".git/objects"], &["data"]] {
         let mut stage = Stage::new();
-        let state = stage.folder.path().join("state");
-        names.iter().for_each(|name| fs::create_dir_all(state.join(name)).unwrap());
-        let before = crate::support::users::everything(&state);
+        let root = stage.folder.path().join("state");
+        for name in names {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        let before = crate::support::users::everything(&root);
         let text = stage.refuses(102, "state-unusable");
         assert!(text.contains("another program's") && text.contains("name a folder of its own"), "{text}");
         let (status, text) = soon(stage.sweeping());
         assert_eq!(status, Some(102), "{text}");
-        assert_eq!(crate::support::users::everything(&state), before, "{names:?}");
+        assert_eq!(crate::support::users::everything(&root), before, "{names:?}");
     }
 }
 

@@ -102,7 +102,9 @@ fn roots_sweep_follows_no_link_that_another_user_put_in_place_of_a_state_directo
             let host = Host::new();
             let roots = host.at("roots");
             fs::create_dir_all(roots.join("state")).unwrap();
-            names.iter().for_each(|name| fs::create_dir_all(roots.join("state").join(name)).unwrap());
+            for name in names {
+                fs::create_dir_all(roots.join("state").join(name)).unwrap();
+            }
             let (link, to) =
                 if above { (host.at("home"), roots.clone()) } else { (host.at("link"), roots.join("state")) };
             symlink(to, &link).unwrap();
