@@ -36,6 +36,15 @@ pub enum Foreign {
         /// What it holds.
         name: String,
     },
+    /// Its marker could not be written.
+    #[error("`{path}` cannot be written durably")]
+    NotDurable {
+        /// The marker.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Another user could send us anywhere.
     #[error("`{path}` is a link of user {owner}")]
     Link {
@@ -132,7 +141,7 @@ fn mark(folder: Folder) -> Result<Folder, Foreign> {
     match folder.create_new(MARKER, TEXT.as_bytes(), 0o600, None) {
         // Another hook was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made.map_err(|source| io_at(folder.path(), source))?,
+        made => made.map_err(|source| Foreign::NotDurable { path: folder.path().join(MARKER), source })?,
     }
     Ok(folder)
 }

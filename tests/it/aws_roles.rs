@@ -277,7 +277,7 @@ fn a_role_of_another_account_is_denied_by_the_host_before_any_exchange() {
 #[test]
 fn a_session_of_another_account_than_was_asked_for_is_not_lent() {
     let mut stage = Stage::role(&json!({"allowed-accounts": ["123456789012"]}));
-    let body = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>A</AccessKeyId>\
+    let body = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>ASIAEXAMPLE000000000</AccessKeyId>\
                 <SecretAccessKey>not-a-secret</SecretAccessKey><SessionToken>not-a-token</SessionToken>\
                 <Expiration>2100-01-01T00:00:00Z</Expiration></Credentials><AssumedRoleUser>\
                 <Arn>arn:aws:sts::999999999999:assumed-role/deploy/x</Arn><AssumedRoleId>x</AssumedRoleId>\

@@ -14,6 +14,7 @@ use buildkite_dataflow::rehearse::fixture::Fixture;
 use serde_json::Value;
 
 use crate::support::documents::{all, all_cells, blocks, cells, chapter, lines, read, root, section};
+use crate::support::source::production;
 
 /// The Rust files below a folder, by their path in the repository.
 fn sources(folder: &str) -> Vec<(String, String)> {
@@ -33,10 +34,9 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     found
 }
 
-/// What a file says before its tests, without any white space.
+/// What a file says outside of its tests, without any white space.
 fn squeezed(text: &str) -> String {
-    let production = text.lines().take_while(|line| *line != "#[cfg(test)]");
-    production.flat_map(|line| line.chars().filter(|c| !c.is_whitespace())).collect()
+    production(text).chars().filter(|c| !c.is_whitespace()).collect()
 }
 
 /// The identifiers that one source names, with the classes that stand beside them.

@@ -94,6 +94,8 @@ fn asks(private_key: bool, oauth: impl FnOnce(&Hydra) -> Vec<Value>) -> Option<(
     let mut stage = stage("oauth");
     let hydra = Hydra::start(stage.sandbox.issuer_url())?;
     stage.config["endpoints"] = json!([stage.sandbox.url(), hydra.public, hydra.admin]);
+    // Its hashes of secrets are slow on purpose.
+    stage.config["deadlines"]["grant"] = json!("30s");
     let asked = oauth(&hydra).into_iter().map(|oauth| json!({ "oauth": oauth }));
     let block: Vec<Value> = [held(&stage, private_key)].into_iter().chain(asked).collect();
     stage.block = json!({ "credentials": block });

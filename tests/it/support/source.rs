@@ -30,8 +30,5 @@ fn an_item_for_tests_is_left_out_wherever_it_stands_and_what_follows_it_is_seen(
     let text = "use a;\n#[cfg(test)]\nuse b;\n#[cfg(test)]\nmod model;\nfn one() {}\n#[cfg(test)]\n\
                 #[derive(Debug)]\nimpl X {\n    fn two() {\n    }\n}\nfn three() {\n    #[cfg(test)]\n    four();\n    \
                 five();\n}\n#[cfg(test)]\nconst SIX: &[u8] = &[\n    6,\n];\nfn seven() {}\n";
-    assert_eq!(
-        production(text),
-        "use a;\nfn one() {}\nfn three() {\n    five();\n}\nfn seven() {}\n"
-    );
+    assert_eq!(production(text), "use a;\nfn one() {}\nfn three() {\n    five();\n}\nfn seven() {}\n");
 }
