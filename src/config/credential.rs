@@ -1,24 +1,20 @@
-//! One entry of `credentials`: what is asked for, and what every kind of request can say of itself.
-
-use std::collections::BTreeMap;
+//! One entry of `credentials`: what is asked for, and what all kinds of request have in common.
 
 use serde::Deserialize;
 use url::Url;
 
+pub use super::ask::{Ask, Kind};
 use super::aws::Aws;
 use super::azure::Azure;
 use super::bitbucket::Bitbucket;
 use super::buildkite::Buildkite;
 use super::gcp::Gcp;
 use super::github::GitHub;
-use super::key::PrivateKey;
 use super::oauth::OAuth;
-use super::place::{Error, nearest};
 use super::secrets::Secrets;
-use super::token::Token;
+pub use super::together::{Entry, check_together};
 use super::vault::Vault;
 use crate::condition::Condition;
-use crate::span::Span;
 
 /// One credential of a block.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -61,167 +57,6 @@ pub enum What {
     Ask(Ask),
     /// A grant that the host config names.
     Grant(String),
-}
-
-/// A credential, by provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// A role of AWS.
-    Aws(Box<Aws>),
-    /// An identity of Google Cloud.
-    Gcp(Box<Gcp>),
-    /// An identity of Azure.
-    Azure(Box<Azure>),
-    /// A token of an OAuth 2.0 server.
-    OAuth(Box<OAuth>),
-    /// A token of a GitHub App's installation.
-    GitHub(Box<GitHub>),
-    /// A token of Bitbucket.
-    Bitbucket(Box<Bitbucket>),
-    /// A token of Buildkite's API.
-    Buildkite(Box<Buildkite>),
-    /// A login of Vault and what it reads.
-    Vault(Box<Vault>),
-    /// Values of a secrets manager.
-    Secrets(Box<Secrets>),
-}
-
-impl Ask {
-    /// What it has in common with the others.
-    pub fn kind(&self) -> &dyn Kind {
-        match self {
-            Self::Aws(aws) => aws.as_ref(),
-            Self::Gcp(gcp) => gcp.as_ref(),
-            Self::Azure(azure) => azure.as_ref(),
-            Self::OAuth(oauth) => oauth.as_ref(),
-            Self::GitHub(github) => github.as_ref(),
-            Self::Bitbucket(bitbucket) => bitbucket.as_ref(),
-            Self::Buildkite(buildkite) => buildkite.as_ref(),
-            Self::Vault(vault) => vault.as_ref(),
-            Self::Secrets(secrets) => secrets.as_ref(),
-        }
-    }
-}
-
-/// What every kind of request can say of itself.
-pub trait Kind {
-    /// The provider's name: the key in a block, and the word in records.
-    fn provider(&self) -> &'static str;
-
-    /// What is wrong, with the key that is wrong.
-    fn check(&self) -> Result<(), (String, String)>;
-
-    /// The same for what matters only where the step is to see the credential.
-    fn check_exported(&self) -> Result<(), (String, String)> {
-        Ok(())
-    }
-
-    /// The variables that the credential will be handed over as.
-    fn exports(&self) -> Vec<String>;
-
-    /// Those of them that name a file in which several credentials have a part each.
-    fn shared(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// What else no other credential of the block may have: a part of such a file. In words.
-    fn exclusive(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Whom the provider is asked to make of the step, for the log and the record; no secret.
-    fn target(&self) -> String;
-
-    /// The job's token that is exchanged, and who should believe it; `None` where another credential is.
-    fn token(&self) -> Option<(&Token, String)>;
-
-    /// Whom the token itself is for, where what is lent is made from that in turn.
-    fn token_target(&self) -> String {
-        self.target()
-    }
-
-    /// Claims that the job's token carries as AWS session tags.
-    fn session_tags(&self) -> &[String] {
-        &[]
-    }
-
-    /// How long the credential should live, where that was asked for.
-    fn duration(&self) -> Option<Span>;
-
-    /// How long it lives, at most, where nothing was asked for.
-    fn usual_duration(&self) -> Span {
-        Span::seconds(3600)
-    }
-
-    /// How long it lives at most, where the provider decides that whatever is asked.
-    fn longest(&self) -> Option<Span> {
-        None
-    }
-
-    /// How long whatever is made on the way to it lives, and is not lent.
-    fn on_the_way(&self) -> Span {
-        Span::seconds(0)
-    }
-
-    /// The cloud accounts that it leads into, where the provider has such.
-    fn accounts(&self) -> Vec<&str> {
-        Vec::new()
-    }
-
-    /// What is no secret, and is to be hidden in the job's log all the same.
-    fn hidden(&self) -> Vec<&str> {
-        Vec::new()
-    }
-
-    /// What it hands over as no secret, by the names of variables, files or fields.
-    fn plain(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Where a token or a secret is sent because this block says so, and not by the provider's own convention.
-    fn endpoints(&self) -> Vec<&Url> {
-        Vec::new()
-    }
-
-    /// The servers of the provider's own convention that depend on what is asked, for whoever stands in for them.
-    fn hosts(&self) -> Vec<Url> {
-        Vec::new()
-    }
-
-    /// The key that signs for it.
-    fn private_key(&self) -> Option<&PrivateKey> {
-        None
-    }
-
-    /// The files in the block's private folder whose names it chose.
-    fn files(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// The private file that holds the job's token itself and is read again and again: a keeper keeps it fresh.
-    fn token_file(&self) -> Option<String> {
-        None
-    }
-
-    /// Whether what the step is handed names this program, so that a callback must be allowed.
-    fn calls_back(&self) -> bool {
-        false
-    }
-
-    /// The user name beside which git sends the token as a password.
-    fn git_username(&self) -> &'static str {
-        "x-access-token"
-    }
-
-    /// Whether a remote takes the token as `Authorization: Bearer` alone, and never as a password.
-    fn git_wants_bearer(&self) -> bool {
-        false
-    }
-
-    /// The other credentials of the block that it is made with, each with the key that names it.
-    fn sources(&self) -> Vec<(&'static str, &str)> {
-        Vec::new()
-    }
 }
 
 /// One entry as it is written: one provider or a grant, and what all have in common.
@@ -372,109 +207,5 @@ impl Credential {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// One entry among others, wherever each was written.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
-    /// Where it stands: `credentials[1].aws`.
-    pub place: &'a str,
-    /// What others call it.
-    pub name: Option<&'a str>,
-    /// Whether the step sees it.
-    pub export: bool,
-    /// Whether it may turn out not to be asked for.
-    pub conditional: bool,
-    /// What it asks for.
-    pub ask: &'a Ask,
-}
-
-/// Checks entries against each other: no name, variable or file twice, every source there, and no cycle. Where
-/// conditions are open, of two that exclude each other either may be there: such entries are checked when it is known.
-pub fn check_together(file: &str, entries: &[Entry<'_>]) -> Result<(), Error> {
-    let (mut names, mut files) = (BTreeMap::new(), BTreeMap::new());
-    for entry in entries.iter().filter(|entry| !entry.conditional) {
-        if let Some(other) = entry.name.and_then(|name| names.insert(name, entry.place)) {
-            let problem = format!("`{}` is the name of `{other}` already", entry.name.unwrap_or_default());
-            return Err(Error::at(file, entry.place, problem));
-        }
-        if entry.export {
-            check_exports(file, entry, entries)?;
-        }
-        let written = if entry.export { entry.ask.kind().files() } else { Vec::new() };
-        for file_name in written {
-            let problem = format!("would write `{file_name}`, which ");
-            if let Some(other) = files.insert(file_name, entry.place) {
-                return Err(Error::at(file, entry.place, format!("{problem}`{other}` writes too")));
-            }
-        }
-    }
-    names.extend(entries.iter().filter_map(|entry| Some((entry.name?, entry.place))));
-    let names: Vec<&str> = names.keys().copied().collect();
-    every_source_is_there(file, entries, &names)?;
-    if entries.iter().any(|entry| entry.conditional) { Ok(()) } else { no_cycle(file, entries) }
-}
-
-fn every_source_is_there(file: &str, entries: &[Entry<'_>], names: &[&str]) -> Result<(), Error> {
-    for entry in entries {
-        for (key, source) in entry.ask.kind().sources() {
-            if !names.contains(&source) {
-                let error = Error::at(
-                    file,
-                    format!("{}.{key}", entry.place),
-                    format!("no credential here has the name `{source}`"),
-                );
-                return Err(match nearest(source, names) {
-                    Some(near) => error.hinted(format!("did you mean `{near}`?")),
-                    None => error.hinted("give the other credential a `name`"),
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Nothing that this entry hands over is handed over by an earlier one, but for files that they share.
-fn check_exports(file: &str, entry: &Entry<'_>, entries: &[Entry<'_>]) -> Result<(), Error> {
-    let kind = entry.ask.kind();
-    let (exports, shared, exclusive) = (kind.exports(), kind.shared(), kind.exclusive());
-    let earlier = entries.iter().take_while(|other| other.place != entry.place);
-    for other in earlier.filter(|other| other.export && !other.conditional) {
-        let (theirs, theirs_shared) = (other.ask.kind().exports(), other.ask.kind().shared());
-        let both_share = |name: &&String| shared.contains(name) && theirs_shared.contains(name);
-        let twice = exports.iter().find(|name| theirs.contains(name) && !both_share(name));
-        let place = other.place;
-        if let Some(name) = twice {
-            let problem = format!("would export `{name}`, which `{place}` exports too");
-            return Err(Error::at(file, entry.place, problem).hinted(
-                "one variable holds one value: use another name or prefix, a profile, or two steps",
-            ));
-        }
-        let other = other.ask.kind().exclusive();
-        if let Some(what) = exclusive.iter().find(|what| other.contains(what)) {
-            let problem = format!("would make {what}, which `{place}` makes too");
-            return Err(Error::at(file, entry.place, problem));
-        }
-    }
-    Ok(())
-}
-
-/// Takes away whatever has no source left, again and again: what stays goes round in a circle.
-fn no_cycle(file: &str, entries: &[Entry<'_>]) -> Result<(), Error> {
-    let mut waiting: Vec<&Entry<'_>> = entries.iter().collect();
-    loop {
-        let names: Vec<&str> = waiting.iter().filter_map(|entry| entry.name).collect();
-        let needs_another =
-            |entry: &&Entry<'_>| entry.ask.kind().sources().iter().any(|(_, source)| names.contains(source));
-        let still: Vec<&Entry<'_>> = waiting.iter().copied().filter(needs_another).collect();
-        if still.len() == waiting.len() {
-            break;
-        }
-        waiting = still;
-    }
-    match waiting.first() {
-        None => Ok(()),
-        Some(entry) => Err(Error::at(file, entry.place, "is made with a credential that is made with it")),
     }
 }

@@ -1,5 +1,6 @@
 //! What is asked: the step config in `pipeline.yml` and the host config of the platform engineer.
 
+pub mod ask;
 pub mod aws;
 pub mod azure;
 pub mod bitbucket;
@@ -22,6 +23,7 @@ pub mod sink;
 pub mod step;
 pub mod survive_reboot;
 pub mod template;
+pub mod together;
 pub mod token;
 pub mod value;
 pub mod vault;

@@ -14,14 +14,20 @@ pub(crate) fn production(text: &str) -> String {
     kept
 }
 
-/// Passes over one item: to the end of its first line, or to the brace or bracket that closes it at its indentation.
+/// Passes over one item: to the end of its first line, or to what closes it at its own indentation.
 fn skip_item<'t>(lines: &mut impl Iterator<Item = &'t str>, indentation: usize) {
+    let mut begun = false;
     for line in lines {
-        let own = line.len() - line.trim_start().len() == indentation;
-        let ends = [";", ",", "}"].iter().any(|end| line.ends_with(end));
-        if own && ends && !line.trim_start().starts_with("#[") {
+        let text = line.trim_start();
+        if line.len() - text.len() != indentation || text.is_empty() || text.starts_with("#[") {
+            continue;
+        }
+        let closes = text.starts_with(['}', ']', ')']);
+        let whole = !begun && [";", ",", "}"].iter().any(|end| text.ends_with(end));
+        if closes || whole {
             return;
         }
+        begun = true;
     }
 }
 
@@ -29,6 +35,6 @@ fn skip_item<'t>(lines: &mut impl Iterator<Item = &'t str>, indentation: usize) 
 fn an_item_for_tests_is_left_out_wherever_it_stands_and_what_follows_it_is_seen() {
     let text = "use a;\n#[cfg(test)]\nuse b;\n#[cfg(test)]\nmod model;\nfn one() {}\n#[cfg(test)]\n\
                 #[derive(Debug)]\nimpl X {\n    fn two() {\n    }\n}\nfn three() {\n    #[cfg(test)]\n    four();\n    \
-                five();\n}\n#[cfg(test)]\nconst SIX: &[u8] = &[\n    6,\n];\nfn seven() {}\n";
+                five();\n}\n#[cfg(test)]\nconst SIX: &[u8] = &[\n    6,\n];\n#[cfg(test)]\nfn lines() {\n    \"\n,\n;\n\"\n}\nfn seven() {}\n";
     assert_eq!(production(text), "use a;\nfn one() {}\nfn three() {\n    five();\n}\nfn seven() {}\n");
 }
