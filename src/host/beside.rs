@@ -5,7 +5,6 @@ use std::panic;
 #[cfg(not(feature = "faults"))]
 use std::sync::{Arc, Mutex, PoisonError};
 
-#[cfg(not(feature = "faults"))]
 use tokio::sync::oneshot;
 
 /// Work that was begun.
@@ -20,7 +19,7 @@ enum Working<T> {
     /// Here, at once.
     Done(Outcome<T>),
     /// On a thread.
-    #[cfg(not(feature = "faults"))]
+    #[cfg_attr(feature = "faults", expect(dead_code, reason = "the harness does all work in its place"))]
     Going(oneshot::Receiver<Outcome<T>>),
 }
 
@@ -58,7 +57,6 @@ impl<T: Send + 'static> Beside<T> {
     pub(crate) async fn done(self) -> T {
         let outcome = match self.0 {
             Working::Done(outcome) => outcome,
-            #[cfg(not(feature = "faults"))]
             Working::Going(going) => match going.await {
                 Ok(outcome) => outcome,
                 // Given up, as only the end of the process does it.
