@@ -73,7 +73,9 @@ fn step(key: &str, more: &str, lines: &[&str]) -> String {
 }
 
 fn alive(pid: &str) -> bool {
-    Path::new("/proc").join(pid.trim()).join("stat").exists()
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat")).unwrap_or_default();
+    // Behind its name: one that has ended may still wait for whoever started it.
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
 }
 
 /// Interrupts a rehearsal when its command has said `ready`, `times` times, and waits for its end.
@@ -117,7 +119,8 @@ fn everything_is_over(site: &Site, ran: &Ran) {
 const READY: &[&str] = &[
     "echo $$BUILDKITE_BIN_PATH > stage",
     "sleep 1000 & echo $$! >> pids",
-    "setsid sleep 1001 & sleep 0.2; pgrep -f '^sleep 1001' >> pids; echo $$$$ >> pids",
+    "setsid sh -c 'echo $$$$ >> pids; exec sleep 1001' &",
+    "until [ $$(wc -l < pids) = 2 ]; do sleep 0.01; done; echo $$$$ >> pids",
     "echo ready",
     "wait",
 ];
