@@ -15,8 +15,7 @@ fuzz_target!(|text: &str| {
     if text.len() < MIN_LENGTH {
         return;
     }
-    for form in forms.iter().filter(|form| !"[REDACTED]".contains(form.expose())) {
-        let said = mask.apply(&format!("saw `{}`", form.expose()));
-        assert!(!said.contains(form.expose()), "{said}");
+    for form in &forms {
+        assert_eq!(mask.apply(form.expose()), "[REDACTED]");
     }
 });
