@@ -50,6 +50,9 @@ impl Peer {
             .env("BUILDKITE_JOB_ID", arena.job())
             .env("BUILDKITE_AGENT_ENDPOINT", format!("{url}/v3"))
             .env("BUILDKITE_AGENT_ACCESS_TOKEN", "bench-token")
+            // The agent hides the token in the log before it prints it.
+            .env("BUILDKITE_AGENT_JOB_API_SOCKET", folder.join("job.sock"))
+            .env("BUILDKITE_AGENT_JOB_API_TOKEN", "bench-api-token")
             .env("SSL_CERT_FILE", folder.join("ca.pem"))
             .env("AWS_CA_BUNDLE", folder.join("ca.pem"))
             .env("AWS_ENDPOINT_URL_STS", url)
