@@ -466,6 +466,31 @@ fn every_invariant_names_a_test_that_exists() {
     assert!(seen > 5, "{seen} invariants were found");
 }
 
+#[test]
+fn every_promise_of_security_md_names_tests_that_exist() {
+    let code: String = sources("src").into_iter().chain(sources("tests")).map(|(_, text)| text).collect();
+    let document = section(&read("SECURITY.md"), "## What is guaranteed");
+    let is_number =
+        |line: &str| line.split_once(". **").is_some_and(|(number, _)| number.parse::<u8>().is_ok());
+    let mut promises: Vec<String> = Vec::new();
+    for line in document.lines() {
+        if is_number(line) {
+            promises.push(String::new());
+        }
+        promises.last_mut().into_iter().for_each(|promise| promise.extend([line, "\n"]));
+    }
+    assert!(promises.len() > 10, "{} promises were found", promises.len());
+    for promise in promises {
+        let named = promise.split('`').skip(1).step_by(2);
+        let tests: Vec<&str> =
+            named.filter(|name| is_function(name) && name.matches('_').count() > 2).collect();
+        assert!(!tests.is_empty(), "no test: {promise}");
+        for test in tests {
+            assert!(code.contains(&format!("fn {test}(")), "`{test}` is no test: {promise}");
+        }
+    }
+}
+
 fn is_function(name: &str) -> bool {
     name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())
 }
