@@ -15,7 +15,7 @@ use crate::host::http::Http;
 use crate::provider::aws;
 use crate::provider::aws::iam::Iam;
 use crate::provider::call::CallError;
-use crate::record::end::SettledLease;
+use crate::record::end::{ClaimedBy, SettledLease};
 use crate::record::parts::Told;
 use crate::settlement::Settlement;
 use crate::sink;
@@ -233,7 +233,11 @@ impl<'a> Story<'a> {
 /// Each request with the sentence of its finding.
 fn tell(chain: &Chain, denied: &[(String, String)], now: DateTime<Utc>) -> Result<(), sink::Error> {
     let settlement = || Settlement::Denied { at: now };
-    let settled = |request: &String| SettledLease { request: request.clone(), settlement: settlement() };
+    let settled = |request: &String| SettledLease {
+        request: request.clone(),
+        settlement: settlement(),
+        claimed_by: Some(ClaimedBy::Operator),
+    };
     let settlements = denied.iter().map(|(request, _)| settled(request)).collect();
     let findings = denied.iter().map(|(_, what)| told("session-denied", what)).collect();
     chain.tell(settlements, findings, now)

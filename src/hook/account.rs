@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::dataset::Dataset;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::hook::Context;
 use crate::job::Reported;
 use crate::job::identity::{Identity, LEEWAY};
@@ -49,14 +49,19 @@ pub(super) fn requested(decided: &Decided, context: &Context<'_>) -> Requested {
     Requested {
         id: decided.id.clone(),
         place: decided.request.place.clone(),
-        origin: match &decided.request.origin {
-            Origin::Step => "step".to_owned(),
-            Origin::Grant(name) => format!("grant:{name}"),
-        },
+        origin: origin(&decided.request.origin),
         provider: kind.provider().to_owned(),
         target: kind.target(),
         decision: Some(decided.decision.clone()),
         duration_seconds: policy::duration(kind, &context.loaded.config).as_secs(),
+    }
+}
+
+/// Who asks, as the record says it.
+pub(super) fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Step => "step".to_owned(),
+        Origin::Grant(name) => format!("grant:{name}"),
     }
 }
 
@@ -220,4 +225,18 @@ pub(super) fn restored(variables: &[(Exported, Restore)], reached: bool) -> Vec<
 /// The failure as the record tells it: what a server said may repeat what it was sent.
 pub(super) fn failure(failure: &Failure, context: &Context<'_>) -> Told {
     told(failure.ident, context.host.mask.apply(&failure.sentence()))
+}
+
+/// What policy refused, as a failure.
+pub(super) fn denial(one: &Decided) -> Failure {
+    let (provider, target) = (one.request.ask.kind().provider(), one.request.ask.kind().target());
+    let failed = one.decision.failed.iter().map(|mismatch| {
+        let seen = mismatch.seen.as_ref().map_or_else(|| "nothing".to_owned(), |seen| format!("`{seen}`"));
+        format!("claim `{}`: expected `{}`, saw {seen}", mismatch.claim, mismatch.expected)
+    });
+    let rule = format!("rule `{}`: {}", one.decision.rule, one.decision.reason);
+    let what = format!("this host's policy does not lend {provider} `{target}` ({})", one.request.place);
+    Failure::new("denied", Class::Denied, what)
+        .caused_by(std::iter::once(rule).chain(failed).collect())
+        .hinted("the host config decides this; the platform engineers of this host own it")
 }

@@ -9,7 +9,7 @@ use crate::host::{Clock, Env};
 use crate::lease::export::{Error, Export};
 use crate::lease::kept::Kept;
 use crate::policy::Request;
-use crate::secret::Secret;
+use crate::secret::{Fingerprint, Secret};
 
 /// What callbacks need, beside what the step sees.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub(super) struct Callbacks {
     pub(super) files: Vec<PrivateFile>,
     /// Secrets that only callbacks hand out, for the redactor.
     pub(super) secrets: Vec<Secret>,
+    /// The digest of what they may ask for again.
+    pub(super) asked: Option<Fingerprint>,
 }
 
 impl Callbacks {
@@ -57,6 +59,7 @@ pub(super) fn prepare(
         return Ok(Callbacks::default());
     };
     let mut callbacks = Callbacks { variables: git::variables(place, &requests), ..Callbacks::default() };
+    callbacks.asked = Some(Fingerprint::of(block.expose().as_bytes()));
     callbacks.files.push(PrivateFile { name: asked::FILE.into(), content: block.into(), secret: false });
     for (request, credential) in requests.iter().zip(credentials) {
         let Some(name) = request.name.as_ref().filter(|_| request.may_be_renewed()) else { continue };

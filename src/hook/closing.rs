@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::restore::restore;
-use super::settle::settle;
+use super::settle::{said, settle};
 use super::{account, survivors};
 use crate::failure::{Class, Failure};
 use crate::host::{env, files};
@@ -10,9 +10,11 @@ use crate::lease::Lease;
 use crate::lease::export::Restore;
 use crate::lease::journal::{Entry, Exported, Journal};
 use crate::lease::state::State;
-use crate::record::end::{End, JobOutcome, JobResult, Late, ResultTrust, SealedBy, SettledLease};
+use crate::provider::words;
+use crate::record::end::{End, JobOutcome, JobResult, Late, ResultTrust, SealedBy};
 use crate::record::parts::Told;
 use crate::record::{Part, seal};
+use crate::settlement::Settlement;
 use crate::sink;
 
 /// How an account ended.
@@ -35,8 +37,9 @@ pub(super) async fn account(
     known: Vec<Told>,
 ) -> Ended {
     let mut ended = Ended::default();
+    let unbelieved = unbelieved(&mut journal);
     if journal.ended() {
-        late(context, &mut journal, sealed_by, &mut ended).await;
+        late(context, &mut journal, sealed_by, unbelieved, &mut ended).await;
     } else {
         remove_files(&journal, &mut ended);
         settle(context, &mut journal, sealed_by, &mut ended).await;
@@ -48,6 +51,7 @@ pub(super) async fn account(
         ended.warnings.extend(findings.iter().map(|finding| finding.what.clone()));
         findings.extend(known);
         findings.extend(journal.findings().map(|(ident, what)| account::told(ident, what)));
+        findings.extend(unbelieved);
         findings.extend(unsettled(&journal));
         findings.extend(damaged(&journal));
         let end = end(context, &journal, sealed_by, variables, findings);
@@ -58,15 +62,28 @@ pub(super) async fn account(
 }
 
 /// What could not be given back in time is tried again; the record gets a LATE link for what that brought.
-async fn late(context: &Context<'_>, journal: &mut Journal, sealed_by: SealedBy, ended: &mut Ended) {
+async fn late(
+    context: &Context<'_>,
+    journal: &mut Journal,
+    sealed_by: SealedBy,
+    findings: Vec<Told>,
+    ended: &mut Ended,
+) {
     let better = settle(context, journal, sealed_by, ended).await;
     if better.is_empty() {
         return;
     }
-    let late = Late { settlements: better, outputs: Vec::new(), findings: Vec::new() };
+    let late = Late { settlements: better, outputs: Vec::new(), findings };
     if let Err(error) = write(context, journal, Part::Late(late)) {
         ended.warnings.push(format!("the LATE link could not be written: {error}"));
     }
+}
+
+/// What any process of this user could have appended, and no provider of these leases says.
+fn unbelieved(journal: &mut Journal) -> Vec<Told> {
+    let gives = |lease: &Lease, settlement: &Settlement| words::can_give(&lease.provider, settlement);
+    let said = journal.disbelieve(gives).into_iter();
+    said.map(|said| account::told("journal-not-believed", format!("{said}: that is not told"))).collect()
 }
 
 fn unsettled(journal: &Journal) -> Vec<Told> {
@@ -105,7 +122,9 @@ fn end(
     End {
         result: result(context, sealed_by),
         renewals: renewals.collect(),
-        settlements: settlements.map(|(request, settlement)| SettledLease { request, settlement }).collect(),
+        settlements: settlements
+            .map(|(request, settlement)| said(context, journal, request, settlement))
+            .collect(),
         variables: variables.collect(),
         inputs,
         outputs,

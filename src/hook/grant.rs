@@ -1,6 +1,6 @@
 //! Lending: intent before exchange, journal before export, redact before export, all or nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::join;
 
@@ -87,16 +87,10 @@ impl<'a> Lending<'a> {
             return self.stored(delivered).map_err(failed);
         }
         let folder = self.files();
-        let place = Place {
-            program: &self.context.host.program,
-            journal: self.journal.folder(),
-            folder: &folder,
-            env: &self.context.host.env,
-            clock: &self.context.host.clock,
-        };
-        let callbacks = callbacks::prepare(place, &decided, &credentials);
+        let callbacks = callbacks::prepare(self.place(&folder), &decided, &credentials);
         let mut callbacks =
             callbacks.map_err(|_| failed(super::bug("what callbacks need cannot be written")))?;
+        let asked = callbacks.asked.take().map(|digest| Entry::Asked { digest });
         let hidden = decided.iter().flat_map(|one| one.request.ask.kind().hidden());
         callbacks.secrets.extend(hidden.map(Secret::new));
         let seen = credentials.into_iter().zip(&decided).filter(|(_, one)| one.request.export);
@@ -111,7 +105,8 @@ impl<'a> Lending<'a> {
         self.start.findings.extend(account::not_hidden(to_hide.left_out));
         let exporting = Entry::Exporting { variables: export.previous().to_vec() };
         // Both before anything is handed over, and neither waits for the other.
-        let (told, hidden) = join(self.tell_sinks(vec![exporting]), export.hide(job, to_hide)).await;
+        let entries = asked.into_iter().chain([exporting]).collect();
+        let (told, hidden) = join(self.tell_sinks(entries), export.hide(job, to_hide)).await;
         told.map_err(failed)?;
         hidden.map_err(|error| failed(error.failure()))?;
         tracing::info!(texts, "hidden in the log");
@@ -121,6 +116,12 @@ impl<'a> Lending<'a> {
             self.start_keeper();
         }
         Ok(())
+    }
+
+    fn place<'p>(&'p self, folder: &'p Path) -> Place<'p> {
+        let host = self.context.host;
+        let (program, env, clock) = (&host.program, &host.env, &host.clock);
+        Place { program, journal: self.journal.folder(), folder, env, clock }
     }
 
     fn tell_tokens(&mut self, exchange: &Exchange<'_>, block: &Block) {
@@ -168,9 +169,9 @@ impl<'a> Lending<'a> {
         // A roll-out that only observes does not send tokens to strangers.
         let stops = |one: &&&Decided| config.mode == Mode::Enforce || one.decision.guards_the_token();
         if let Some(first) = denied.iter().find(stops) {
-            return Err((Outcome::Denied, denial(first).presenting(&identity.claims)));
+            return Err((Outcome::Denied, account::denial(first).presenting(&identity.claims)));
         }
-        let told = denied.iter().map(|one| account::told("would-be-denied", denial(one).sentence()));
+        let told = denied.iter().map(|one| account::told("would-be-denied", account::denial(one).sentence()));
         self.start.findings.extend(told);
         Ok(decided)
     }
@@ -283,17 +284,4 @@ impl<'a> Lending<'a> {
             told.push(finding.what.clone());
         }
     }
-}
-
-pub(super) fn denial(one: &Decided) -> Failure {
-    let (provider, target) = (one.request.ask.kind().provider(), one.request.ask.kind().target());
-    let failed = one.decision.failed.iter().map(|mismatch| {
-        let seen = mismatch.seen.as_ref().map_or_else(|| "nothing".to_owned(), |seen| format!("`{seen}`"));
-        format!("claim `{}`: expected `{}`, saw {seen}", mismatch.claim, mismatch.expected)
-    });
-    let rule = format!("rule `{}`: {}", one.decision.rule, one.decision.reason);
-    let what = format!("this host's policy does not lend {provider} `{target}` ({})", one.request.place);
-    Failure::new("denied", Class::Denied, what)
-        .caused_by(std::iter::once(rule).chain(failed).collect())
-        .hinted("the host config decides this; the platform engineers of this host own it")
 }

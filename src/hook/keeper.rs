@@ -57,12 +57,19 @@ pub(super) fn is_needed<'r>(mut requests: impl Iterator<Item = &'r Request>, lea
     requests.any(|request| request.token_file().is_some()) || leases.iter().any(Lease::is_given_back)
 }
 
+/// Whether a keeper is at the journal in `folder`: it has the folder's lock while it lives.
+pub(super) fn is_at(folder: &Path) -> bool {
+    matches!(files::lock_folder(folder), Ok(None))
+}
+
 /// Stays with a job until it is over, and does then what its own hooks could not.
 pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
     process::outlive_signals();
     // From now on: who is told to end before there is a job to watch must still know it then.
     let told = process::told_to_end().map_err(|error| unwatched(&error))?;
     let Some(opened) = Journal::peek(&journal) else { return Ok(()) };
+    // Given back by the system at the moment at which this process is gone.
+    let _at_it = files::lock_folder(&journal);
     let loaded = load::load(host).map_err(|error| error.failure())?;
     let mut context = Context::new(host, Form::AgentHook, loaded)?;
     context.bootstrap = opened.bootstrap.clone();
@@ -141,7 +148,8 @@ async fn watch(
 /// host. The rest is its hooks' to do, which know how the job ended and what its variables are, or, where the job
 /// dies, this process's, if it is let.
 async fn settle_now(context: &Context<'_>, folder: &Path) {
-    if let Some(mut journal) = release::open_soon(context, folder).await
+    let until = context.host.clock.now() + context.loaded.config.deadlines.release.0;
+    if let Some(mut journal) = release::open_soon(context, folder, until).await
         && knows(context, journal.opened())
     {
         settle::settle(context, &mut journal, SealedBy::Keeper, &mut closing::Ended::default()).await;
@@ -154,7 +162,7 @@ async fn give_back(context: &Context<'_>, folder: &Path, opened: &Opened) {
     let until = context.host.clock.now() + context.loaded.config.deadlines.release.0;
     // A hook may still be at it, and die in the middle.
     while files::is_folder(folder) && context.host.clock.now() < until {
-        if let Some(journal) = release::open_soon(context, folder).await {
+        if let Some(journal) = release::open_soon(context, folder, until).await {
             // The folder may be another job's by now.
             if journal.opened() != opened {
                 return;

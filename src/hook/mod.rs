@@ -19,6 +19,7 @@ mod closing;
 mod exchange;
 pub mod git;
 mod grant;
+mod junk;
 pub mod keeper;
 mod lend;
 pub mod phase;

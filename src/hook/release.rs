@@ -1,7 +1,9 @@
 //! Giving back what a job's own blocks were lent: after the command, and at the very end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use super::block;
 use super::closing::account;
@@ -10,15 +12,28 @@ use crate::config::step::Hook;
 use crate::lease::journal::{self, Journal, Opened};
 use crate::record::end::SealedBy;
 
+/// The most journals that one hook ends: a job has one for each block, and who forges more waits for a sweep.
+pub(super) const MOST: usize = 64;
+
 /// Gives back what this hook's block was lent.
 pub(super) async fn release(context: &Context<'_>, phase: Phase) -> Report {
     let mut report = Report::default();
-    for folder in context.state.blocks() {
-        let Some(opened) = Journal::peek(&folder).filter(|opened| is_mine(context, opened)) else { continue };
+    let until = context.started + context.loaded.config.deadlines.release.0;
+    let plugin = block::plugin_instance(&context.host.env);
+    let instances: Vec<&str> = match context.form {
+        Form::Plugin => vec![&plugin],
+        Form::AgentHook => [Hook::PreCommand, Hook::Environment].map(block::agent_instance).to_vec(),
+    };
+    let mine = |folder: PathBuf| {
+        let opened = Journal::peek(&folder).filter(|opened| is_mine(context, opened, &instances))?;
+        Some((folder, opened))
+    };
+    let blocks = context.state.blocks_of(&instances);
+    for (folder, opened) in blocks.into_iter().filter_map(mine).take(MOST) {
         if phase == Phase::PostCommand && opened.release_at_pre_exit {
             continue;
         }
-        let Some(journal) = open_soon(context, &folder).await else { continue };
+        let Some(journal) = open_soon(context, &folder, until).await else { continue };
         let sealed_by = if phase == Phase::PostCommand { SealedBy::PostCommand } else { SealedBy::PreExit };
         let ended = account(context, journal, sealed_by, Vec::new()).await;
         report.lines.extend(ended.settled);
@@ -29,10 +44,12 @@ pub(super) async fn release(context: &Context<'_>, phase: Phase) -> Report {
 }
 
 /// A callback may be writing at the moment: it does so for moments only.
-pub(super) async fn open_soon(context: &Context<'_>, folder: &Path) -> Option<Journal> {
+pub(super) async fn open_soon(context: &Context<'_>, folder: &Path, until: DateTime<Utc>) -> Option<Journal> {
     for _ in 0..40 {
         match Journal::open(folder) {
-            Err(journal::Error::Busy { .. }) => context.host.clock.sleep(Duration::from_millis(25)).await,
+            Err(journal::Error::Busy { .. }) if context.host.clock.now() < until => {
+                context.host.clock.sleep(Duration::from_millis(25)).await;
+            }
             _ => break,
         }
     }
@@ -41,12 +58,6 @@ pub(super) async fn open_soon(context: &Context<'_>, folder: &Path) -> Option<Jo
 
 /// By the bootstrap that started this hook and by no variable, which a step can change; in the plugin's
 /// form by the block as well.
-fn is_mine(context: &Context<'_>, opened: &Opened) -> bool {
-    opened.bootstrap == context.bootstrap
-        && match context.form {
-            Form::Plugin => opened.instance == block::plugin_instance(&context.host.env),
-            Form::AgentHook => [Hook::PreCommand, Hook::Environment]
-                .iter()
-                .any(|hook| opened.instance == block::agent_instance(*hook)),
-        }
+fn is_mine(context: &Context<'_>, opened: &Opened, instances: &[&str]) -> bool {
+    opened.bootstrap == context.bootstrap && instances.contains(&opened.instance.as_str())
 }

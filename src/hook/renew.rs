@@ -81,13 +81,13 @@ impl<'a> Callback<'a> {
         let subset = needed(wanted, &requests);
         let asked: Vec<Request> = subset.iter().map(|(_, request)| (*request).clone()).collect();
         let places: Vec<usize> = subset.iter().map(|(place, _)| *place).collect();
-        let (identity, asked) = exchange.settle(asked).await?;
-        let subset: Vec<(usize, &Request)> = places.into_iter().zip(&asked.requests).collect();
+        let (identity, asked) = asked::settle_again(&exchange, asked).await?;
+        let subset: Vec<(usize, &Request)> = places.into_iter().zip(&asked).collect();
         let mut journal = self.journal(&file.journal).await?;
         if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
             return Err(not_renewed("the block belongs to another job"));
         }
-        let decided = decide(&context, &journal, &subset, &identity)?;
+        let decided = decide(&context, &file, &journal, &subset, &identity)?;
         let durable = journal.append(lend::intents(&exchange, &decided));
         durable.map_err(|error| Unusable::Journal(error).failure())?;
         // Others may need the journal while the provider thinks.
@@ -154,7 +154,7 @@ impl<'a> Callback<'a> {
             let told = Failure::of("not-renewed", Class::Configuration, &error);
             told.hinted("the leases of the block have ended, or `--block` names no folder of this program")
         })?;
-        let file: BlockFile = serde_json::from_slice(&bytes).map_err(|error| {
+        let file = BlockFile::read(&bytes).map_err(|error| {
             not_renewed(format!("`{}` is not what a hook wrote: {error}", path.display()))
         })?;
         let step = Step::read(serde_json::json!({ "credentials": file.credentials }));

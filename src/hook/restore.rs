@@ -1,11 +1,17 @@
 //! Putting variables back as they were.
 
-use super::{Context, account};
-use crate::agent::job_api::JobApi;
+use chrono::TimeDelta;
+
+use super::{Context, account, release};
+use crate::agent::job_api::{self, JobApi};
 use crate::host::env;
 use crate::lease::export::{self, Restore};
 use crate::lease::journal::{Entry, Exported, Journal};
 use crate::record::parts::Told;
+
+/// How much longer than for the leases a hook waits for the Job API, which is on this host. The socket stands in a
+/// journal, which a step can change: nobody may answer there.
+const GRACE: TimeDelta = TimeDelta::seconds(2);
 
 /// Puts back what is still ours; each variable with what is right for it and whether that was done.
 pub(super) async fn restore(
@@ -13,7 +19,7 @@ pub(super) async fn restore(
     journal: &Journal,
 ) -> (Vec<(Exported, Restore, bool)>, Vec<Told>) {
     let variables = export::restoring(&journal.exported(), &context.host.env);
-    rebase_later_blocks(context, &variables);
+    rebase_later_blocks(context, journal, &variables);
     if variables.iter().all(|(_, restore)| *restore == Restore::LeaveChanged) {
         let kept = variables.into_iter().map(|(variable, restore)| (variable, restore, true));
         return (kept.collect(), Vec::new());
@@ -23,23 +29,29 @@ pub(super) async fn restore(
         (Some(socket), Some(token)) => Ok(JobApi::at(socket.clone(), token)),
         _ => JobApi::of(&context.host.env),
     };
+    let left = context.host.clock.left(context.started + context.loaded.config.deadlines.release.0 + GRACE);
     let result = match job {
-        Ok(job) => export::restore(&job, &variables).await,
-        Err(error) => Err(error),
+        Ok(job) => {
+            let restored = context.host.clock.within(left, export::restore(&job, &variables)).await;
+            restored
+                .map_or_else(|| Some("out of time".to_owned()), |result| Some(why(context, &result.err()?)))
+        }
+        Err(error) => Some(why(context, &error)),
     };
-    let reached = result.is_ok();
-    let findings = result.err().map(|error| {
-        let what =
-            format!("variables could not be put back: {}", account::failure(&error.failure(), context).what);
-        account::told("not-restored", what)
-    });
+    let reached = result.is_none();
+    let findings =
+        result.map(|why| account::told("not-restored", format!("variables could not be put back: {why}")));
     let variables = variables.into_iter().map(|(variable, restore)| (variable, restore, reached));
     (variables.collect(), findings.into_iter().collect())
 }
 
+fn why(context: &Context<'_>, error: &job_api::Error) -> String {
+    account::failure(&error.failure(), context).what
+}
+
 /// Where a later block covered a variable of this one and is still open (agent v3 ends blocks in the
 /// order they began), it must go back to what was before both, and not to a credential of ours.
-fn rebase_later_blocks(context: &Context<'_>, variables: &[(Exported, Restore)]) {
+fn rebase_later_blocks(context: &Context<'_>, ended: &Journal, variables: &[(Exported, Restore)]) {
     let changed: Vec<&Exported> = variables
         .iter()
         .filter(|(_, restore)| *restore == Restore::LeaveChanged)
@@ -48,7 +60,7 @@ fn rebase_later_blocks(context: &Context<'_>, variables: &[(Exported, Restore)])
     if changed.is_empty() {
         return;
     }
-    for folder in context.state.blocks() {
+    for folder in context.state.blocks_of_job(&ended.opened().job).into_iter().take(release::MOST) {
         let same_job = Journal::peek(&folder).is_some_and(|opened| opened.bootstrap == context.bootstrap);
         let Some(mut later) = same_job.then(|| context.state.open(&folder)).flatten() else { continue };
         let covers = |ours: &&&Exported| {

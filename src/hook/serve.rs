@@ -19,14 +19,17 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Lends what a block asks for, and settles what dead jobs left meanwhile.
 pub(super) async fn serve(context: &Context<'_>, block: Block) -> Report {
     context.http.prepare();
-    let (sweeping, lending) = (pin!(sweep::dead(context)), pin!(grant(context, block)));
-    let mut report = Report::default();
+    let (mut report, mut swept) = (Report::default(), Report::default());
     sweep::tidy_daily(context, &mut report);
-    let (swept, lent) = match select(sweeping, lending).await {
-        Either::Left((swept, lending)) => (swept, lending.await),
-        // The step does not wait for long for what others left; the next one goes on.
-        Either::Right((lent, sweeping)) => {
-            (context.host.clock.within(SWEEP, sweeping).await.unwrap_or_default(), lent)
+    let lent = {
+        let sweeping = pin!(sweep::dead(context, sweep::BEFORE_A_STEP, false, &mut swept));
+        match select(sweeping, pin!(grant(context, block))).await {
+            Either::Left(((), lending)) => lending.await,
+            // The step does not wait for long for what others left; the next one goes on.
+            Either::Right((lent, sweeping)) => {
+                let _over = context.host.clock.within(SWEEP, sweeping).await;
+                lent
+            }
         }
     };
     let lent = lent.unwrap_or_else(|failure| Report::failed(failure.leaving("nothing was exported")));
@@ -58,10 +61,10 @@ async fn grant(context: &Context<'_>, mut block: Block) -> Result<Report, Failur
 
 /// Another hook of the same job may have served this block: the agent's own, or the same block listed twice.
 fn served_already(context: &Context<'_>, block: &Block) -> Option<String> {
-    let journals = context.state.blocks();
+    let agents = block::agent_instance(block.step.hook);
+    let journals = context.state.blocks_of(&[&block.instance, agents]);
     let mine = journals.iter().filter_map(|folder| Journal::peek(folder));
     let mut mine = mine.filter(|opened| opened.bootstrap == context.bootstrap);
-    let agents = block::agent_instance(block.step.hook);
     mine.find(|opened| opened.instance == block.instance || opened.instance == agents).map(|opened| {
         let by = if opened.instance == block.instance {
             "an equal block of this step"

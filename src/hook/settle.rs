@@ -11,7 +11,7 @@ use super::{Context, survivors};
 use crate::lease::Lease;
 use crate::lease::journal::{Entry, Journal};
 use crate::provider::{self, Terms};
-use crate::record::end::{SealedBy, SettledLease};
+use crate::record::end::{ClaimedBy, SealedBy, SettledLease};
 use crate::secret::Mask;
 use crate::settlement::Settlement;
 
@@ -23,7 +23,12 @@ pub(super) async fn settle(
     ended: &mut Ended,
 ) -> Vec<SettledLease> {
     let clock = &context.host.clock;
-    let until = clock.now() + context.loaded.config.deadlines.release.0;
+    let from = match sealed_by {
+        // However many journals a hook ends: a step can make more of them.
+        SealedBy::PostCommand | SealedBy::PreExit => context.started,
+        SealedBy::PreCommand | SealedBy::Keeper | SealedBy::Sweep => clock.now(),
+    };
+    let until = from + context.loaded.config.deadlines.release.0;
     let waits = |lease: &Lease| survivors::waits(context, journal.folder(), lease);
     let open = journal.open_or_waiting(clock.now(), waits);
     let mut open: Vec<Lease> = open.into_iter().cloned().collect();
@@ -63,7 +68,26 @@ pub(super) async fn settle(
         journal.settlement(&lease.id).is_some_and(Settlement::is_final)
     });
     let ends = settled.into_iter().filter(|(_, settlement)| settlement.is_final());
-    ends.map(|(request, settlement)| SettledLease { request, settlement }).collect()
+    ends.map(|(request, settlement)| said(context, journal, request, settlement)).collect()
+}
+
+/// What became of a lease, with whoever says so.
+pub(super) fn said(
+    context: &Context<'_>,
+    journal: &Journal,
+    request: String,
+    settlement: Settlement,
+) -> SettledLease {
+    let is_locked = || journal.leases().any(|lease| lease.id == request && lease.is_locked());
+    let claimed_by = if !journal.says_itself(&request) {
+        ClaimedBy::Journal
+    } else if context.loaded.config.survive_reboot.is_some() && settlement.is_final() && is_locked() {
+        // This process could not have opened the handle.
+        ClaimedBy::Sweeper
+    } else {
+        ClaimedBy::ThisProcess
+    };
+    SettledLease { request, settlement, claimed_by: Some(claimed_by) }
 }
 
 /// Whoever comes after a crash must know that an answer may have been lost.

@@ -3,7 +3,7 @@
 //! It is printed for them, or written into the file that they read. Whoever has it can exchange it until
 //! its end, so each is a lease in the block's journal: on the last credential that could be had for it.
 
-use super::asked::{BlockFile, decide};
+use super::asked::{self, BlockFile, decide};
 use super::exchange::Exchange;
 use super::renew::{Callback, not_renewed};
 use super::{Context, bug};
@@ -47,8 +47,8 @@ impl Callback<'_> {
         let index = all.iter().position(|one| one == request);
         let index = index.ok_or_else(|| not_renewed("the block no longer asks for it"))?;
         let exchange = Exchange::new(context)?;
-        let (identity, asked) = exchange.settle(vec![request.clone()]).await?;
-        let [request] = asked.requests.as_slice() else { return Err(bug("a request went missing")) };
+        let (identity, asked) = asked::settle_again(&exchange, vec![request.clone()]).await?;
+        let [request] = asked.as_slice() else { return Err(bug("a request went missing")) };
         let token = exchange
             .token(request)
             .await
@@ -58,7 +58,7 @@ impl Callback<'_> {
         if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
             return Err(not_renewed("the block belongs to another job"));
         }
-        let decided = decide(context, &journal, &[(index, request)], &identity)?;
+        let decided = decide(context, file, &journal, &[(index, request)], &identity)?;
         let [one] = decided.as_slice() else { return Err(bug("one request was decided as several")) };
         let written = journal.append(lease(context, &one.id, &one.session, request, &token));
         written.map_err(|error| Unusable::Journal(error).failure())?;

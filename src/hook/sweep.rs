@@ -1,15 +1,20 @@
 //! The sweep: what dead jobs of this host left is settled, what was not delivered is delivered, and what was
 //! kept long enough is removed.
 
-use chrono::TimeDelta;
+use std::path::{Path, PathBuf};
 
-use super::{Context, Report, closing};
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+
+use super::junk::Junk;
+use super::{Context, Report, closing, keeper};
 use crate::config::host::Sink;
 use crate::config::load;
-use crate::failure::{Class, Failure};
-use crate::host::process::{self, Alive, listening};
+use crate::failure::Failure;
+use crate::host::process::{self, Alive, Here, listening};
 use crate::host::{Host, files};
-use crate::lease::journal::{Journal, Opened};
+use crate::lease::glance::Glance;
+use crate::lease::journal::Opened;
 use crate::record::end::SealedBy;
 use crate::sink::retention::Pass;
 
@@ -18,56 +23,135 @@ const DAY: TimeDelta = TimeDelta::days(1);
 /// How long a lease that could not be given back is left alone before a sweep tries again.
 const PAUSE: TimeDelta = TimeDelta::minutes(1);
 
-/// Settles what dead jobs left, and says so.
-pub(super) async fn dead(context: &Context<'_>) -> Report {
-    let mut report = Report::default();
-    for folder in context.state.blocks() {
-        let opened = match Journal::whose(&folder) {
-            Ok(opened) => opened,
-            // A process may be making it at the moment, or it was closed since.
-            Err(_) if Journal::is_void(&folder) => continue,
-            Err(error) => {
-                let causes = Failure::of("state-unusable", Class::Configuration, &error).sentence();
-                report.warnings.push(format!("a journal is left alone: {causes}"));
-                continue;
+/// The most that one pass does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// At how many folders it looks.
+    looks: usize,
+    /// How many journals it ends.
+    ends: usize,
+    /// How long it removes what is no journal.
+    removing: TimeDelta,
+}
+
+/// Before a step, which waits for little: the next step goes on.
+pub(super) const BEFORE_A_STEP: Most = Most { looks: 256, ends: 8, removing: TimeDelta::milliseconds(10) };
+
+/// By hand or from a timer: all that is over, and as much of the rest as somebody waits for.
+const BY_ITSELF: Most = Most { looks: usize::MAX, ends: usize::MAX, removing: TimeDelta::seconds(5) };
+
+/// How many journals are ended at once: a provider that does not answer holds up none of the others for long.
+const AT_ONCE: usize = 4;
+/// At how many folders a pass looks before others have a turn.
+const BREATH: usize = 16;
+
+/// Settles what dead jobs left, at most so much, and says so; `all` that is left alone is told, or what is new of it.
+pub(super) async fn dead(context: &Context<'_>, most: Most, all: bool, report: &mut Report) {
+    let (here, mut junk) = (Here::now(), Junk::before(context, context.started - DAY));
+    let mut over = Vec::new();
+    for (number, folder) in some(context.state.blocks(), context, most.looks).enumerate() {
+        if number % BREATH == BREATH - 1 {
+            tokio::task::yield_now().await;
+        }
+        match Glance::at(&folder) {
+            Glance::Of(opened) if may_be_over(context, &folder, &opened, &here) => {
+                over.push((folder, *opened));
             }
-        };
-        let alive = alive(context, &opened);
-        if alive == Alive::Yes || alive == Alive::Unknown && !is_old(context, &opened) {
-            continue;
+            Glance::Of(_) => {}
+            Glance::Void => junk.void(folder),
+            Glance::Junk(error) => junk.junk(folder, &error),
+            Glance::Strange(error) => junk.strange(folder, &error),
         }
-        let Some(journal) = context.state.open(&folder) else { continue };
-        if alive == Alive::Unknown && journal.latest_end().is_some_and(|end| context.started < end + DAY) {
-            continue;
-        }
-        // An attempt of a time to come says that a clock was wrong, and not that it was just now.
-        let since = journal.last_attempt().map(|at| context.started - at);
-        if since.is_some_and(|since| (TimeDelta::zero()..PAUSE).contains(&since)) {
-            continue;
-        }
-        // Lent under a host config, and none is here: its network and its sinks are not known.
-        if opened.host_config.is_some() && context.loaded.digest.is_none() {
-            report.warnings.push(format!("job {} waits for a sweep that finds the host config", opened.job));
-            continue;
-        }
-        let ended = closing::account(context, journal, SealedBy::Sweep, Vec::new()).await;
-        report
-            .lines
-            .extend(ended.settled.into_iter().map(|line| format!("swept job {}: {line}", opened.job)));
-        report.warnings.extend(ended.warnings);
     }
+    if most.ends < over.len() {
+        // One that cannot be ended must not stand before the others each time.
+        let first = turn(context, over.len());
+        over.rotate_left(first);
+        over.truncate(most.ends);
+    }
+    for some in over.chunks(AT_ONCE) {
+        tokio::task::yield_now().await;
+        for ended in join_all(some.iter().map(|(folder, opened)| end(context, folder, opened, &here))).await {
+            report.lines.extend(ended.lines);
+            report.warnings.extend(ended.warnings);
+        }
+    }
+    junk.remove(most.removing, report).await;
+    junk.tell(all, report);
+}
+
+/// These folders; where there are too many, some from anywhere among them on, so that each has its turn.
+fn some(blocks: Vec<PathBuf>, context: &Context<'_>, most: usize) -> impl Iterator<Item = PathBuf> + use<> {
+    let most = most.min(blocks.len());
+    let first = if most < blocks.len() { turn(context, blocks.len()) } else { 0 };
+    blocks.into_iter().cycle().skip(first).take(most)
+}
+
+/// Which of so many is first: another one before each step.
+fn turn(context: &Context<'_>, length: usize) -> usize {
+    let millis = usize::try_from(context.started.timestamp_millis()).unwrap_or_default();
+    millis.checked_rem(length).unwrap_or_default()
+}
+
+fn may_be_over(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here) -> bool {
+    match alive(context, folder, opened, here) {
+        Alive::Yes => false,
+        Alive::Unknown => is_old(context, opened),
+        Alive::No => true,
+    }
+}
+
+/// Ends the journal of a job that is over.
+async fn end(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here) -> Report {
+    let mut report = Report::default();
+    let Some(journal) = context.state.open(folder) else { return report };
+    // The folder may be another job's by now.
+    if journal.opened() != opened {
+        return report;
+    }
+    let is_uncertain = alive(context, folder, opened, here) == Alive::Unknown;
+    if is_uncertain && journal.latest_end().is_some_and(|end| context.started < end + DAY) {
+        return report;
+    }
+    // An attempt of a time to come says that a clock was wrong, and not that it was just now.
+    let since = journal.last_attempt().map(|at| context.started - at);
+    if since.is_some_and(|since| (TimeDelta::zero()..PAUSE).contains(&since)) {
+        return report;
+    }
+    // Lent under a host config, and none is here: its network and its sinks are not known.
+    if opened.host_config.is_some() && context.loaded.digest.is_none() {
+        report.warnings.push(format!("job {} waits for a sweep that finds the host config", opened.job));
+        return report;
+    }
+    let ended = closing::account(context, journal, SealedBy::Sweep, Vec::new()).await;
+    let lines = ended.settled.into_iter().map(|line| format!("swept job {}: {line}", opened.job));
+    report.lines.extend(lines);
+    report.warnings.extend(ended.warnings);
     report
 }
 
-/// Certainly over is a job whose bootstrap is gone, or on whose socket nobody listens any more.
-fn alive(context: &Context<'_>, opened: &Opened) -> Alive {
+/// Certainly over is a job whose bootstrap is gone, or on whose socket nobody listens any more. Both stand in the
+/// journal, which a step can change: over is only what no sign of life speaks against.
+fn alive(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here) -> Alive {
     if opened.bootstrap == context.bootstrap {
         return Alive::Yes;
     }
-    match (opened.bootstrap.alive(), &opened.socket) {
+    let said = match (opened.bootstrap.alive_in(here), &opened.socket) {
         (Alive::Unknown, Some(socket)) if listening(socket) == Alive::No => Alive::No,
         (alive, _) => alive,
-    }
+    };
+    if said == Alive::No && shows_life(context, folder, opened, here) { Alive::Unknown } else { said }
+}
+
+/// Whether something that does not stand in the journal says that the job lives: the process of that number was there
+/// before the journal was, the job's keeper is at it, or the agent runs the job.
+fn shows_life(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here) -> bool {
+    let made = Glance::made(folder).unwrap_or(opened.at);
+    let named = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('.').next());
+    here.had(&opened.bootstrap, made, &context.host.clock)
+        || keeper::is_at(folder)
+        || here.serves(&opened.job, &context.host.env)
+        || named.is_some_and(|job| here.serves(job, &context.host.env))
 }
 
 /// What cannot be told from here (a container that is gone took its namespace and its socket along) waits,
@@ -94,11 +178,10 @@ pub(super) fn tidy_daily(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// Removes records that were kept long enough, and what processes left half made; whether that is all.
+/// Removes records that were kept long enough; whether that is all.
 fn tidy(context: &Context<'_>, report: &mut Report, most: usize) -> bool {
     let (config, state) = (&context.loaded.config, &context.state);
     let (now, records) = (context.host.clock.now(), state.records());
-    state.remove_husks(now - DAY);
     let named = config.sinks.iter().any(|Sink::File(file)| file.directory == records);
     let kept = config.retention.records.filter(|_| !named);
     let before = kept.and_then(|kept| now.checked_sub_signed(TimeDelta::from_std(kept.0).ok()?));
@@ -119,7 +202,8 @@ pub async fn sweep(host: &Host) -> Result<Report, Failure> {
     process::outlive_signals();
     let loaded = load::load(host).map_err(|error| error.failure())?;
     let Some(context) = Context::standing(host, loaded)? else { return Ok(Report::default()) };
-    let mut report = dead(&context).await;
+    let mut report = Report::default();
+    dead(&context, BY_ITSELF, true, &mut report).await;
     tidy(&context, &mut report, usize::MAX);
     Ok(report)
 }

@@ -52,7 +52,7 @@ variables! {
     HOOK_SCOPE = "BUILDKITE_HOOK_SCOPE", AgentPerHook, "whether this is a plugin's hook or the agent's own";
     PLUGINS = "BUILDKITE_PLUGINS", Anyone, "the step config of an agent hook; for a plugin only which null made the agent drop it";
     PLUGIN_CONFIGURATION = "BUILDKITE_PLUGIN_CONFIGURATION", AgentPerHook, "the step config";
-    BLOCK = "DATAFLOW_BLOCK", Anyone, "in which folder a callback looks for what was asked; it must be this user's, and the host's policy decides again";
+    BLOCK = "DATAFLOW_BLOCK", Anyone, "in which folder a callback looks for what was asked; it must be this user's, hold what START asked for, and the host's policy decides again";
     OIDC_TMPDIR = "BUILDKITE_OIDC_TMPDIR", Anyone, "the same where `DATAFLOW_BLOCK` is not set; another plugin's folder is left alone";
     CONTAINER_ID = "BUILDKITE_CONTAINER_ID", Anyone, "keeps apart the state of containers that share a folder";
     COMMAND_EXIT_STATUS = "BUILDKITE_COMMAND_EXIT_STATUS", Anyone, "the record's reported outcome";

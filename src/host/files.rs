@@ -13,7 +13,7 @@ use super::folder::Folder;
 pub use super::untrusted::Untrusted;
 
 /// No file that this program reads is longer, in bytes.
-pub(super) const MAX_LENGTH: u64 = 16 << 20;
+pub const MAX_LENGTH: u64 = 16 << 20;
 
 /// Reads a file only its owner can have written: the owner one of `owners`, not writable by others, no link.
 pub fn read_trusted(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
@@ -186,6 +186,19 @@ pub fn lock(path: &Path) -> io::Result<Option<Locked>> {
     let file = open_append(path, true)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(Locked(file))),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Takes the lock that a folder stands for; `None` while another process has it.
+pub fn lock_folder(path: &Path) -> io::Result<Option<Locked>> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_DIRECTORY);
+    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
+    let folder = options.open(path)?;
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(Locked(folder))),
         Err(fs::TryLockError::WouldBlock) => Ok(None),
         Err(fs::TryLockError::Error(error)) => Err(error),
     }

@@ -59,6 +59,13 @@ impl<'a> Situation<'a> {
         Self { claims, env }
     }
 
+    /// Whether the token itself says what this variable holds, be it nothing.
+    pub fn is_of_the_token(&self, name: &str) -> bool {
+        let place = PLACES.iter().find(|(known, _)| *known == name).map(|(_, place)| place);
+        name == "step.type"
+            || matches!(place, Some(Claim(claim, _)) if self.claims.as_map().contains_key(*claim))
+    }
+
     fn text(&self, place: &Place) -> Option<String> {
         match place {
             Claim(claim, _) if self.claims.as_map().contains_key(*claim) => self.claims.text(claim),

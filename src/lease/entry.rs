@@ -27,6 +27,11 @@ pub enum Entry {
     },
     /// The exchange gave a credential.
     Leased(Lease),
+    /// What callbacks may ask for again was written down for them.
+    Asked {
+        /// The digest of that file.
+        digest: Fingerprint,
+    },
     /// Variables are about to be set.
     Exporting {
         /// Which, and what they were.

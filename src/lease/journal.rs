@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 pub use super::entry::{Entry, Exported, Intent, Opened, Sealed};
 
+use super::glance::Glance;
+use super::lines::line;
+pub use super::lines::{Parsed, parse};
 use super::rest::{self, Key};
 use crate::host::files::{self, Untrusted};
-use crate::secret::Fingerprint;
 
 /// The file's name in the block's folder.
 pub(super) const NAME: &str = "journal";
@@ -55,6 +57,8 @@ pub struct Journal {
     file: File,
     opened: Opened,
     entries: Vec<Entry>,
+    /// How many of them were there when it was opened.
+    earlier: usize,
     damaged: usize,
 }
 
@@ -66,8 +70,14 @@ impl Journal {
         let not_durable = |source| Error::NotDurable { path: path.clone(), source };
         let file = files::open_append(&path, true).map_err(not_durable)?;
         lock(&file, &path)?;
-        let mut journal =
-            Self { folder: folder.to_owned(), file, opened: opened.clone(), entries: Vec::new(), damaged: 0 };
+        let mut journal = Self {
+            folder: folder.to_owned(),
+            file,
+            opened: opened.clone(),
+            entries: Vec::new(),
+            earlier: 0,
+            damaged: 0,
+        };
         journal.write(&[Entry::Opened(opened)])?;
         Ok(journal)
     }
@@ -95,37 +105,21 @@ impl Journal {
             // What is written next must begin a line, and not end a torn one.
             file.set_len(length as u64).map_err(|source| Error::NotDurable { path, source })?;
         }
-        Ok(Self { folder: folder.to_owned(), file, opened, entries: entries.collect(), damaged })
+        let entries: Vec<Entry> = entries.collect();
+        Ok(Self { folder: folder.to_owned(), file, opened, earlier: entries.len(), entries, damaged })
     }
 
-    /// Whose journal a folder holds, without taking it.
+    /// Whose journal a folder holds, without taking it, and without reading more than that.
     pub fn peek(folder: &Path) -> Option<Opened> {
-        Self::whose(folder).ok()
-    }
-
-    /// The same, with the reason where it cannot be told.
-    pub fn whose(folder: &Path) -> Result<Opened, Error> {
-        let path = folder.join(NAME);
-        let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()])?;
-        match parse(&bytes).entries.into_iter().next() {
-            Some(Entry::Opened(opened)) => Ok(opened),
-            _ => Err(Error::Headless { path }),
+        match Glance::at(folder) {
+            Glance::Of(opened) => Some(*opened),
+            _ => None,
         }
     }
 
     /// How many of its lines were damaged, and tell nothing: a torn tail is none of them.
     pub fn damaged(&self) -> usize {
         self.damaged
-    }
-
-    /// Whether a folder holds no journal, or one in which nothing was ever written.
-    pub fn is_void(folder: &Path) -> bool {
-        let path = folder.join(NAME);
-        match files::length(&path) {
-            // Nothing can be read from a pipe or a device either, and it is no journal.
-            Ok(length) => length == 0 && files::written(&path).is_some(),
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        }
     }
 
     /// Writes entries so that a power cut cannot lose them; an error means that they are not durable.
@@ -216,6 +210,24 @@ impl Journal {
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
+
+    /// Of that, what earlier processes wrote, or whoever can write there.
+    pub(super) fn earlier(&self) -> &[Entry] {
+        self.entries.get(..self.earlier).unwrap_or_default()
+    }
+
+    /// Of that, what this process wrote.
+    pub(super) fn own(&self) -> &[Entry] {
+        self.entries.get(self.earlier..).unwrap_or_default()
+    }
+
+    /// In memory, other entries in the place of what earlier processes wrote.
+    pub(super) fn replace_earlier(&mut self, entries: Vec<Entry>) {
+        let own = self.entries.split_off(self.earlier.min(self.entries.len()));
+        self.earlier = entries.len();
+        self.entries = entries;
+        self.entries.extend(own);
+    }
 }
 
 /// Entries with their secrets, as far as the key is still there; the others stay encrypted.
@@ -240,54 +252,14 @@ fn lock(file: &File, path: &Path) -> Result<(), Error> {
     }
 }
 
-fn line(entry: &Entry) -> io::Result<String> {
-    let json = serde_json::to_string(entry)?;
-    Ok(format!("{} {json}\n", check(&json)))
-}
-
-fn check(json: &str) -> String {
-    Fingerprint::of(json.as_bytes()).short(16).to_owned()
-}
-
-/// What a journal's bytes hold.
-#[derive(Debug)]
-pub struct Parsed {
-    /// Every whole entry.
-    pub entries: Vec<Entry>,
-    /// How many bytes the lines take that have an end.
-    pub length: usize,
-    /// How many of these lines are damaged. The first is never left out: without it there is nothing.
-    pub damaged: usize,
-}
-
-/// The entries of a journal.
-pub fn parse(bytes: &[u8]) -> Parsed {
-    let whole = |line: &[u8]| {
-        let (sum, json) = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?.split_once(' ')?;
-        if sum == check(json) { serde_json::from_str(json).ok() } else { None }
-    };
-    let mut parsed = Parsed { entries: Vec::new(), length: 0, damaged: 0 };
-    for line in bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
-        parsed.length += line.len();
-        match whole(line) {
-            Some(entry) => parsed.entries.push(entry),
-            None => parsed.damaged += 1,
-        }
-        // Another line in the place of the first would be taken for it.
-        if parsed.entries.is_empty() {
-            break;
-        }
-    }
-    parsed
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
 
+    use super::super::lines::check;
     use super::*;
     use crate::lease::Kept;
-    use crate::secret::Secret;
+    use crate::secret::{Fingerprint, Secret};
     use crate::settlement::Settlement;
 
     fn intent(id: &str) -> Entry {

@@ -10,11 +10,14 @@ use crate::provider::{Terms, vault};
 use crate::secret::{Fingerprint, Secret};
 
 mod around;
+mod believed;
 pub mod entry;
 pub mod export;
 pub mod forms;
+pub mod glance;
 pub mod journal;
 pub mod kept;
+mod lines;
 pub mod marker;
 #[cfg(test)]
 mod model;

@@ -5,15 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-
 use super::journal::{self, Error, Journal};
 use super::marker::{self, Foreign, is_block};
 use super::rest::Key;
 use crate::config::host::HostConfig;
 use crate::failure::{Class, Failure};
 use crate::host::files::Untrusted;
-use crate::host::folder::{Folder, Is, Named};
+use crate::host::folder::{Folder, Is};
 use crate::host::process;
 
 /// The folder in the agent user's home that is used without a host config.
@@ -131,35 +129,37 @@ impl State {
         self.held.below("jobs")
     }
 
-    /// Removes folders without a journal that were left before `before` by a process that ended between
-    /// two acts. An empty journal counts as none: its first line is durable before anything is asked. A folder in which
-    /// anything else lies, or that has another name than ours have, stays.
-    pub fn remove_husks(&self, before: DateTime<Utc>) {
-        let husks = self.jobs().and_then(|jobs| {
-            for name in jobs.names()?.iter().filter_map(|name| name.to_str()).filter(|name| is_block(name)) {
-                if jobs.named(name)?.is_some_and(|named| is_old(named, before)) {
-                    self.remove_husk(&jobs, name).unwrap_or_else(|error| {
-                        tracing::warn!(name, %error, "an empty folder stays");
-                    });
-                }
-            }
-            Ok(())
-        });
-        husks.unwrap_or_else(|error: io::Error| tracing::warn!(%error, "empty folders stay"));
+    /// The same, of these instances alone, whatever the job: what others left is not looked at.
+    pub fn blocks_of(&self, instances: &[&str]) -> Vec<PathBuf> {
+        let wanted: Vec<String> = instances.iter().map(|instance| plain(instance)).collect();
+        self.named(|_, instance| wanted.iter().any(|wanted| wanted == instance))
     }
 
-    fn remove_husk(&self, jobs: &Folder, name: &str) -> io::Result<()> {
-        let husk = jobs.below(name)?;
-        let names = husk.names()?;
-        for name in &names {
-            let is_void = matches!(husk.named(name)?, Some(file) if file.is == Is::File && file.length == 0);
-            if !(name == journal::NAME && is_void) {
-                return Ok(());
-            }
+    /// The same, of one job alone.
+    pub fn blocks_of_job(&self, job: &str) -> Vec<PathBuf> {
+        let wanted = plain(job);
+        self.named(|job, _| job == wanted)
+    }
+
+    fn named(&self, wanted: impl Fn(&str, &str) -> bool) -> Vec<PathBuf> {
+        let is_wanted = |folder: &PathBuf| {
+            let mut parts = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default().split('.');
+            matches!((parts.next(), parts.next()), (Some(job), Some(instance)) if wanted(job, instance))
+        };
+        self.blocks().into_iter().filter(is_wanted).collect()
+    }
+
+    /// Removes the folder of a block that holds no journal, and what stands in the place of one; whether it did. Where
+    /// anything else lies in it, or where an empty one has another name than ours have, it stays.
+    pub fn remove(&self, folder: &Path) -> io::Result<bool> {
+        let (jobs, name) = (self.jobs()?, folder.file_name().unwrap_or_default());
+        let names = jobs.below(name)?.names()?;
+        let is_ours = !names.is_empty() || name.to_str().is_some_and(is_block);
+        if !is_ours || names.iter().any(|name| name != journal::NAME) {
+            return Ok(false);
         }
-        Key::forget(&self.root.join("jobs").join(name));
-        names.iter().try_for_each(|name| husk.remove_one(name, Is::File))?;
-        jobs.remove_one(name, Is::Folder)
+        Key::forget(folder);
+        jobs.remove(name).map(|()| true)
     }
 
     /// Opens a journal that may be another process's at the moment or damaged: then it is left alone.
@@ -180,11 +180,6 @@ fn place(config: &HostConfig) -> Result<PathBuf, Unusable> {
         Some(folder) => Ok(folder.clone()),
         None => Ok(process::user().map_err(Unusable::NoHome)?.home.join(DEFAULT)),
     }
-}
-
-fn is_old(named: Named, before: DateTime<Utc>) -> bool {
-    let ours = named.owner == nix::unistd::geteuid().as_raw();
-    ours && named.is == Is::Folder && named.written.is_some_and(|at| at < before)
 }
 
 /// A text as one name in a folder: what could leave the folder or hide in it is replaced.
@@ -230,36 +225,41 @@ mod tests {
         (folder, state)
     }
 
-    fn soon() -> DateTime<Utc> {
-        Utc::now() + chrono::TimeDelta::days(1)
-    }
-
     #[test]
-    fn only_old_folders_in_which_nothing_was_written_are_removed() {
-        let (folder, state) = state(&["empty.x", "unwritten.x", "begun.x", "nightly", "other.x/theirs"]);
-        std::fs::write(folder.path().join("jobs/unwritten.x/journal"), "").unwrap();
-        std::fs::write(folder.path().join("jobs/begun.x/journal"), "damaged").unwrap();
-        state.remove_husks(Utc::now() - chrono::TimeDelta::days(1));
-        assert_eq!(state.blocks().len(), 5);
-        state.remove_husks(soon());
-        let left = ["begun.x", "nightly", "other.x"].map(|name| folder.path().join("jobs").join(name));
-        assert_eq!(state.blocks(), left);
+    fn what_is_removed_held_nothing_but_what_stood_in_the_place_of_a_journal() {
+        let names = ["empty.x", "unwritten.x", "junk", "deep.x/journal/a", "nightly", "other.x/theirs"];
+        let (folder, state) = state(&names);
+        let path = |name: &str| folder.path().join("jobs").join(name);
+        std::fs::write(path("unwritten.x/journal"), "").unwrap();
+        std::fs::create_dir_all(path("junk")).unwrap();
+        std::fs::write(path("junk/journal"), "junk").unwrap();
+        std::fs::write(path("other.x/journal"), "junk").unwrap();
+        let removed = state.blocks().iter().filter(|folder| state.remove(folder).unwrap()).count();
+        assert_eq!((removed, state.blocks()), (4, vec![path("nightly"), path("other.x")]));
     }
 
     #[test]
     fn what_is_swapped_in_for_a_state_directory_is_neither_listed_nor_tidied() {
         let (folder, state) = state(&["a.x"]);
         let other = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(other.path().join("jobs/theirs.x")).unwrap();
-        std::os::unix::fs::symlink(other.path().join("jobs/theirs.x"), folder.path().join("jobs/link.x"))
-            .unwrap();
+        std::fs::create_dir_all(other.path().join("jobs/a.x")).unwrap();
+        std::os::unix::fs::symlink(other.path().join("jobs/a.x"), folder.path().join("jobs/link.x")).unwrap();
         let moved = folder.path().with_extension("moved");
         std::fs::rename(folder.path(), &moved).unwrap();
         std::os::unix::fs::symlink(other.path(), folder.path()).unwrap();
         assert_eq!(state.blocks(), [folder.path().join("jobs/a.x")]);
-        state.remove_husks(soon());
-        assert!(other.path().join("jobs/theirs.x").exists() && !moved.join("jobs/a.x").exists());
+        assert!(state.remove(&folder.path().join("jobs/a.x")).unwrap());
+        assert!(state.remove(&folder.path().join("jobs/link.x")).is_err());
+        assert!(other.path().join("jobs/a.x").exists() && !moved.join("jobs/a.x").exists());
         std::fs::remove_file(folder.path()).unwrap();
         std::fs::rename(&moved, folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_hook_looks_at_blocks_of_its_own_kind_alone() {
+        let (folder, state) = state(&["job-1.abc", "job-1.def", "job-2.abc.c1.3", "junk", "x.y"]);
+        let path = |name: &str| folder.path().join("jobs").join(name);
+        assert_eq!(state.blocks_of(&["abc", "z"]), [path("job-1.abc"), path("job-2.abc.c1.3")]);
+        assert_eq!(state.blocks_of_job("job-1"), [path("job-1.abc"), path("job-1.def")]);
     }
 }

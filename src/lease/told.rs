@@ -111,6 +111,13 @@ impl Journal {
         settled
     }
 
+    /// Whether it is this process that says what became of a lease, and not an earlier one.
+    pub fn says_itself(&self, id: &str) -> bool {
+        self.own().iter().any(|entry| {
+            matches!(entry, Entry::Settled { id: other, .. } | Entry::NotIssued { id: other, .. } if other == id)
+        })
+    }
+
     /// The variables that were set, with what each was before.
     pub fn exported(&self) -> Vec<Exported> {
         let mut variables: Vec<Exported> = Vec::new();
@@ -130,6 +137,14 @@ impl Journal {
             variable.previous = variable.previous.take().filter(|previous| !rest::is_sealed(previous));
         }
         variables
+    }
+
+    /// The digest of what callbacks may ask for again: the first, for a step can append another.
+    pub fn asked(&self) -> Option<&Fingerprint> {
+        self.entries().iter().find_map(|entry| match entry {
+            Entry::Asked { digest } => Some(digest),
+            _ => None,
+        })
     }
 
     /// The links sealed so far.

@@ -43,6 +43,7 @@ pub mod source;
 pub mod token;
 pub mod value;
 pub mod vault;
+pub mod words;
 
 pub use error::Error;
 use source::Sources;

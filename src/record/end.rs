@@ -43,6 +43,23 @@ part! {
         request: String,
         /// What became of it.
         settlement: Settlement,
+        /// Who says so; absent in links of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claimed_by: Option<ClaimedBy>,
+    }
+}
+
+words! {
+    /// Who says what became of a lease.
+    pub enum ClaimedBy {
+        /// The process that sealed this link: its provider answered it, or nobody can take the lease back.
+        ThisProcess,
+        /// An earlier process, as the journal tells, which any process of the agent's user can change.
+        Journal,
+        /// The sweeper of `survive-reboot`, which is another user.
+        Sweeper,
+        /// An operator, by a command away from the job.
+        Operator,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::host::http::Http;
 use crate::provider::Settling;
 use crate::provider::vault::{self, accessor};
-use crate::record::end::SettledLease;
+use crate::record::end::{ClaimedBy, SettledLease};
 use crate::record::parts::{Lent, Told};
 use crate::settlement::Settlement;
 use crate::sink::chain::{self, Chain, Wanted};
@@ -86,7 +86,11 @@ impl Story<'_> {
                     let what =
                         format!("request {}: by an operator, accessor `{}`", lent.request, lent.handle);
                     findings.push(told("login-revoked", what));
-                    settlements.push(SettledLease { request: lent.request.clone(), settlement });
+                    settlements.push(SettledLease {
+                        request: lent.request.clone(),
+                        settlement,
+                        claimed_by: Some(ClaimedBy::Operator),
+                    });
                 }
                 Err(why) => self.unrevoked.push(format!("{who}: {why}")),
             }

@@ -29,9 +29,8 @@ fn keys(output: &Output) -> Value {
 
 /// As if what was lent first ended soon.
 fn forget(stage: &Stage) {
-    let kept = files(&stage.folder.path().join("state/files"));
-    let kept = kept.iter().find(|path| path.ends_with("main.kept")).unwrap();
-    std::fs::remove_file(kept).unwrap();
+    let folder = stage.variable("DATAFLOW_BLOCK").unwrap();
+    std::fs::remove_file(std::path::Path::new(&folder).join("main.kept")).unwrap();
 }
 
 #[track_caller]
@@ -144,4 +143,94 @@ fn a_renewal_that_fails_says_why_and_the_lease_before_it_stays() {
     ends(&mut stage);
     let end = stage.records().pop().unwrap().end.unwrap();
     assert_eq!(end.settlements.len(), 2, "{:?}", end.settlements);
+}
+
+/// A step on `branch` with a grant of two roles of which it may have one.
+fn lent_by_grant() -> Stage {
+    let mut stage = Stage::new();
+    let one = |name: &str, role: &str, condition: &str| {
+        json!({"name": name, "refresh": true, "export": false, "if": condition,
+            "aws": {"role": role, "region": "eu-west-1", "profile": name}})
+    };
+    let other = format!("{ROLE}-other");
+    stage.config["grants"] = json!([{"name": "g", "claims": {"pipeline_slug": "web"}, "credentials": [
+        one("main", ROLE, "build.branch == 'main'"),
+        one("release", &other, "build.branch == 'release'"),
+        one("tagged", &other, "build.tag == 'v1'"),
+        one("asked", &other, "build.env('ASKED') == 'yes'"),
+    ]}]);
+    stage.block = json!({"credentials": [{"grant": "g"}]});
+    let before = stage.hook("pre-command");
+    assert_eq!(before.status, 0, "{}", before.text);
+    stage
+}
+
+fn block_file(stage: &Stage) -> std::path::PathBuf {
+    let folder = stage.variable("DATAFLOW_BLOCK").unwrap();
+    std::path::Path::new(&folder).join("block.json")
+}
+
+/// Writes what callbacks may ask for as a step can: where all of it is said to be as the hook wrote it, the journal too.
+fn edit(stage: &Stage, edit: impl Fn(&mut Value), with_the_journal: bool) {
+    let path = block_file(stage);
+    let mut file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    edit(&mut file);
+    std::fs::write(&path, file.to_string()).unwrap();
+    if with_the_journal {
+        let journal = stage.open_journals().pop().unwrap();
+        let text = std::fs::read_to_string(&journal).unwrap();
+        let lines = text.split_inclusive('\n').filter(|line| !line.contains(r#""entry":"asked""#));
+        std::fs::write(&journal, lines.collect::<String>()).unwrap();
+    }
+}
+
+#[test]
+fn no_edit_of_what_was_asked_lends_what_a_condition_refused() {
+    for with_the_journal in [false, true] {
+        let stage = lent_by_grant();
+        edit(&stage, |file| drop(file.as_object_mut().unwrap().remove("parts")), with_the_journal);
+        for name in ["release", "tagged", "asked"] {
+            let mut asking = stage.program(&["credential-process", name]);
+            let output = asking.env("ASKED", "yes").env("BUILDKITE_BRANCH", "release").output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && text.contains("error[not-renewed]"), "{name}: {text}");
+        }
+        assert_eq!(stage.sandbox.sts().issued().len(), 1);
+    }
+}
+
+#[test]
+fn no_edit_of_what_was_asked_lends_another_role() {
+    for with_the_journal in [false, true] {
+        let mut stage = Stage::new();
+        let aws = json!({"role": ROLE, "region": "eu-west-1"});
+        stage.block = json!({"credentials": [{"name": "main", "refresh": true, "aws": aws}]});
+        assert_eq!(stage.hook("pre-command").status, 0);
+        let other = |file: &mut Value| {
+            file["credentials"][0]["aws"]["role"] = json!(format!("{ROLE}-strict"));
+            file["credentials"][0]["name"] = json!("another");
+        };
+        edit(&stage, other, with_the_journal);
+        let output = stage.program(&["credential-process", "another"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("error[not-renewed]") && text.contains("did not ask for"), "{text}");
+        assert_eq!(stage.sandbox.sts().issued().len(), 1);
+    }
+}
+
+#[test]
+fn what_the_environment_answered_at_the_start_is_renewed_whatever_the_environment_is_now() {
+    let mut stage = Stage::new();
+    stage.set("WANTED", "yes");
+    let aws = json!({"role": ROLE, "region": "eu-west-1"});
+    let credential =
+        json!({"name": "main", "refresh": true, "if": "build.env('WANTED') == 'yes'", "aws": aws});
+    stage.config["grants"] =
+        json!([{"name": "g", "claims": {"pipeline_slug": "web"}, "credentials": [credential]}]);
+    stage.block = json!({"credentials": [{"grant": "g"}]});
+    assert_eq!(stage.hook("pre-command").status, 0);
+    forget(&stage);
+    let mut asking = stage.program(&["credential-process", "main"]);
+    keys(&asking.env_remove("WANTED").output().unwrap());
+    ends(&mut stage);
 }

@@ -7,11 +7,14 @@ use buildkite_dataflow::host::process::ProcessId;
 use buildkite_dataflow::lease::entry::{Entry, Intent, Opened};
 use buildkite_dataflow::lease::journal::{Journal, VERSION};
 use buildkite_dataflow::lease::{Kept, Lease, Need};
-use buildkite_dataflow::secret::Secret;
+use buildkite_dataflow::record::end::{ClaimedBy, SealedBy};
+use buildkite_dataflow::secret::{Fingerprint, Secret};
 use buildkite_dataflow::settlement::Settlement;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::support::{self, hooks::Stage};
+use crate::support;
+use crate::support::agent::{Agent, Scene};
+use crate::support::hooks::{JOB, Stage};
 
 const HANDLE: &str = "hvs.the-handle-of-somebody-else";
 
@@ -178,4 +181,118 @@ fn a_journal_cut_or_damaged_anywhere_is_swept_with_a_clear_word() {
             std::fs::remove_dir_all(stage.folder.path().join("records")).unwrap();
         }
     }
+}
+
+/// Changes the first line of a journal as any process of its user can; what it was before.
+fn change(journal: &Path, field: &str, value: serde_json::Value) -> String {
+    let before = std::fs::read_to_string(journal).unwrap();
+    let (first, rest) = before.split_once('\n').unwrap();
+    let mut opened: serde_json::Value = serde_json::from_str(first.split_once(' ').unwrap().1).unwrap();
+    *opened.pointer_mut(field).unwrap() = value;
+    let json = opened.to_string();
+    let sum = Fingerprint::of(json.as_bytes());
+    std::fs::write(journal, format!("{} {json}\n{rest}", sum.short(16))).unwrap();
+    before
+}
+
+/// What a step could change of that which says that its bootstrap is gone.
+fn lies() -> [(&'static str, serde_json::Value); 3] {
+    [
+        ("/bootstrap/started", 4711.into()),
+        ("/bootstrap/pid", 4_190_000.into()),
+        ("/bootstrap/boot", "earlier".into()),
+    ]
+}
+
+#[test]
+fn a_job_that_lives_is_not_ended_from_outside_because_its_start_was_changed() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.hook("pre-command").status, 0);
+    let journal = stage.open_journals().pop().unwrap();
+    for (field, value) in [lies()[0].clone(), lies()[2].clone()] {
+        let before = change(&journal, field, value);
+        let swept = stage.sweep().text;
+        assert!(stage.records().iter().all(|link| link.end.is_none()), "{field}: {swept}");
+        std::fs::write(&journal, before).unwrap();
+    }
+    stage.hook("post-command");
+    assert_eq!(stage.records().pop().unwrap().end.unwrap().sealed_by, SealedBy::PostCommand);
+}
+
+#[test]
+fn a_job_that_the_agent_runs_is_not_ended_from_outside_whatever_its_journal_says() {
+    let Some(agent) = Agent::v3() else { return };
+    let scene = Scene::with_plugin(&agent);
+    let running = scene.path("running");
+    let command = format!("touch {0}; while test -f {0}; do sleep 0.05; done", running.display());
+    let mut child = scene.start(&command, &["--acquire-job", JOB]);
+    scene.wait_for(&running, &mut child);
+    let journal = support::hooks::files(&scene.path("state/jobs")).pop().unwrap();
+    for (field, value) in lies() {
+        let before = change(&journal, field, value);
+        change(&journal, "/job", "another".into());
+        let told = scene.sweep();
+        assert!(scene.links().iter().all(|link| link.end.is_none()), "{field}: {told}");
+        std::fs::write(&journal, before).unwrap();
+    }
+    std::fs::remove_file(&running).unwrap();
+    let step = scene.finished(child);
+    assert_eq!(step.status, Some(0), "{}", step.log);
+    scene.is_as_before();
+    let [(_, end)] = scene.accounts().try_into().unwrap();
+    assert_eq!(end.sealed_by, SealedBy::PostCommand);
+}
+
+#[test]
+fn a_job_whose_keeper_lives_is_left_to_its_keeper() {
+    let mut stage = Stage::new();
+    // Nothing listens there: whoever is asked to give back cannot, and says so.
+    stage.config["endpoints"] = serde_json::json!(["http://127.0.0.1:9"]);
+    let folder = forged(&stage, vec![lease("vault", &[("address", "http://127.0.0.1:9/")])]);
+    let keeper = std::fs::File::open(&folder).unwrap();
+    keeper.lock().unwrap();
+    stage.sweep();
+    assert!(stage.records().is_empty());
+    drop(keeper);
+    stage.sweep();
+    assert!(!stage.records().is_empty());
+}
+
+#[test]
+fn an_end_that_a_leases_provider_cannot_give_is_not_believed_and_told() {
+    for said in [
+        Settlement::Revoked { at: Utc::now() },
+        Settlement::RevokeAccepted { at: Utc::now() },
+        Settlement::Denied { at: Utc::now() },
+        Settlement::Stored { living: vec!["x".into()] },
+        Settlement::NotIssued { reason: "x".into() },
+        Settlement::Expires { at: Utc::now() },
+    ] {
+        let mut stage = Stage::new();
+        assert_eq!(stage.hook("pre-command").status, 0);
+        let journal = stage.open_journals().pop().unwrap();
+        let mut journal = Journal::open(journal.parent().unwrap()).unwrap();
+        journal.append(vec![Entry::Settled { id: "1".into(), settlement: said.clone() }]).unwrap();
+        drop(journal);
+        stage.hook("post-command");
+        let end = stage.records().pop().unwrap().end.unwrap();
+        let [settled] = end.settlements.as_slice() else { panic!("{:?}", end.settlements) };
+        let start = stage.records().swap_remove(0).start.unwrap();
+        assert_eq!(settled.settlement, Settlement::Expires { at: start.leases[0].expires_at }, "{said:?}");
+        assert_eq!(settled.claimed_by, Some(ClaimedBy::ThisProcess));
+        assert!(end.findings.iter().any(|one| one.ident == "journal-not-believed"), "{:?}", end.findings);
+    }
+}
+
+#[test]
+fn an_end_of_an_earlier_process_is_told_as_what_the_journal_says() {
+    let mut stage = Stage::new();
+    let at = Utc::now() + TimeDelta::hours(1);
+    let lent = support::survivors::lease("aws", HANDLE, &[]);
+    let lent = Lease { settle_with: Need::Nothing, expires_at: at, ..lent };
+    let settled = Entry::Settled { id: lent.id.clone(), settlement: Settlement::Expires { at } };
+    forged(&stage, vec![Entry::Leased(lent), settled]);
+    stage.sweep();
+    let end = stage.records().pop().unwrap().end.unwrap();
+    assert_eq!(end.settlements[0].claimed_by, Some(ClaimedBy::Journal));
 }

@@ -37,6 +37,7 @@ mod host_config;
 mod hostile;
 mod interrupted;
 mod journals;
+mod junk;
 mod jwk;
 mod keeper;
 mod keys;
