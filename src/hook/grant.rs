@@ -181,7 +181,7 @@ impl<'a> Lending<'a> {
         exchange: &Exchange<'_>,
         decided: &[Decided],
     ) -> Result<Vec<Credential>, Refused> {
-        let durable = self.journal.append(lend::intents(exchange, decided));
+        let durable = self.journal.append(lend::first_entries(exchange, decided, &self.context.bootstrap));
         durable.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
         let answers = exchange.all(decided, &self.files()).await;
         let answered = lend::answered(exchange, decided, answers).await;

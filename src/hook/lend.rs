@@ -5,6 +5,7 @@ use super::exchange::Exchange;
 use crate::config::credential::Settle;
 use crate::credential::Credential;
 use crate::failure::Failure;
+use crate::host::process::ProcessId;
 use crate::lease::Lease;
 use crate::lease::journal::{Entry, Intent};
 use crate::provider::Error;
@@ -23,6 +24,16 @@ pub(super) struct Answered {
     pub(super) findings: Vec<Told>,
     /// What went wrong, if anything did.
     pub(super) failure: Option<Failure>,
+}
+
+/// What a journal begins with: how the hooks after the command are known, and the intents.
+pub(super) fn first_entries(
+    exchange: &Exchange<'_>,
+    decided: &[Decided],
+    bootstrap: &ProcessId,
+) -> Vec<Entry> {
+    let held = bootstrap.holds_this_process().then_some(Entry::HooksAreHeld);
+    held.into_iter().chain(intents(exchange, decided)).collect()
 }
 
 /// What must be durable before anybody is asked.

@@ -9,6 +9,7 @@ use super::block;
 use super::closing::account;
 use super::{Context, Form, Phase, Report};
 use crate::config::step::Hook;
+use crate::failure::{Class, Failure};
 use crate::lease::journal::{self, Journal, Opened};
 use crate::record::end::SealedBy;
 
@@ -33,7 +34,14 @@ pub(super) async fn release(context: &Context<'_>, phase: Phase) -> Report {
         if phase == Phase::PostCommand && opened.release_at_pre_exit {
             continue;
         }
-        let Some(journal) = open_soon(context, &folder, until).await else { continue };
+        let journal = match open_as_hook(context, &folder, until).await {
+            Ok(Some(journal)) => journal,
+            Ok(None) => continue,
+            Err(failure) => {
+                report.warnings.push(format!("[{}] {}", failure.ident, failure.sentence()));
+                return report;
+            }
+        };
         let sealed_by = if phase == Phase::PostCommand { SealedBy::PostCommand } else { SealedBy::PreExit };
         let ended = account(context, journal, sealed_by, Vec::new()).await;
         report.lines.extend(ended.settled);
@@ -41,6 +49,34 @@ pub(super) async fn release(context: &Context<'_>, phase: Phase) -> Report {
         report.failure = report.failure.or(ended.failure);
     }
     report
+}
+
+/// Opens a journal of this bootstrap's, if this process is a hook of the agent.
+///
+/// To have the bootstrap as parent is not enough: where it is the first process of its PID namespace it is the
+/// parent of each orphan of the step, and anywhere of what its child made with `clone(CLONE_PARENT)`. Where it held
+/// the hook before the command by a descriptor it holds the hooks after it as well.
+async fn open_as_hook(
+    context: &Context<'_>,
+    folder: &Path,
+    until: DateTime<Utc>,
+) -> Result<Option<Journal>, Failure> {
+    let Some(journal) = open_soon(context, folder, until).await else { return Ok(None) };
+    if !journal.hooks_are_held() || context.bootstrap.holds_this_process() {
+        return Ok(Some(journal));
+    }
+    // A process of the step must not keep the journal from the agent's hook while it waits here.
+    drop(journal);
+    for _ in 0..40 {
+        // A rehearsal opens its descriptor when the hook runs already.
+        context.host.clock.sleep(Duration::from_millis(25)).await;
+        if context.bootstrap.holds_this_process() {
+            return Ok(open_soon(context, folder, until).await);
+        }
+    }
+    let what =
+        "the job's bootstrap did not start this process: nothing is given back, and no record is sealed";
+    Err(Failure::new("not-a-hook", Class::Denied, what))
 }
 
 /// A callback may be writing at the moment: it does so for moments only.

@@ -17,6 +17,7 @@ mod fault;
 pub mod files;
 pub mod folder;
 pub mod head;
+mod held;
 pub mod http;
 pub mod identity;
 pub mod interrupts;

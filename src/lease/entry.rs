@@ -16,6 +16,9 @@ use crate::settlement::Settlement;
 pub enum Entry {
     /// The first line: whose journal this is.
     Opened(Opened),
+    /// The bootstrap held the hook that writes this by a descriptor, as it does with each process that it starts:
+    /// so it will hold the hooks after the command.
+    HooksAreHeld,
     /// An exchange is about to be tried.
     Intent(Intent),
     /// The exchange failed and made nothing.

@@ -9,6 +9,11 @@ use crate::secret::Fingerprint;
 use crate::settlement::Settlement;
 
 impl Journal {
+    /// Whether the bootstrap holds every hook that it starts by a descriptor: then no other process is a hook.
+    pub fn hooks_are_held(&self) -> bool {
+        self.entries().iter().any(|entry| matches!(entry, Entry::HooksAreHeld))
+    }
+
     /// Every lease.
     pub fn leases(&self) -> impl Iterator<Item = &Lease> {
         self.entries().iter().filter_map(|entry| match entry {

@@ -46,6 +46,7 @@ mod long;
 mod mtls;
 mod oauth;
 mod odd_files;
+mod orphans;
 mod pipeline;
 mod plugin_yml;
 mod printed;
