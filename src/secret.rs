@@ -144,8 +144,21 @@ impl Mask {
     }
 }
 
+/// The longest text in which a form is looked for as it is: to prepare a search costs more than to search a line.
+const LINE: usize = 256;
+
 /// Where `form` stands in `text`, also where one place of it overlaps another.
 fn places(text: &str, form: &str) -> Vec<Range<usize>> {
+    // Most forms are longer than a line of ours.
+    let (Some(last), Some(first)) = (text.len().checked_sub(form.len()), form.bytes().next()) else {
+        return Vec::new();
+    };
+    if text.len() <= LINE {
+        let begins = memchr::memchr_iter(first, text.as_bytes().get(..=last).unwrap_or_default());
+        let stands =
+            |at: &usize| text.as_bytes().get(*at..).is_some_and(|rest| rest.starts_with(form.as_bytes()));
+        return begins.filter(stands).map(|at| at..at + form.len()).collect();
+    }
     let finder = memmem::Finder::new(form);
     let (mut found, mut from) = (Vec::new(), 0);
     while let Some(at) = text.as_bytes().get(from..).and_then(|rest| finder.find(rest)) {
@@ -230,6 +243,16 @@ mod tests {
         let said =
             mask(&["hunter2hunter2"]).apply_to_answer(format!(r#"{{"error":"{escaped}"}}"#).as_bytes());
         assert_eq!(said, r#"{"error":"[REDACTED]"}"#);
+    }
+
+    #[test]
+    fn a_form_is_found_in_a_line_and_in_a_long_text_also_where_its_places_overlap() {
+        for long in ["", &"-".repeat(LINE)] {
+            let text = format!("abababa{long}aba");
+            let found: Vec<usize> = places(&text, "aba").iter().map(|place| place.start).collect();
+            assert_eq!(found, [0, 2, 4, text.len() - 3]);
+            assert_eq!(places(&text, &format!("{text}a")), []);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the log is told to hide: every form of every secret of a block, within a bound.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use futures_util::future::try_join_all;
 
@@ -19,7 +19,7 @@ const LANES: usize = 4;
 pub fn of_all<'s>(secrets: impl Iterator<Item = &'s Secret>) -> Forms {
     let each: Vec<Forms> = secrets.map(forms).collect();
     let mut all = Forms { left_out: each.iter().map(|one| one.left_out).sum(), ..Forms::default() };
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     let longest = each.iter().map(|one| one.texts.len()).max().unwrap_or_default();
     // By rank: a secret of very many parts takes no place of another's own text.
     let by_rank = (0..longest).flat_map(|rank| each.iter().filter_map(move |one| one.texts.get(rank)));

@@ -13,7 +13,7 @@ const HEX_WIDTH: usize = 60;
 pub(super) fn all(bytes: &[u8]) -> Vec<String> {
     let mut found = base64(bytes);
     found.extend(wrapped(bytes));
-    let lower: String = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect();
+    let lower = hexadecimal(bytes);
     found.push(lower.to_ascii_uppercase());
     if lower.len() > HEX_WIDTH {
         found.push(broken(&lower, 0, HEX_WIDTH));
@@ -22,8 +22,14 @@ pub(super) fn all(bytes: &[u8]) -> Vec<String> {
     found
 }
 
-fn digit(value: u8) -> char {
-    char::from_digit(value.into(), 16).unwrap_or('0')
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 });
+    let mut digits = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        digits.push(digit(byte >> 4));
+        digits.push(digit(byte & 15));
+    }
+    digits
 }
 
 /// The characters of base64 that depend on the secret alone, wherever in a longer text it stands: one
@@ -66,11 +72,26 @@ fn own(encoded: &str, bytes: &[u8], shift: usize) -> String {
 /// `text`, before which `before` characters stand on its first line, in lines of `width`.
 fn broken(text: &str, before: usize, width: usize) -> String {
     let mut lines = String::with_capacity(text.len() + text.len() / width + 1);
-    for (at, c) in text.chars().enumerate() {
-        if at > 0 && (at + before).is_multiple_of(width) {
-            lines.push('\n');
-        }
-        lines.push(c);
+    let (mut rest, mut room) = (text, width - before);
+    while let Some((line, more)) = rest.split_at_checked(room).filter(|(_, more)| !more.is_empty()) {
+        lines.push_str(line);
+        lines.push('\n');
+        (rest, room) = (more, width);
     }
+    lines.push_str(rest);
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_broken_where_their_width_ends_and_no_line_is_empty() {
+        assert_eq!(broken("", 0, 4), "");
+        assert_eq!(broken("abcd", 0, 4), "abcd");
+        assert_eq!(broken("abcde", 0, 4), "abcd\ne");
+        assert_eq!(broken("abcdefghi", 3, 4), "a\nbcde\nfghi");
+        assert_eq!(hexadecimal(&[0, 0x9a, 0xff]), "009aff");
+    }
 }

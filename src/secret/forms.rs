@@ -3,7 +3,7 @@
 //! The agent hides a registered text and its Go-quoted form, whole; a line break in it stands for any white space. It
 //! does not hide parts of it, nor encodings (read in buildkite/agent `internal/redact` and `internal/replacer`).
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::{MIN_LENGTH, Secret, encoded, parts, quoted};
 
@@ -28,7 +28,7 @@ pub fn forms(secret: &Secret) -> Forms {
         found.extend(quoted::all(text));
         found.extend(encoded::all(text.as_bytes()));
         // As part of a JSON text that somebody encoded.
-        found.extend(encoded::base64(quoted::json(text).as_bytes()));
+        found.extend(encoded_otherwise(text, &quoted::json(text)));
     }
     for line in &parts.lines {
         found.extend(quoted::of_a_line(line));
@@ -56,14 +56,20 @@ pub(super) fn echoes(secret: &Secret) -> Vec<Secret> {
         found.extend(quoted::by_programs(&text));
         let sent: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
         // `Authorization: Basic` of an OAuth client holds both parts form-encoded (RFC 6749, 2.3.1).
-        found.extend(encoded::base64(sent.as_bytes()));
+        found.extend(encoded_otherwise(&text, &sent));
     }
     distinct(found).into_iter().map(Secret::new).collect()
 }
 
+/// The base64 of a text as it was written before it was encoded, where that is not as it is.
+fn encoded_otherwise(text: &str, written: &str) -> Vec<String> {
+    if written == text { Vec::new() } else { encoded::base64(written.as_bytes()) }
+}
+
 /// Each once, and none that is too short to be hidden.
 fn distinct(found: Vec<String>) -> Vec<String> {
-    let mut seen = HashSet::new();
+    // Most differ in their first bytes: to compare them costs less than to hash them whole.
+    let mut seen = BTreeSet::new();
     let new: Vec<bool> = found.iter().map(|form| form.len() >= MIN_LENGTH && seen.insert(form)).collect();
     drop(seen);
     found.into_iter().zip(new).filter_map(|(form, new)| new.then_some(form)).collect()

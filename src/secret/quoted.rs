@@ -9,16 +9,25 @@ pub(super) fn all(text: &str) -> Vec<String> {
     if text.bytes().all(is_plain) {
         return Vec::new();
     }
+    // What base64 is made of stays as it is but in a URL, and behind the backslash of some writers of JSON.
+    if text.bytes().all(is_of_base64) {
+        return percent(text).chain([text.replace('/', r"\/")]).collect();
+    }
+    all_of(text)
+}
+
+fn all_of(text: &str) -> Vec<String> {
     let mut found = of_a_line(text);
     // A shell that is not told to leave white space alone; the redactor takes a line break for any of it.
     let words = || text.split([' ', '\t', '\n']).filter(|word| !word.is_empty()).collect::<Vec<_>>();
     found.extend(text.contains([' ', '\t', '\n']).then(|| words().join("\n")));
     found.extend(percent(text));
+    let json = json(text);
     found.extend([
-        json(text).replace('/', r"\/"),
-        json_ascii(text),
-        json(text).replace('\u{7f}', "\\u007f"),
-        json_html(text),
+        json.replace('/', r"\/"),
+        json_ascii(&json),
+        json.replace('\u{7f}', "\\u007f"),
+        json_html(&json),
         in_double_quotes(text),
         with_backslashes(text),
         text.replace('\'', r#"'"'"'"#),
@@ -34,7 +43,7 @@ pub(super) fn all(text: &str) -> Vec<String> {
 
 /// The same for one line of several: what prints a part of a text rarely encodes it.
 pub(super) fn of_a_line(text: &str) -> Vec<String> {
-    if text.bytes().all(is_plain) {
+    if text.bytes().all(is_of_base64) {
         return Vec::new();
     }
     vec![json(text), text.replace('\'', r"'\''")]
@@ -42,6 +51,9 @@ pub(super) fn of_a_line(text: &str) -> Vec<String> {
 
 /// As programs quote a text in their own messages: Go's `%q`, which the agent sees to by itself, and Rust's `Debug`.
 pub(super) fn by_programs(text: &str) -> Vec<String> {
+    if text.bytes().all(is_of_base64) {
+        return Vec::new();
+    }
     let debug = format!("{text:?}");
     let debug = debug.get(1..debug.len().saturating_sub(1)).unwrap_or_default().to_owned();
     vec![go(text, false), go(text, true), debug]
@@ -50,6 +62,11 @@ pub(super) fn by_programs(text: &str) -> Vec<String> {
 /// What nobody quotes.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
+}
+
+/// What base64 is made of, of either alphabet, and what nobody quotes.
+fn is_of_base64(byte: u8) -> bool {
+    is_plain(byte) || b"+/=".contains(&byte)
 }
 
 /// `text` with each character as `write` has it.
@@ -74,8 +91,8 @@ pub(super) fn json(text: &str) -> String {
 }
 
 /// As Python's `json.dumps` and `jq -a` write it.
-fn json_ascii(text: &str) -> String {
-    each(&json(text), |c, form| match c {
+fn json_ascii(json: &str) -> String {
+    each(json, |c, form| match c {
         ' '..='~' => form.push(c),
         c => {
             for unit in c.encode_utf16(&mut [0; 2]) {
@@ -87,8 +104,8 @@ fn json_ascii(text: &str) -> String {
 }
 
 /// As Go's `json.Marshal` writes it, for what may stand in a page.
-fn json_html(text: &str) -> String {
-    each(&json(text), |c, form| match c {
+fn json_html(json: &str) -> String {
+    each(json, |c, form| match c {
         '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
             let _written = write!(form, "\\u{:04x}", u32::from(c));
         }
@@ -238,4 +255,24 @@ fn percent(text: &str) -> impl Iterator<Item = String> {
     // Python's quote_plus and Go's QueryEscape keep what the first does, the standard's own form (form) what it does.
     let plus = others.clone().next().filter(|_| text.contains(' ')).map(|first| first.replace("%20", "+"));
     others.chain([form]).chain(plus)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_base64_is_made_of_has_no_other_forms_than_the_few_that_are_made(text in "[A-Za-z0-9._+/=-]{1,40}") {
+            let forms = |found: Vec<String>| found.into_iter().chain([text.clone()]).collect::<BTreeSet<_>>();
+            prop_assert_eq!(forms(all(&text)), forms(all_of(&text)));
+            for form in [json(&text), text.replace('\'', r"'\''"), go(&text, false), go(&text, true)] {
+                prop_assert_eq!(&form, &text);
+            }
+        }
+    }
 }
