@@ -17,6 +17,9 @@ use crate::secret::Secret;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Below which all requests are; the socket takes any host.
+const BASE: &str = "http://job/api/current-job/v0/";
+
 /// Why the Job API did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -68,6 +71,7 @@ impl Error {
 pub struct JobApi {
     http: Http,
     token: Secret,
+    base: Option<Url>,
 }
 
 impl JobApi {
@@ -81,7 +85,7 @@ impl JobApi {
     /// The one behind this socket.
     pub fn at(socket: PathBuf, token: Secret) -> Self {
         let network = Network { unix_socket: Some(socket), ..Network::default() };
-        Self { http: Http::new(network), token }
+        Self { http: Http::new(network), token, base: Url::parse(BASE).ok() }
     }
 
     /// Hides a text in everything the job prints from now on. The answer repeats the secret: it is dropped unread.
@@ -110,8 +114,7 @@ impl JobApi {
         body: &serde_json::Value,
         expected: StatusCode,
     ) -> Result<(), Error> {
-        let url = Url::parse("http://job/api/current-job/v0/").and_then(|base| base.join(path));
-        let url = url.map_err(|_| Error::Absent)?;
+        let url = self.base.as_ref().and_then(|base| base.join(path).ok()).ok_or(Error::Absent)?;
         let answer = async {
             let request = Request::new(method, url, TIMEOUT)
                 .secret_header("authorization", "Bearer ", &self.token)?

@@ -254,7 +254,7 @@ impl Http {
             }
         };
         let mut answer = started.send().await.map_err(broken)?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
+        let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
         if let Some(next) = redirect::next(status, &headers, url, &self.network.redirects)? {
             return Ok(Err(next));
         }
