@@ -31,6 +31,7 @@ pub(crate) struct Arena {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) api: Arc<JobApi>,
+    pub(crate) binary: PathBuf,
     port: u16,
     _server: buildkite_dataflow::host::serve::Server,
 }
@@ -65,7 +66,7 @@ impl Arena {
         let socket = folder.path().join("job.sock");
         let api = Arc::new(JobApi::new(Secret::new("bench-api-token"), BTreeMap::new()));
         let server = runtime.block_on(async { on_socket(&socket, Arc::clone(&api)) }).unwrap();
-        let arena = Self { runtime, folder, sandbox, api, port, _server: server };
+        let arena = Self { runtime, folder, sandbox, api, binary: binary(), port, _server: server };
         arena.write_config(&json!({}), &json!({}));
         arena
     }
@@ -120,7 +121,7 @@ impl Arena {
 
     pub(crate) fn hook(&self, phase: &str, job: &str, block: &Value) -> Command {
         let folder = self.folder.path().display();
-        let mut command = Command::new(binary());
+        let mut command = Command::new(&self.binary);
         command.arg(format!("/hooks/{phase}")).env_clear();
         for (name, value) in self.api.env() {
             command.env(name, value.expose());

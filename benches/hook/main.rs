@@ -1,7 +1,7 @@
 //! What a hook costs, from exec to exit, over TLS, against a floor: the smallest client that makes the
 //! same requests. `cargo bench --bench hook` prints the table that the README shows; with
 //! `-- several` it compares eight roles in one step with one, and five providers with the slowest of them, and
-//! tells what a callback costs.
+//! tells what a callback costs; with `-- against BINARY` it compares this build with that one, in turn.
 //!
 //! The sandbox stands behind a TLS front with a certificate of its own. The floor is this program
 //! itself, started with `floor`: rustls and a socket, one blocking request after the other. It trusts that certificate
@@ -24,6 +24,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+mod against;
 mod arena;
 #[path = "../../tests/it/support/components.rs"]
 #[expect(dead_code, reason = "the tests find more components than the bench")]
@@ -62,6 +63,7 @@ fn main() {
         }
         _ if std::env::var_os(INSTALLED).is_none() => installed(&arguments),
         Some("several") => several::compare(),
+        Some("against") => against::compare(Path::new(&arguments[2])),
         _ => compare(),
     }
 }
@@ -75,6 +77,14 @@ fn installed(arguments: &[String]) {
         std::fs::copy(from, &to).unwrap();
         to
     };
+    let mut arguments = arguments.to_vec();
+    if let [_, which, base, ..] = arguments.as_mut_slice()
+        && which == "against"
+    {
+        let named = folder.path().join("base");
+        std::fs::copy(&base, &named).unwrap();
+        *base = named.into_os_string().into_string().unwrap();
+    }
     let mut again = std::process::Command::new(copy(&std::env::current_exe().unwrap()));
     again.args(&arguments[1..]).env("DATAFLOW_BINARY", copy(&binary())).env(INSTALLED, "yes");
     assert!(again.status().unwrap().success());
@@ -85,8 +95,8 @@ fn compare() {
     println!(
         "| from exec to exit, median of {ROUNDS} | wall ms | CPU ms | wall / floor |\n|---|---|---|---|"
     );
-    let nothing: Vec<Cost> = (0..ROUNDS).map(|_| run(arena.hook("pre-command", "", &json!({})))).collect();
-    row("pre-command of a block that asks for nothing", &nothing, None);
+    let idle: Vec<Cost> = (0..ROUNDS).map(|_| nothing(&arena)).collect();
+    row("pre-command of a block that asks for nothing", &idle, None);
     // The host's first step fetches the issuer's keys; it also tells how many texts a hook redacts.
     let (first, _) = step(&arena, 20);
     let (redactions, memory) = (arena.api.hidden(), peak());
@@ -105,6 +115,11 @@ fn compare() {
     );
     arena.runtime.shutdown_background();
     volatile.runtime.shutdown_background();
+}
+
+/// A step whose block asks for nothing.
+fn nothing(arena: &Arena) -> Cost {
+    run(arena.hook("pre-command", "", &json!({})))
 }
 
 /// A job with one role: its pre-command and its post-command.
