@@ -1,6 +1,11 @@
 //! A value that another credential of the block holds: a client secret, a private key.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, IntoDeserializer as _, MapAccess, SeqAccess, Visitor};
 
 /// One field of another credential: `{source: NAME, field: KEY}`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -14,9 +19,8 @@ pub struct Field {
 }
 
 /// One of a kind, or several.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(try_from = "Few<T>", bound(deserialize = "T: Deserialize<'de>"))]
 pub struct OneOrMore<T>(#[cfg_attr(test, schemars(with = "Few<T>"))] pub Vec<T>);
 
 impl<T> Default for OneOrMore<T> {
@@ -26,30 +30,56 @@ impl<T> Default for OneOrMore<T> {
 }
 
 /// As it is written.
-#[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(untagged, bound(deserialize = "T: Deserialize<'de>"), expecting = "expected one or a list")]
+#[cfg(test)]
+#[derive(schemars::JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only a schema")]
 enum Few<T> {
     /// One.
     One(T),
     /// Several.
-    More(Vec<T>),
+    More(#[schemars(length(min = 1))] Vec<T>),
 }
 
-/// A list of nothing.
-#[derive(Debug, thiserror::Error)]
-#[error("expected at least one, saw an empty list")]
-struct Nothing;
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMore<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Written(PhantomData))
+    }
+}
 
-impl<T> TryFrom<Few<T>> for OneOrMore<T> {
-    type Error = Nothing;
+struct Written<T>(PhantomData<T>);
 
-    fn try_from(few: Few<T>) -> Result<Self, Nothing> {
-        match few {
-            Few::One(one) => Ok(Self(vec![one])),
-            Few::More(more) if more.is_empty() => Err(Nothing),
-            Few::More(more) => Ok(Self(more)),
+/// One is read as what it is.
+macro_rules! one {
+    ($($method:ident($kind:ty))*) => {$(
+        fn $method<E: serde::de::Error>(self, value: $kind) -> Result<OneOrMore<T>, E> {
+            T::deserialize(value.into_deserializer()).map(|one| OneOrMore(vec![one]))
         }
+    )*};
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Written<T> {
+    type Value = OneOrMore<T>;
+
+    one!(visit_str(&str));
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one or a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneOrMore<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(|one| OneOrMore(vec![one]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMore<T>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(one) = list.next_element()? {
+            all.push(one);
+        }
+        if all.is_empty() {
+            return Err(serde::de::Error::custom("expected at least one, saw an empty list"));
+        }
+        Ok(OneOrMore(all))
     }
 }
 
@@ -67,6 +97,6 @@ mod tests {
         assert_eq!(read("a").unwrap(), ["a"]);
         assert_eq!(read("[a, b]").unwrap(), ["a", "b"]);
         assert!(read("[]").unwrap_err().contains("at least one"));
-        assert!(read("{a: b}").unwrap_err().contains("expected one or a list"));
+        assert!(read("7").unwrap_err().contains("one or a list"));
     }
 }

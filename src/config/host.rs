@@ -14,7 +14,7 @@ use super::place::{self, Error};
 use super::retention::Retention;
 pub use super::sink::{FileSink, Sink};
 use super::survive_reboot::SurviveReboot;
-use super::{step, written};
+use super::{collect, step, usable, written};
 use crate::span::Span;
 
 /// The host config; every key has a default, so that no file at all works too.
@@ -63,7 +63,7 @@ impl Default for HostConfig {
         Self {
             mode: Mode::default(),
             verify: Verify::default(),
-            issuers: vec!["https://agent.buildkite.com".into()],
+            issuers: vec![usable::BUILDKITE.into()],
             step_requests: StepRequests::default(),
             endpoints: Vec::new(),
             key_files: Vec::new(),
@@ -228,13 +228,20 @@ pub enum Log {
     Debug,
 }
 
-/// Reads a host config and checks what types alone do not.
+/// Reads a host config, or tells every error in it.
 pub fn parse(file: &str, text: &str) -> Result<HostConfig, Error> {
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    let tree = place::tree(file, text)?;
+    if tree.is_null() {
         return Ok(HostConfig::default());
     }
-    let config = written::with_claims(file, text)?.map_or_else(|| place::from_yaml(file, text), Ok)?;
+    collect::every(&tree, |tree| once(file, tree)).map_err(|error| error.located(file, text, &[], &tree))
+}
+
+/// Reads a host config and checks what types alone do not, up to the first error.
+fn once(file: &str, tree: &Value) -> Result<HostConfig, Error> {
+    let config = written::with_claims(file, tree)?.map_or_else(|| place::from_tree(file, tree), Ok)?;
     check_places(file, &config)?;
+    usable::check(file, &config)?;
     config.retention.check(file)?;
     for (index, Sink::File(sink)) in config.sinks.iter().enumerate() {
         sink.check(file, &format!("sinks[{index}].file"))?;
@@ -309,8 +316,8 @@ mod tests {
     #[test]
     fn a_grant_without_claims_is_refused() {
         refused(
-            "grants:\n  - name: all\n    claims: {}\n    credentials: []\n",
-            "config.yml: `grants[0].claims`: saw no claim, expected at least one: this would lend to every job of the host",
+            "grants:\n  - name: all\n    claims: {}\n    credentials: [{vault: {address: 'https://v', role: x}}]\n",
+            "config.yml:3:13: `grants[0].claims`: saw no claim, expected at least one: this would lend to every job of the host",
         );
     }
 
@@ -318,20 +325,20 @@ mod tests {
     fn a_path_that_depends_on_where_a_hook_starts_is_refused() {
         refused(
             "state-directory: state",
-            "config.yml: `state-directory`: expected an absolute path, saw `state`",
+            "config.yml:1:18: `state-directory`: expected an absolute path, saw `state`",
         );
         refused(
             "sinks:\n  - file: {directory: records}\n",
-            "config.yml: `sinks[0].file.directory`: expected an absolute path, saw `records`",
+            "config.yml:2:23: `sinks[0].file.directory`: expected an absolute path, saw `records`",
         );
     }
 
     #[test]
     fn two_grants_of_one_name_are_refused() {
-        let grant = "  - {name: a, claims: {pipeline_slug: x}, credentials: []}\n";
+        let grant = "  - {name: a, claims: {pipeline_slug: x}, credentials: [{vault: {address: 'https://v', role: x}}]}\n";
         refused(
             &format!("grants:\n{grant}{grant}"),
-            "config.yml: `grants[1].name`: `a` is the name of `grants[0]` already",
+            "config.yml:3:12: `grants[1].name`: `a` is the name of `grants[0]` already",
         );
     }
 }

@@ -3,13 +3,19 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::fault::{Fault, Wrong, one_of};
+use super::hint::meant;
+use super::mark::{Of, mark};
+use super::path::{Segment, get, locate, written};
+use super::shown::{self, shown};
+use super::{collect, de, yaml};
 use crate::failure::{Class, Failure};
 
 /// A configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {}{problem}", ticked(.place))]
 pub struct Error {
-    /// Which configuration: `step config`, or a file.
+    /// Which configuration: `step config`, or a file with line and column.
     pub file: String,
     /// Where in it: `credentials[1].aws.role`.
     pub place: String,
@@ -17,6 +23,28 @@ pub struct Error {
     pub problem: String,
     /// What would be right.
     pub hint: Option<String>,
+    pub(crate) more: Option<Box<More>>,
+}
+
+/// What only the finding of further errors needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct More {
+    mend: Mend,
+    others: Vec<Error>,
+}
+
+/// What would make the error go away, so that what is behind it is found too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Mend {
+    /// Another value.
+    #[default]
+    Value,
+    /// Another key, or none; with the keys that are known there.
+    Key(String, Option<&'static str>, &'static [&'static str]),
+    /// One key more.
+    Missing(&'static str),
+    /// This word.
+    Word(&'static str),
 }
 
 fn ticked(place: &str) -> String {
@@ -26,7 +54,7 @@ fn ticked(place: &str) -> String {
 impl Error {
     /// An error at a place.
     pub fn at(file: &str, place: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), place: place.into(), problem: problem.into(), hint: None }
+        Self { file: file.to_owned(), place: place.into(), problem: problem.into(), hint: None, more: None }
     }
 
     /// The same error with advice.
@@ -36,40 +64,108 @@ impl Error {
         self
     }
 
+    pub(super) fn mended_by(mut self, mend: Mend) -> Self {
+        self.more = Some(Box::new(More { mend, others: Vec::new() }));
+        self
+    }
+
+    pub(super) fn mend(&self) -> Mend {
+        self.more.as_ref().map(|more| more.mend.clone()).unwrap_or_default()
+    }
+
+    /// The first of several errors of one configuration; `None` for none.
+    pub(super) fn first(errors: Vec<Self>) -> Option<Self> {
+        let mut errors = errors.into_iter();
+        let mut first = errors.next()?;
+        let others: Vec<Self> = errors.collect();
+        if !others.is_empty() {
+            first.more.get_or_insert_default().others = others;
+        }
+        Some(first)
+    }
+
+    /// This error and the others of the same configuration, in their order, each by itself.
+    pub fn each(mut self) -> Vec<Self> {
+        let others = self.more.as_mut().map(|more| std::mem::take(&mut more.others)).unwrap_or_default();
+        std::iter::once(self).chain(others).collect()
+    }
+
+    /// A line for each error.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |error: &Self| match &error.hint {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        };
+        self.clone().each().iter().map(line).collect()
+    }
+
     /// The failure as a person is told it.
     pub fn failure(&self) -> Failure {
+        let several = self.more.as_ref().is_some_and(|more| !more.others.is_empty());
+        if several {
+            let lines = self.lines();
+            let what = format!("the configuration has {} errors", lines.len());
+            return Failure::new("bad-configuration", Class::Configuration, what).caused_by(lines);
+        }
         let failure = Failure::of("bad-configuration", Class::Configuration, self);
         match &self.hint {
             Some(hint) => failure.hinted(hint.clone()),
             None => failure,
         }
     }
+
+    /// The same errors with line and column in `text`, in its order; `tree` is what the text says below `prefix`.
+    #[must_use]
+    pub fn located(self, file: &str, text: &str, prefix: &[Segment], tree: &Value) -> Self {
+        let position = |error: &Self| {
+            let (path, missing) = locate(tree, &error.place);
+            let mut path = [prefix, &path].concat();
+            if let Mend::Key(key, ..) = error.mend() {
+                path.push(Segment::Key(key));
+                return mark(text, &path, Of::Key);
+            }
+            // A key that is not there is missed in the map whose own key is shown.
+            let of = if missing.is_some() || matches!(error.mend(), Mend::Missing(_)) {
+                Of::Key
+            } else {
+                Of::Value
+            };
+            mark(text, &path, of)
+        };
+        let mut errors: Vec<(Option<(usize, usize)>, Self)> =
+            self.each().into_iter().map(|error| (position(&error), error)).collect();
+        errors.sort_by_key(|(at, _)| *at);
+        let placed = errors.into_iter().map(|(at, error)| match at {
+            Some((line, column)) => Self { file: format!("{file}:{line}:{column}"), ..error },
+            None => Self { file: file.to_owned(), ..error },
+        });
+        // There is at least this one.
+        Self::first(placed.collect()).unwrap_or_else(|| Self::at("", "", ""))
+    }
 }
 
 /// Reads a value that the agent gave as JSON.
 pub fn from_json<T: DeserializeOwned>(file: &str, value: Value) -> Result<T, Error> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let place = error.path().to_string();
-        explain(file, place, &error.into_inner().to_string())
+    from_tree(file, &value)
+}
+
+/// Reads a tree up to the first error.
+pub(super) fn from_tree<T: DeserializeOwned>(file: &str, tree: &Value) -> Result<T, Error> {
+    de::read(tree).map_err(|fault| explain(file, tree, fault))
+}
+
+/// The untyped tree of a file written in YAML.
+pub(super) fn tree(file: &str, text: &str) -> Result<Value, Error> {
+    yaml::read(text).map_err(|error| {
+        let at = error.at.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+        Error::at(&format!("{file}{at}"), "", error.problem)
     })
 }
 
-/// Reads a file written in YAML.
+/// Reads a file written in YAML, and tells every error in it.
 pub fn from_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Error> {
-    let mut track = serde_path_to_error::Track::new();
-    let yaml = serde_yaml::Deserializer::from_str(text);
-    let tracked = serde_path_to_error::Deserializer::new(yaml, &mut track);
-    // An enum is a map of one key (`aws: {...}`), as in JSON, and not a YAML tag.
-    let read = serde_yaml::with::singleton_map_recursive::deserialize(tracked);
-    read.map_err(|error: serde_yaml::Error| {
-        let place = track.path().to_string();
-        let line = error.location().map(|at| format!(":{}:{}", at.line(), at.column())).unwrap_or_default();
-        // The parser ends its messages with a place of its own, which stands at the front here.
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message);
-        let message = message.strip_prefix(&format!("{place}: ")).unwrap_or(message);
-        explain(&format!("{file}{line}"), place, message)
-    })
+    let tree = tree(file, text)?;
+    collect::every(&tree, |tree| from_tree(file, tree)).map_err(|error| error.located(file, text, &[], &tree))
 }
 
 /// The first `null`, at which the agent would drop the whole configuration of a plugin.
@@ -90,41 +186,43 @@ pub fn first_null(value: &Value) -> Option<String> {
     walk(value, "")
 }
 
-/// Turns serde's words into ours. Its forms are stable enough to read, and a test below holds them.
-fn explain(file: &str, place: String, message: &str) -> Error {
-    let mut ticked = message.split('`').skip(1).step_by(2);
-    let unknown = message.starts_with("unknown field `") || message.starts_with("unknown variant `");
-    let Some(seen) = ticked.next().filter(|_| unknown) else {
-        return Error::at(file, place, seen_and_expected(message));
-    };
-    let known: Vec<&str> = ticked.collect();
-    let error = Error::at(file, parent(&place, seen), format!("unknown key `{seen}`"));
-    match nearest(seen, &known) {
-        Some(near) => error.hinted(format!("did you mean `{near}`?")),
-        None => error.hinted(format!("known here: `{}`", known.join("`, `"))),
-    }
-}
-
-// serde says where the key is as if it were known: the place is the thing that holds it.
-fn parent(place: &str, key: &str) -> String {
-    place.strip_suffix(key).map_or(place, |rest| rest.trim_end_matches('.')).to_owned()
-}
-
-fn seen_and_expected(message: &str) -> String {
-    for (prefix, seen) in [("invalid type: ", "saw "), ("invalid value: ", "saw ")] {
-        if let Some(rest) = message.strip_prefix(prefix) {
-            return format!("{seen}{rest}");
+fn explain(file: &str, tree: &Value, fault: Fault) -> Error {
+    let (path, wrong) = fault.parts();
+    let value = get(tree, &path).unwrap_or(&Value::Null);
+    let error = |problem: String| Error::at(file, written(&path), problem);
+    match wrong {
+        Wrong::Key(key, known) => unknown_key(error(format!("unknown key {}", shown::key(&key))), key, known),
+        Wrong::Missing(key) => error(format!("`{key}` is missing")).mended_by(Mend::Missing(key)),
+        Wrong::Word(words) => {
+            let right = Mend::Word(words.first().copied().unwrap_or_default());
+            let error =
+                error(format!("saw {}, expected {}", shown(&path, value), one_of(words))).mended_by(right);
+            match value.as_str().and_then(|seen| nearest(seen, words)) {
+                Some(near) => error.hinted(format!("did you mean `{near}`?")),
+                None => error,
+            }
         }
+        Wrong::Kind(expected) => error(format!("saw {}, expected {expected}", shown(&path, value))),
+        Wrong::Said(problem) => error(shown::without_secrets(&path, value, problem)),
     }
-    message
-        .strip_prefix("missing field ")
-        .map_or_else(|| message.to_owned(), |key| format!("{key} is missing"))
 }
 
-/// The known word that the author probably meant.
+fn unknown_key(error: Error, key: String, known: &'static [&'static str]) -> Error {
+    match meant(&key, known) {
+        Some(near) => {
+            error.hinted(format!("did you mean `{near}`?")).mended_by(Mend::Key(key, Some(near), known))
+        }
+        None => error
+            .hinted(format!("known here: `{}`", known.join("`, `")))
+            .mended_by(Mend::Key(key, None, known)),
+    }
+}
+
+/// The known word that the author probably meant, however it is spelled: `Session_Name` is `session-name`.
 pub fn nearest<'a>(seen: &str, known: &[&'a str]) -> Option<&'a str> {
-    let seen = seen.replace('_', "-").to_lowercase();
-    let distance = |word: &&str| strsim::damerau_levenshtein(&seen, word);
+    let plain = |word: &str| word.replace(['_', '-', ' '], "").to_lowercase();
+    let seen = plain(seen);
+    let distance = |word: &&str| strsim::damerau_levenshtein(&seen, &plain(word));
     known.iter().copied().min_by_key(distance).filter(|word| distance(word) <= (word.len() / 3).max(1))
 }
 
@@ -176,14 +274,14 @@ mod tests {
     #[test]
     fn a_wrong_type_names_the_place_what_was_seen_and_what_would_be_right() {
         let value = json!({"session-name": "x", "items": [{"aws": "y"}]});
-        check(value, "items[0].aws", "saw string \"y\", expected u8", None);
-        check(json!({}), ".", "`session-name` is missing", None);
+        check(value, "items[0].aws", "saw `y`, expected a whole number from 0 to 255", None);
+        check(json!({}), "", "`session-name` is missing", None);
     }
 
     #[test]
     fn yaml_errors_carry_line_and_column_in_front() {
         let error = from_yaml::<Block>("config.yml", "session-name: x\nitems:\n  - aws: y\n").unwrap_err();
-        let expected = "config.yml:3:10: `items[0].aws`: saw string \"y\", expected u8";
+        let expected = "config.yml:3:10: `items[0].aws`: saw `y`, expected a whole number from 0 to 255";
         assert_eq!(error.to_string(), expected);
     }
 

@@ -41,6 +41,6 @@ mod tests {
         assert_eq!(records("mode: enforce"), Ok(None));
         assert_eq!(records("retention: {records: 90d}"), Ok(Some(Span::seconds(90 * 86_400))));
         let refused = records("retention: {records: 1h}").unwrap_err().to_string();
-        assert_eq!(refused, "config.yml: `retention.records`: expected at least `1d`, saw `1h`");
+        assert_eq!(refused, "config.yml:1:22: `retention.records`: expected at least `1d`, saw `1h`");
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::credential::{self, Credential, Entry, What};
 use super::place::{self, Error};
-use super::template;
+use super::{collect, template};
 use crate::dataset::Dataset;
 
 /// How messages name this configuration.
@@ -66,26 +66,41 @@ impl Step {
         Self::read(value)
     }
 
-    /// Reads one block.
-    pub fn read(mut value: Value) -> Result<Self, Error> {
+    /// Reads one block, or tells every error in it.
+    pub fn read(value: Value) -> Result<Self, Error> {
         if value.is_null() {
             return Ok(Self::default());
         }
-        if let Some(place) = place::first_null(&value) {
+        collect::every(&value, Self::once)
+    }
+
+    /// Reads one block up to the first error.
+    fn once(value: &Value) -> Result<Self, Error> {
+        if let Some(place) = place::first_null(value) {
             return Err(Error::at(FILE, place, "saw null, expected a value").hinted(
                 "remove the key or give it a value: the agent drops a plugin's whole configuration at a null",
             ));
         }
         let written = value.get("credentials").and_then(Value::as_array).cloned().unwrap_or_default();
+        let filled = Self::with_stand_ins(value, &written)?;
+        let step = Self { written, ..place::from_tree(FILE, filled.as_ref().unwrap_or(value))? };
+        check(FILE, "credentials", &step.credentials)?;
+        Ok(step)
+    }
+
+    /// The block with something else for each claim, where there is one.
+    fn with_stand_ins(value: &Value, written: &[Value]) -> Result<Option<Value>, Error> {
+        if !written.iter().any(template::is_in) {
+            return Ok(None);
+        }
+        let mut filled = value.clone();
         for (index, entry) in written.iter().enumerate().filter(|(_, entry)| template::is_in(entry)) {
             let stand_in = template::with_stand_ins(FILE, &format!("credentials[{index}]"), entry)?;
-            if let Some(place) = value.get_mut("credentials").and_then(|entries| entries.get_mut(index)) {
+            if let Some(place) = filled.get_mut("credentials").and_then(|entries| entries.get_mut(index)) {
                 *place = stand_in;
             }
         }
-        let step = Self { written, ..place::from_json(FILE, value)? };
-        check(FILE, "credentials", &step.credentials)?;
-        Ok(step)
+        Ok(Some(filled))
     }
 
     /// Whether nothing is asked and nothing is to be recorded.
@@ -171,13 +186,10 @@ mod tests {
 
     #[test]
     fn a_wrong_type_names_its_place() {
-        refused(
-            r#"{"credentials":"aws"}"#,
-            "step config: `credentials`: saw string \"aws\", expected a sequence",
-        );
+        refused(r#"{"credentials":"aws"}"#, "step config: `credentials`: saw `aws`, expected a list");
         refused(
             r#"{"credentials":[{"aws":{"role":7}}]}"#,
-            "step config: `credentials[0].aws.role`: saw integer `7`, expected a string",
+            "step config: `credentials[0].aws.role`: saw integer `7`, expected a string (in quotes)",
         );
     }
 

@@ -9,8 +9,11 @@ use super::place::{self, Error};
 use super::template;
 
 /// The host config whose grants use claims: their entries are kept as they are written, and read with stand-ins.
-pub(super) fn with_claims(file: &str, text: &str) -> Result<Option<HostConfig>, Error> {
-    let Ok(mut whole) = serde_yaml::from_str::<Value>(text) else { return Ok(None) };
+pub(super) fn with_claims(file: &str, tree: &Value) -> Result<Option<HostConfig>, Error> {
+    if !template::is_in(tree) {
+        return Ok(None);
+    }
+    let mut whole = tree.clone();
     let Some(written) = template::of_grants(file, &mut whole)? else { return Ok(None) };
     let mut config: HostConfig = place::from_json(file, whole)?;
     config.grants.iter_mut().zip(written).for_each(|(grant, written)| grant.written = written);

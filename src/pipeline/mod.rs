@@ -167,6 +167,11 @@ impl SoftFail {
 pub struct StepId(usize);
 
 impl Pipeline {
+    /// The text that it was read from.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Reads a pipeline, and replaces the variables in it as `pipeline upload` would; `None` leaves them alone.
     pub fn parse(text: &str, variables: Option<&Variables>) -> Result<Self, Error> {
         read::pipeline(text, variables).map_err(|wrong| wrong.located(text))

@@ -130,6 +130,9 @@ impl Error {
     pub fn failure(&self) -> Failure {
         let failure = Failure::of("rehearsal-impossible", Class::Configuration, self);
         let hint = match self {
+            Self::Config(error) | Self::Fixture(error) if error.lines().len() > 1 => {
+                return failure.caused_by(error.lines());
+            }
             Self::Config(error) | Self::Fixture(error) => error.hint.clone(),
             Self::NoStep { hint, .. } => Some(hint.clone()),
             Self::Misplaced { key, .. } => {

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::job::{Build, Job};
 use super::perform::{Performed, perform};
 use super::stage::Stage;
-use super::{Error, Event, input, trusted};
+use super::{Error, Event, input, misread, trusted};
+use crate::config::path::Segment;
 use crate::config::place;
 use crate::host::Host;
 use crate::host::interrupts::Interrupts;
@@ -113,13 +114,18 @@ pub async fn check(
         step_key: fixture.environment.get("BUILDKITE_STEP_KEY").cloned(),
         command: fixture.command.clone(),
         env: fixture.environment.clone(),
-        plugins: vec![plugin],
+        plugins: vec![plugin.clone()],
         id: uuid::Uuid::new_v4().to_string(),
         parallel: None,
     };
     on(Event::Job { name: &job.name, number: 1, of: 1 });
     for note in stage.prepare(host, &build, std::slice::from_ref(&job))? {
         on(Event::Note(note));
+    }
+    if fixture.expect.error.as_deref() != Some("bad-configuration") {
+        let prefix = [Segment::Key("plugin".to_owned())];
+        let lines = misread::in_text(&path.display().to_string(), &text, &prefix, &plugin);
+        lines.into_iter().for_each(|line| on(Event::Note(line)));
     }
     let performed = perform((host, interrupts), &stage, &build, 1, &job, on).await?;
     Ok(Checked { fixture: fixture.fixture, wrong: compare(&fixture.expect, &performed) })

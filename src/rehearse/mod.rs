@@ -11,6 +11,7 @@ mod error;
 pub mod fixture;
 mod input;
 pub mod job;
+mod misread;
 mod overlay;
 pub mod perform;
 mod plan;

@@ -7,7 +7,7 @@ use super::job::Job;
 use super::perform::perform;
 use super::plan::{idle, planned, suspicious, uploads};
 use super::stage::Stage;
-use super::{Error, Event, Options, Row, input, trusted};
+use super::{Error, Event, Options, Row, input, misread, trusted};
 use crate::host::Host;
 use crate::host::interrupts::Interrupts;
 use crate::pipeline::upload::Added;
@@ -193,6 +193,7 @@ impl Run<'_> {
         self.number += 1;
         (self.on)(Event::Job { name: &planned.name, number: self.number, of: self.total });
         self.notes(step, job);
+        self.misread(step, job);
         let with = (self.host, self.interrupts);
         let performed =
             perform(with, &self.stage, &self.options.build, self.number, planned, self.on).await?;
@@ -247,6 +248,19 @@ impl Run<'_> {
         self.left.sort_unstable();
         self.added.iter_mut().for_each(|(child, parent)| (*child, *parent) = (moved(*child), moved(*parent)));
         self.added.extend(added.steps().map(|child| (child, moved(uploader))));
+    }
+
+    /// What is wrong in the step's blocks, where it stands; steps that were uploaded stand in another text.
+    fn misread(&mut self, step: &Step, job: &pipeline::Job) {
+        if !self.added.is_empty() {
+            return;
+        }
+        let file = self.options.pipeline.display().to_string();
+        for (at, plugin) in job.plugins.iter().enumerate().filter(|(_, plugin)| plugin.is_ours()) {
+            for line in misread::in_pipeline(&file, &self.pipeline, step, at, plugin) {
+                (self.on)(Event::Note(line));
+            }
+        }
     }
 
     fn notes(&mut self, step: &Step, job: &pipeline::Job) {

@@ -303,7 +303,7 @@ fn a_block_that_lacks_something_is_refused_before_any_request() {
         assert_eq!(stage.sandbox.faults().asked("/oidc/tokens"), 0);
     };
     check(json!({"grant": "client-credentials"}), "`credentials[0].oauth.client-id`: is missing");
-    check(json!({"grant": "exchange"}), "unknown key `exchange`");
+    check(json!({"grant": "exchange"}), "saw `exchange`, expected `token-exchange`");
     check(json!({"token-endpoint": "http://login.example.test"}), "expected an https URL");
     let secret = json!({"source": "vault", "field": "x"});
     let more = json!({"grant": "client-credentials", "client-id": "svc", "client-secret": secret});

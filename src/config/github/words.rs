@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
@@ -32,14 +33,37 @@ impl Via {
 }
 
 /// An app's number, or its client id.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(untagged, expecting = "expected an app's id or client id")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(untagged))]
 pub enum AppId {
     /// Its number.
     Number(u64),
     /// Its client id.
     ClientId(String),
+}
+
+impl<'de> Deserialize<'de> for AppId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AppIdVisitor)
+    }
+}
+
+struct AppIdVisitor;
+
+impl Visitor<'_> for AppIdVisitor {
+    type Value = AppId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an app's id or client id")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<AppId, E> {
+        Ok(AppId::Number(number))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, id: &str) -> Result<AppId, E> {
+        Ok(AppId::ClientId(id.to_owned()))
+    }
 }
 
 impl fmt::Display for AppId {

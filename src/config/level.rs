@@ -1,0 +1,93 @@
+//! A key that is known one or two levels further in or out. Nobody lists the levels: the reader itself is asked.
+
+use serde_json::{Map, Value, json};
+
+use super::hint::elsewhere;
+use super::path::{Segment, get, get_mut, written};
+use super::place::{Error, Mend, nearest};
+
+type Judge<'a> = dyn Fn(&Value) -> Option<Error> + 'a;
+
+/// What no map of fixed keys has.
+const NOBODY: &str = "nobody-has-such-a-key";
+
+/// Where the key that is unknown at `path` would be right.
+pub(super) fn hint(
+    tree: &Value,
+    path: &[Segment],
+    key: &str,
+    known: &[&'static str],
+    judge: &Judge<'_>,
+) -> Option<String> {
+    let names: Vec<String> = std::iter::once(key.replace('_', "-").to_lowercase())
+        .chain(elsewhere(key).iter().map(|ours| (*ours).to_owned()))
+        .collect();
+    let ask = Ask { tree, judge, names: &names };
+    let here = get(tree, path)?.as_object()?;
+    // What the map has already comes first.
+    let (there, absent): (Vec<&str>, Vec<&str>) = known.iter().partition(|known| here.contains_key(**known));
+    let children = there.into_iter().chain(absent);
+    for child in children.clone() {
+        let inner = [path, &[Segment::Key(child.to_owned())]].concat();
+        let entry = [inner.as_slice(), &[Segment::Index(0)]].concat();
+        if let Some(found) = ask.at(path, &inner).or_else(|| ask.at(path, &entry)) {
+            return Some(found);
+        }
+    }
+    (0..path.len()).rev().find_map(|length| ask.at(path.get(..length)?, path.get(..length)?)).or_else(|| {
+        children.into_iter().find_map(|child| {
+            let inner = [path, &[Segment::Key(child.to_owned())]].concat();
+            let grandchildren = ask.known(path, &inner)?;
+            grandchildren.iter().find_map(|name| {
+                ask.at(path, &[inner.as_slice(), &[Segment::Key((*name).to_owned())]].concat())
+            })
+        })
+    })
+}
+
+struct Ask<'a> {
+    tree: &'a Value,
+    judge: &'a Judge<'a>,
+    names: &'a [String],
+}
+
+impl Ask<'_> {
+    /// The tree in which `stem` holds nothing but the way to `map`, and a key that nobody has.
+    fn with_nobody(&self, stem: &[Segment], map: &[Segment]) -> Option<Value> {
+        let mut inner = json!({ NOBODY: true });
+        for segment in map.get(stem.len()..)?.iter().rev() {
+            inner = match segment {
+                Segment::Key(name) => Value::Object(Map::from_iter([(name.clone(), inner)])),
+                Segment::Index(_) => Value::Array(vec![inner]),
+            };
+        }
+        let mut tree = self.tree.clone();
+        let place = get_mut(&mut tree, stem).filter(|place| place.is_object())?;
+        *place = inner;
+        Some(tree)
+    }
+
+    /// The keys that the map at this way knows; `None` where it is no map, or takes any key.
+    fn known(&self, stem: &[Segment], map: &[Segment]) -> Option<&'static [&'static str]> {
+        let tree = self.with_nobody(stem, map)?;
+        let error = (self.judge)(&tree).filter(|error| error.place == written(map))?;
+        match error.mend() {
+            Mend::Key(key, _, known) if key == NOBODY => Some(known),
+            _ => None,
+        }
+    }
+
+    fn at(&self, stem: &[Segment], map: &[Segment]) -> Option<String> {
+        let known = self.known(stem, map)?;
+        let named = self.names.iter().find(|name| known.contains(&name.as_str()));
+        let near = || self.names.first().and_then(|name| nearest(name, known)).filter(|near| near.len() > 4);
+        let name = named.map(String::as_str).or_else(near)?;
+        Some(match map.split_last() {
+            None => format!("`{name}` belongs at the top"),
+            Some((Segment::Index(_), list)) if map.len() > stem.len() => {
+                format!("`{name}` belongs in an entry of `{}`", written(list))
+            }
+            Some(_) => format!("`{name}` belongs in `{}`", written(map)),
+        })
+    }
+}

@@ -1,0 +1,287 @@
+//! Everything that can be wrong in a configuration, made from configurations that are right: what people are told of it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::host;
+use super::path::{Segment, get, get_mut};
+use super::place::Error;
+use super::step::Step;
+use crate::pipeline::Pipeline;
+
+/// Words of the language and the libraries that this program is written in.
+const FOREIGN: [&str; 32] = [
+    "struct",
+    "enum ",
+    "variant",
+    "serde",
+    "untagged",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "i64",
+    "f64",
+    "usize",
+    "sequence",
+    "unit",
+    "tuple",
+    "newtype",
+    "identifier",
+    "field `",
+    "invalid type",
+    "invalid value",
+    "invalid length",
+    "did not match",
+    "relative URL",
+    "without a base",
+    "expected value",
+    "EOF",
+    "trailing",
+    "Some(",
+    "None",
+    "Err(",
+    "unwrap",
+    "panicked",
+];
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The blocks of the examples.
+fn blocks() -> Vec<Value> {
+    let pipeline = Pipeline::parse(&read("examples/everything.yml"), None).unwrap();
+    let mut blocks: Vec<Value> = Vec::new();
+    for (_, step) in pipeline.walk() {
+        if let crate::pipeline::Kind::Command(command) = &step.kind {
+            let plugins = command.jobs.iter().flat_map(|job| &job.plugins);
+            blocks.extend(plugins.filter(|plugin| plugin.is_ours()).map(|plugin| plugin.config.clone()));
+        }
+    }
+    for entry in std::fs::read_dir(format!("{}/examples/fixtures", env!("CARGO_MANIFEST_DIR"))).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let fixture: Value = serde_yaml::from_str(&text).unwrap();
+        blocks.push(fixture["plugin"].clone());
+    }
+    blocks.retain(|block| block.is_object());
+    blocks
+}
+
+const HOST: &str = r#"
+mode: enforce
+verify: required
+issuers: ["https://agent.buildkite.com"]
+step-requests: allowed
+endpoints: ["https://vault.example.test:8200"]
+key-files: [/etc/keys/app.pem]
+state-directory: /var/lib/dataflow
+survive-reboot: {public-key: /etc/sweeper.pem, directory: /var/spool/dataflow}
+sinks: [{file: {directory: /var/log/dataflow}}]
+retention: {records: 90d}
+aws: {sts-endpoint: "https://sts.example.test", allowed-accounts: ["123456789012"]}
+network:
+  proxy: "http://proxy.example.test:3128"
+  routes: [{from: "https://sts.googleapis.com", to: "https://private.example.test"}]
+  client-certificates: [{endpoint: "https://vault.example.test:8200", certificate: /etc/c.pem, key: /etc/k.pem}]
+limits: {duration: 12h, token-lifetime: 2h}
+deadlines: {grant: 60s, release: 5s, retry: 1s}
+required: {settlement: false, record: false, survive-reboot: false}
+log: warn
+grants:
+  - name: deploy
+    claims: {organization_slug: acme, pipeline_slug: "web-*"}
+    automatic: true
+    credentials:
+      - name: login
+        export: true
+        vault: {address: "https://vault.example.test:8200", role: ci, secrets: [{path: secret/data/x, key: y, env: Z}]}
+      - aws: {role: "arn:aws:iam::123456789012:role/x", region: eu-west-1, token: {from: {file: /run/token}}}
+"#;
+
+fn ways(tree: &Value, way: &mut Vec<Segment>, found: &mut Vec<Vec<Segment>>) {
+    let mut below = |segment: Segment, inner: &Value| {
+        way.push(segment);
+        found.push(way.clone());
+        ways(inner, way, found);
+        way.pop();
+    };
+    match tree {
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| below(Segment::Index(at), item))
+        }
+        Value::Object(map) => map.iter().for_each(|(key, item)| below(Segment::Key(key.clone()), item)),
+        _ => {}
+    }
+}
+
+/// The tree with one thing changed, in every way.
+fn mutants(tree: &Value) -> Vec<Value> {
+    let mut found = Vec::new();
+    ways(tree, &mut Vec::new(), &mut found);
+    let values = [
+        json!(null),
+        json!(true),
+        json!(7),
+        json!(-1),
+        json!(1.5),
+        json!(""),
+        json!("x y"),
+        json!("enforc"),
+        json!([]),
+        json!(["x"]),
+        json!({}),
+        json!({"x": 1}),
+        json!([[]]),
+    ];
+    let mut mutants = Vec::new();
+    for way in found {
+        for value in &values {
+            let mut mutant = tree.clone();
+            *get_mut(&mut mutant, &way).unwrap() = value.clone();
+            mutants.push(mutant);
+        }
+        if let Some((Segment::Key(key), above)) = way.split_last() {
+            for other in [None, Some(format!("{key}x")), Some(key.to_uppercase()), Some("zebra".to_owned())] {
+                let mut mutant = tree.clone();
+                let map = get_mut(&mut mutant, above).and_then(Value::as_object_mut).unwrap();
+                let value = map.remove(key).unwrap();
+                if let Some(other) = other {
+                    map.insert(other, value);
+                }
+                mutants.push(mutant);
+            }
+        }
+    }
+    mutants
+}
+
+fn judge(error: &Error, seen: &mut BTreeSet<String>) {
+    for error in error.clone().each() {
+        let line = format!("{error}; {}", error.hint.as_deref().unwrap_or_default());
+        for word in FOREIGN {
+            assert!(!line.contains(word), "`{word}` in: {line}");
+        }
+        let says = [
+            "saw",
+            "expected",
+            "unknown key",
+            "missing",
+            "already",
+            "needs",
+            "belongs",
+            "too",
+            "no credential",
+            "with",
+        ];
+        assert!(says.iter().any(|word| line.contains(word)) || seen.contains(&error.problem), "{line}");
+        seen.insert(error.problem);
+    }
+}
+
+#[test]
+fn no_message_of_a_step_config_has_a_word_of_the_language_it_is_written_in() {
+    let mut seen = BTreeSet::new();
+    for block in blocks() {
+        for mutant in mutants(&block) {
+            if let Err(error) = Step::read(mutant) {
+                judge(&error, &mut seen);
+            }
+        }
+    }
+    assert!(seen.len() > 100, "{seen:#?}");
+    if std::env::var_os("SHOW").is_some() {
+        panic!("{seen:#?}");
+    }
+}
+
+#[test]
+fn no_message_of_a_host_config_has_a_word_of_the_language_it_is_written_in() {
+    let mut seen = BTreeSet::new();
+    let tree: Value = serde_yaml::from_str(HOST).unwrap();
+    host::parse("config.yml", HOST).unwrap();
+    for mutant in mutants(&tree) {
+        if let Err(error) = host::parse("config.yml", &serde_yaml::to_string(&mutant).unwrap()) {
+            judge(&error, &mut seen);
+            for error in error.each() {
+                assert!(error.file.split(':').count() == 3, "no line and column: {error}");
+            }
+        }
+    }
+    assert!(seen.len() > 50, "{seen:#?}");
+    if std::env::var_os("SHOW").is_some() {
+        panic!("{seen:#?}");
+    }
+}
+
+#[track_caller]
+fn told(block: Value, expected: &[&str]) {
+    let error = Step::read(block).unwrap_err();
+    let lines: Vec<String> =
+        error.lines().iter().map(|line| line.trim_start_matches("step config: ").to_owned()).collect();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn every_error_of_a_block_is_told_in_one_run() {
+    let block = json!({"credentials": [
+        {"aws": {"role": "train", "duration": 60, "foo": 1, "session-name": "a b", "token": {"lifetime": "9h"}}},
+        {"gcp": {"provider": 7}, "zebra": 1},
+        {"vault": {"address": "http://vault.example.test", "role": "",
+            "secrets": [{"path": "a", "env": "1"}, {"path": "/"}]}},
+    ], "hook": "pre-comand", "inputs": ["raw"]});
+    let lines = Step::read(block).unwrap_err().lines();
+    let begins = [
+        "`credentials[0].aws.duration`: expected 15m to 12h, saw `1m`",
+        "`credentials[0].aws`: unknown key `foo`; known here: `role`, `region`",
+        "`credentials[0].aws.role`: expected the ARN of a role such as `arn:aws:iam::123456789012:role/NAME`, saw `train`",
+        "`credentials[0].aws.session-name`: expected 2 to 64 of `[A-Za-z0-9_+=,.@-]`, saw `a b`",
+        "`credentials[0].aws.token.lifetime`: expected 1s to 2h, saw `9h`",
+        "`credentials[1].gcp.provider`: saw integer `7`, expected a string (in quotes)",
+        "`credentials[1]`: unknown key `zebra`; known here: `name`, `export`",
+        "`credentials[2].vault.address`: expected an https URL, saw `http://vault.example.test`",
+        "`credentials[2].vault.role`: expected the name of a role, saw nothing",
+        "`credentials[2].vault.secrets[0].env`: expected the name of an environment variable",
+        "`credentials[2].vault.secrets[1].env`: expected an `env`, a `file` or a `field`, saw none",
+        "`credentials[2].vault.secrets[1].path`: expected a path such as `secret/data/train`, saw `/`",
+        "`hook`: saw `pre-comand`, expected `pre-command` or `environment`; did you mean `pre-command`?",
+        "`inputs[0]`: expected a URI such as `s3://bucket/prefix/`, saw `raw`",
+    ];
+    assert_eq!(lines.len(), begins.len(), "{lines:#?}");
+    for (line, begin) in lines.iter().zip(begins) {
+        assert!(line.starts_with(&format!("step config: {begin}")), "{line}");
+    }
+}
+
+#[test]
+fn what_is_wrong_because_of_another_error_alone_is_not_told() {
+    told(
+        json!({"credentials": [{"name": "reader", "aws": "arn"}, {"secrets": {"source": "reader", "store": "aws-ssm",
+            "region": "eu-west-1", "values": [{"name": "a", "env": "A"}]}}]}),
+        &[
+            "`credentials[0].aws`: saw `arn`, expected a map with `role`, `region`, `duration`, `deadline`, `session-name` and others",
+        ],
+    );
+}
+
+#[test]
+fn a_key_that_others_use_or_that_stands_a_level_off_is_named() {
+    let hint = |block: Value| Step::read(block).unwrap_err().hint.unwrap_or_default();
+    let role = "arn:aws:iam::123456789012:role/x";
+    let aws = |key: &str, value: Value| json!({"credentials": [{"aws": {"role": role, key: value}}]});
+    assert_eq!(hint(json!({"credentials": [{"aws": {"role_arn": role}}]})), "did you mean `role`?");
+    assert_eq!(hint(json!({"credentials": [{"aws": {"role-to-assume": role}}]})), "did you mean `role`?");
+    assert_eq!(hint(aws("audience", json!("x"))), "`audience` belongs in `credentials[0].aws.token`");
+    assert_eq!(hint(aws("refresh", json!(true))), "`refresh` belongs in `credentials[0]`");
+    assert_eq!(hint(aws("release", json!("pre-exit"))), "`release` belongs at the top");
+    let outside = json!({"credentials": [{"aws": {"role": role}, "aws_region": "eu-west-1"}]});
+    assert_eq!(hint(outside), "`region` belongs in `credentials[0].aws`");
+    assert_eq!(hint(json!({"aws": {"role": role}})), "`aws` belongs in an entry of `credentials`");
+}
+
+#[test]
+fn get_is_what_get_mut_changes() {
+    let tree = json!({"a": [1]});
+    assert_eq!(get(&tree, &[Segment::Key("a".into()), Segment::Index(0)]), Some(&json!(1)));
+}
