@@ -15,6 +15,43 @@ fn schema_of<T: JsonSchema>(title: &str) -> Schema {
     schema
 }
 
+/// The agent drops a block at a null: no key of a step may have one.
+fn step_schema() -> Schema {
+    let mut schema: Value = schema_of::<Step>("Step config: the plugin's block in pipeline.yml").into();
+    without_nulls(&mut schema);
+    Schema::try_from(schema).unwrap()
+}
+
+fn without_nulls(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if map.get("default").is_some_and(Value::is_null) {
+                map.remove("default");
+            }
+            if let Some(Value::Array(types)) = map.get_mut("type") {
+                types.retain(|one| one != "null");
+                if let [one] = types.as_slice() {
+                    let one = one.clone();
+                    map.insert("type".to_owned(), one);
+                }
+            }
+            for key in ["anyOf", "enum"] {
+                if let Some(Value::Array(all)) = map.get_mut(key) {
+                    all.retain(|one| !one.is_null() && *one != serde_json::json!({"type": "null"}));
+                }
+            }
+            if map.get("anyOf").and_then(Value::as_array).is_some_and(|all| all.len() == 1)
+                && let Some(Value::Array(all)) = map.remove("anyOf")
+            {
+                map.extend(all.into_iter().filter_map(|one| one.as_object().cloned()).flatten());
+            }
+            map.values_mut().for_each(without_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
+}
+
 #[track_caller]
 fn held(file: &str, schema: &Schema) {
     let path = format!("{}/schemas/{file}", env!("CARGO_MANIFEST_DIR"));
@@ -31,7 +68,7 @@ fn held(file: &str, schema: &Schema) {
 
 #[test]
 fn the_published_schema_of_the_step_config_is_what_is_read() {
-    held("step.json", &schema_of::<Step>("Step config: the plugin's block in pipeline.yml"));
+    held("step.json", &step_schema());
 }
 
 #[test]

@@ -126,8 +126,7 @@ impl Mending<'_> {
             return true;
         }
         let key = match (missing, error.mend()) {
-            (Some(key), _) => Some(key.to_owned()),
-            (None, Mend::Missing(key)) => Some(key.to_owned()),
+            (Some(key), _) | (None, Mend::Missing(key)) => Some(key.to_owned()),
             (None, Mend::Key(..)) => return false,
             (None, _) => None,
         };

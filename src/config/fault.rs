@@ -56,7 +56,13 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0.wrong)
+        match &self.0.wrong {
+            Wrong::Key(key, _) => write!(f, "unknown key `{key}`"),
+            Wrong::Missing(key) => write!(f, "`{key}` is missing"),
+            Wrong::Word(words) => write!(f, "expected {}", one_of(words)),
+            Wrong::Kind(expected) => write!(f, "expected {expected}"),
+            Wrong::Said(problem) => f.write_str(problem),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::host::{HostConfig, parse};
-use super::place::Error;
+use super::place::{self, Error};
 use crate::failure::{Class, Failure};
 use crate::host::files::{self, Untrusted};
 use crate::host::trail::Trail;
@@ -154,8 +154,23 @@ fn read(
     }
     let bytes = files::read_trusted(&trail.end, owners).map_err(untrusted)?;
     let digest = Some(Fingerprint::of(&bytes));
-    let config = parse(&file.display().to_string(), &String::from_utf8_lossy(&bytes))?;
+    let config = checked(&file.display().to_string(), &String::from_utf8_lossy(&bytes))?;
     Ok(Loaded { config, file: Some(file.to_owned()), digest, changeable })
+}
+
+/// The config that a text says, where the files that every request needs can be read.
+fn checked(file: &str, text: &str) -> Result<HostConfig, Error> {
+    let config = parse(file, text)?;
+    let Some(path) = &config.network.ca_file else { return Ok(config) };
+    let problem = match files::read(path) {
+        Ok(pem) if memchr::memmem::find(&pem, b"-----BEGIN ").is_some() => return Ok(config),
+        Ok(_) => "it has no certificate in PEM".to_owned(),
+        Err(Untrusted::Io { source, .. }) => source.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let problem = format!("saw `{}`, expected a PEM file of certificates: {problem}", path.display());
+    let error = Error::at(file, "network.ca-file", problem);
+    Err(error.located(file, text, &[], &place::tree(file, text)?))
 }
 
 #[cfg(test)]
@@ -195,6 +210,23 @@ mod tests {
         fn mode(&self) -> Mode {
             self.load().unwrap().config.mode
         }
+    }
+
+    #[test]
+    fn a_file_of_authorities_that_cannot_be_read_is_refused_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let text = format!("network:\n  ca-file: {}\n", path.display());
+        let refused = |problem: &str| {
+            let error = checked("config.yml", &text).unwrap_err().to_string();
+            assert!(error.starts_with("config.yml:2:12: `network.ca-file`: saw `/"), "{error}");
+            assert!(error.contains(problem), "{error}");
+        };
+        refused("No such file");
+        std::fs::write(&path, "hello").unwrap();
+        refused("no certificate");
+        std::fs::write(&path, "-----BEGIN CERTIFICATE-----").unwrap();
+        assert!(checked("config.yml", &text).is_ok());
     }
 
     #[test]

@@ -93,6 +93,10 @@ impl<'de> Visitor<'de> for Here {
     }
 }
 
+fn same(text: &str, value: impl fmt::Display) -> bool {
+    format!("{value}") == text
+}
+
 /// A key at which the walk ends.
 struct Last<'p>(&'p str);
 
@@ -107,7 +111,7 @@ impl<'de> DeserializeSeed<'de> for Last<'_> {
 macro_rules! last {
     ($($method:ident($kind:ty))*) => {$(
         fn $method<E: serde::de::Error>(self, value: $kind) -> Result<bool, E> {
-            if value.to_string() == self.0 { Err(E::custom(ARRIVED)) } else { Ok(false) }
+            if same(self.0, value) { Err(E::custom(ARRIVED)) } else { Ok(false) }
         }
     )*};
 }

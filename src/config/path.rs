@@ -16,9 +16,9 @@ pub fn written(path: &[Segment]) -> String {
     let mut text = String::new();
     for segment in path {
         match segment {
-            Segment::Index(index) => text.push_str(&format!("[{index}]")),
+            Segment::Index(index) => text.extend(["[", &index.to_string(), "]"]),
             Segment::Key(key) if text.is_empty() => text.push_str(key),
-            Segment::Key(key) => text.push_str(&format!(".{key}")),
+            Segment::Key(key) => text.extend([".", key]),
         }
     }
     text

@@ -145,6 +145,7 @@ impl Error {
 }
 
 /// Reads a value that the agent gave as JSON.
+#[expect(clippy::needless_pass_by_value, reason = "callers have no use for it any more")]
 pub fn from_json<T: DeserializeOwned>(file: &str, value: Value) -> Result<T, Error> {
     from_tree(file, &value)
 }

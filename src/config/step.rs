@@ -67,6 +67,7 @@ impl Step {
     }
 
     /// Reads one block, or tells every error in it.
+    #[expect(clippy::needless_pass_by_value, reason = "callers have no use for it any more")]
     pub fn read(value: Value) -> Result<Self, Error> {
         if value.is_null() {
             return Ok(Self::default());

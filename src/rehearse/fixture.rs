@@ -125,7 +125,9 @@ pub async fn check(
     if fixture.expect.error.as_deref() != Some("bad-configuration") {
         let prefix = [Segment::Key("plugin".to_owned())];
         let lines = misread::in_text(&path.display().to_string(), &text, &prefix, &plugin);
-        lines.into_iter().for_each(|line| on(Event::Note(line)));
+        for line in lines {
+            on(Event::Note(line));
+        }
     }
     let performed = perform((host, interrupts), &stage, &build, 1, &job, on).await?;
     Ok(Checked { fixture: fixture.fixture, wrong: compare(&fixture.expect, &performed) })

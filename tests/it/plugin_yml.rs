@@ -109,6 +109,21 @@ fn examples() -> Vec<(String, Value)> {
 }
 
 #[test]
+fn every_anchor_is_defined_once_as_pyyaml_wants_it() {
+    let text = read("plugin.yml");
+    let mut anchors: Vec<&str> = text.split_whitespace().filter(|word| word.starts_with('&')).collect();
+    let all = anchors.len();
+    anchors.sort_unstable();
+    anchors.dedup();
+    assert!(all > 0 && anchors.len() == all, "{anchors:?}");
+    let Some(python) = crate::support::components::find("venv/bin/python") else { return };
+    let program = "import sys, yaml; assert yaml.safe_load(open(sys.argv[1]))['name'] == 'Dataflow'";
+    let status =
+        std::process::Command::new(python).args(["-c", program]).arg(root().join("plugin.yml")).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
 fn plugin_yml_has_the_keys_that_the_linter_requires() {
     let plugin = plugin();
     for key in ["name", "description", "author"] {

@@ -31,8 +31,8 @@ fn an_authority_file_that_is_not_there_is_named() {
     let mut stage = Stage::new();
     stage.speak_tls();
     stage.config["network"] = json!({"ca-file": "/nonexistent/ca.pem"});
-    let text = stage.refuses(104, "no-token");
-    assert!(text.contains("/nonexistent/ca.pem"), "{text}");
+    let text = stage.refuses(102, "bad-configuration");
+    assert!(text.contains("`network.ca-file`: saw `/nonexistent/ca.pem`"), "{text}");
 }
 
 #[test]
