@@ -19,6 +19,12 @@ fn schema_of<T: JsonSchema>(title: &str) -> Schema {
 fn step_schema() -> Schema {
     let mut schema: Value = schema_of::<Step>("Step config: the plugin's block in pipeline.yml").into();
     without_nulls(&mut schema);
+    schema["$defs"]["Anything"] = serde_json::json!({
+        "description": "Anything but a null, at any depth.",
+        "type": ["object", "array", "string", "number", "boolean"],
+        "items": {"$ref": "#/$defs/Anything"},
+        "additionalProperties": {"$ref": "#/$defs/Anything"},
+    });
     Schema::try_from(schema).unwrap()
 }
 
@@ -34,6 +40,12 @@ fn without_nulls(schema: &mut Value) {
                     let one = one.clone();
                     map.insert("type".to_owned(), one);
                 }
+            }
+            if map.get("additionalProperties") == Some(&Value::Bool(true)) {
+                map.insert(
+                    "additionalProperties".to_owned(),
+                    serde_json::json!({"$ref": "#/$defs/Anything"}),
+                );
             }
             for key in ["anyOf", "enum"] {
                 if let Some(Value::Array(all)) = map.get_mut(key) {

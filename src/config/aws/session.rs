@@ -13,6 +13,9 @@ const MAX_POLICY: usize = 2048;
 /// The most managed policies that STS takes.
 pub const MAX_ARNS: usize = 10;
 
+/// The versions of the language that there are (IAM's reference of policy elements).
+const VERSIONS: [&str; 2] = ["2012-10-17", "2008-10-17"];
+
 /// A policy that narrows one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionPolicy {
@@ -51,6 +54,16 @@ impl schemars::JsonSchema for SessionPolicy {
             "description": "A policy in IAM's words, or `file:` and an absolute path on the host.",
             "type": ["object", "string"],
             "pattern": "^file:/",
+            "patternProperties": {
+                "^Version$": { "enum": VERSIONS },
+                "^Statement$": {
+                    "type": ["object", "array"],
+                    "additionalProperties": true,
+                    "items": { "type": "object", "additionalProperties": true },
+                },
+            },
+            "required": ["Statement"],
+            "additionalProperties": true,
         })
     }
 }
@@ -59,8 +72,11 @@ impl schemars::JsonSchema for SessionPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// It is no policy.
-    #[error("expected a policy with a `Statement`")]
+    #[error("expected a policy with a `Statement`, a map or a list of maps")]
     NoStatement,
+    /// It is of no version of the language; what it says.
+    #[error("expected the `Version` `2012-10-17` or `2008-10-17`, in quotes, saw `{0}`")]
+    Version(String),
     /// It is too long.
     #[error(
         "expected at most {MAX_POLICY} characters of policies and managed ARNs, counted without white \
@@ -82,8 +98,14 @@ pub fn document(
         let empty = json!({"Version": "2012-10-17", "Statement": []});
         empty.as_object().cloned().unwrap_or_default()
     });
+    match policy.get("Version") {
+        None => {}
+        Some(Value::String(version)) if VERSIONS.contains(&version.as_str()) => {}
+        Some(Value::String(other)) => return Err(Unfit::Version(other.clone())),
+        Some(other) => return Err(Unfit::Version(other.to_string())),
+    }
     let mut statements = match policy.remove("Statement") {
-        Some(Value::Array(many)) => many,
+        Some(Value::Array(many)) if many.iter().all(Value::is_object) => many,
         Some(one @ Value::Object(_)) => vec![one],
         _ => return Err(Unfit::NoStatement),
     };
@@ -126,6 +148,15 @@ mod tests {
     fn effects(policy: &Value) -> Vec<&str> {
         let statements = policy["Statement"].as_array().unwrap();
         statements.iter().map(|statement| statement["Effect"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_policy_of_no_version_of_the_language_is_refused() {
+        for version in [json!("2012-10-17T00:00:00Z"), json!("2012-10-18"), json!(2012)] {
+            let policy = json!({"Version": version, "Statement": []});
+            let unfit = document(policy.as_object(), &[], None).unwrap_err();
+            assert!(matches!(unfit, Unfit::Version(_)), "{unfit}");
+        }
     }
 
     #[test]
