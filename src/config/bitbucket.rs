@@ -70,7 +70,12 @@ impl Kind for Bitbucket {
         let center = match (&self.consumer, &self.data_center) {
             (Some(_), None) => return Ok(()),
             (None, Some(center)) => center,
-            _ => return Err(("consumer".into(), "expected either it or `data-center`".into())),
+            _ => {
+                return Err((
+                    "consumer".into(),
+                    "expected a `consumer` or a `data-center`, saw neither or both".into(),
+                ));
+            }
         };
         check_url("data-center.url", &center.url)?;
         let names = [("project", Some(&center.project)), ("repository", center.repository.as_ref())];

@@ -3,6 +3,8 @@
 //! Reading ends at the first error. So the error is mended in a copy of the tree, by a value that stands in for the
 //! right one, and the copy is read again, until nothing is wrong. What is only wrong because of a mend is not told.
 
+use std::cell::Cell;
+
 use serde_json::{Value, json};
 
 use super::level;
@@ -11,21 +13,28 @@ use super::place::{Error, Mend};
 use super::shown::without_secrets;
 
 /// The most errors that are told of one configuration.
-const MOST: usize = 50;
-/// How often a configuration with errors is read again, at most.
-const READINGS: usize = 4000;
+pub(super) const MOST: usize = 100;
+/// How often a configuration with errors is read again, at most, and how many values are read then, about.
+const READINGS: usize = 6000;
+const VALUES: usize = 1_500_000;
 
 /// Reads a tree by `read`, or tells all that is wrong with it.
 pub(super) fn every<T>(tree: &Value, read: impl Fn(&Value) -> Result<T, Error>) -> Result<T, Error> {
-    let first = match read(tree) {
-        Ok(value) => return Ok(value),
-        Err(first) => first,
+    read(tree).map_err(|first| all(tree, first, &|tree| read(tree).err()))
+}
+
+/// All that is wrong with a tree of which the first error is known.
+fn all(tree: &Value, first: Error, read: &Judge<'_>) -> Error {
+    let most = READINGS.min(VALUES / size(tree));
+    // What hints cost is no mend's loss.
+    let (left, left_for_hints) = (Cell::new(most), Cell::new(most));
+    let judge_by = |left: &Cell<usize>, tree: &Value| {
+        // Without any left everything is taken for right, so that the end is near.
+        left.set(left.get().checked_sub(1)?);
+        read(tree)
     };
-    let left = std::cell::Cell::new(READINGS);
-    let judge = |tree: &Value| {
-        left.set(left.get().saturating_sub(1));
-        read(tree).err()
-    };
+    let judge = |tree: &Value| judge_by(&left, tree);
+    let hints = |tree: &Value| judge_by(&left_for_hints, tree);
     let mut mending = Mending {
         tree: tree.clone(),
         original: tree,
@@ -35,14 +44,23 @@ pub(super) fn every<T>(tree: &Value, read: impl Fn(&Value) -> Result<T, Error>) 
     };
     let mut error = Some(first.clone());
     while let Some(next) = error.filter(|_| mending.told.len() < MOST && left.get() > 0) {
-        mending.tell(&next, &judge);
+        mending.tell(&next, &hints);
         mending.mend(&next, &judge);
         error = judge(&mending.tree);
     }
     // In the order of the tree; where there is a text, its places decide later.
     mending.told.sort_by(|(one, _), (other, _)| one.cmp(other));
     let told = mending.told.into_iter().map(|(_, error)| error).collect();
-    Err(Error::first(told).unwrap_or(first))
+    Error::first(told).unwrap_or(first)
+}
+
+/// How many values a tree has.
+fn size(tree: &Value) -> usize {
+    match tree {
+        Value::Array(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Object(members) => 1 + members.values().map(size).sum::<usize>(),
+        _ => 1,
+    }
 }
 
 type Judge<'a> = dyn Fn(&Value) -> Option<Error> + 'a;
@@ -87,7 +105,7 @@ impl Mending<'_> {
         out
     }
 
-    fn tell(&mut self, error: &Error, judge: &Judge<'_>) {
+    fn tell(&mut self, error: &Error, hints: &Judge<'_>) {
         let (path, missing) = locate(&self.tree, &error.place);
         let origin = self.origin(&path);
         if self.is_a_consequence(error, &origin, missing.as_deref()) {
@@ -105,7 +123,7 @@ impl Mending<'_> {
             told.hint = told.hint.map(|hint| without_secrets(&origin, value, hint));
         }
         if let Mend::Key(key, None, known) = error.mend()
-            && let Some(hint) = level::hint(&self.tree, &path, &key, known, judge)
+            && let Some(hint) = level::hint(&self.tree, &path, &key, known, hints)
         {
             told.hint = Some(hint);
         }
@@ -258,6 +276,7 @@ fn stand_ins() -> Vec<Value> {
         json!({"file": "/STAND_IN"}),
         json!({}),
         json!(["STAND_IN"]),
+        json!([{"vault": {"address": "https://stand-in.example", "role": "STAND_IN", "export-token": true}}]),
         json!([]),
     ];
     words.into_iter().map(Value::from).chain(others).collect()

@@ -29,8 +29,11 @@ impl<'t> Reader<'t> {
         };
         match self.0 {
             Value::Number(number) if fits(number) => numbered(number, visitor),
-            _ if most > u64::from(u32::MAX) => Err(Fault::kind(format!("a whole number from {least}"))),
-            _ => Err(Fault::kind(format!("a whole number from {least} to {most}"))),
+            other => {
+                let quotes = without_quotes(other, |text| text.parse::<u64>().is_ok());
+                let most = if most > u64::from(u32::MAX) { String::new() } else { format!(" to {most}") };
+                Err(Fault::kind(format!("a whole number from {least}{most}{quotes}")))
+            }
         }
     }
 
@@ -60,6 +63,11 @@ impl<'t> Reader<'t> {
             }
         }
     }
+}
+
+/// What is a text only because of its quotes.
+fn without_quotes(value: &Value, would_be_right: fn(&str) -> bool) -> &'static str {
+    if value.as_str().is_some_and(would_be_right) { " without quotes" } else { "" }
 }
 
 fn numbered<'t, V: Visitor<'t>>(number: &Number, visitor: V) -> Result<V::Value, Fault> {
@@ -110,7 +118,10 @@ impl<'t> Deserializer<'t> for Reader<'t> {
     fn deserialize_bool<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.0 {
             Value::Bool(truth) => visitor.visit_bool(*truth),
-            _ => Err(Fault::kind("`true` or `false`")),
+            other => {
+                let quotes = without_quotes(other, |text| matches!(text, "true" | "false"));
+                Err(Fault::kind(format!("`true` or `false`{quotes}")))
+            }
         }
     }
 
@@ -169,7 +180,10 @@ impl<'t> Deserializer<'t> for Reader<'t> {
                 Some((word, value)) if members.len() == 1 => {
                     visitor.visit_enum(Choice { word, value: Some(value) })
                 }
-                _ => Err(Fault::kind(format!("one of {}", one_of(words)))),
+                _ => match members.keys().find(|key| !words.contains(&key.as_str())) {
+                    Some(key) => Err(Fault::new(Wrong::Key(key.clone(), words))),
+                    None => Err(Fault::kind(format!("one of {}", one_of(words)))),
+                },
             },
             _ => Err(Fault::new(Wrong::Word(words))),
         }

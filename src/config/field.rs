@@ -64,7 +64,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Written<T> {
     one!(visit_str(&str));
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("one or a list")
+        f.write_str("one (a string in quotes, or a map) or a list of them")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneOrMore<T>, A::Error> {
@@ -97,6 +97,6 @@ mod tests {
         assert_eq!(read("a").unwrap(), ["a"]);
         assert_eq!(read("[a, b]").unwrap(), ["a", "b"]);
         assert!(read("[]").unwrap_err().contains("at least one"));
-        assert!(read("7").unwrap_err().contains("one or a list"));
+        assert!(read("7").unwrap_err().contains("or a list of them"));
     }
 }

@@ -230,16 +230,32 @@ pub enum Log {
 
 /// Reads a host config, or tells every error in it.
 pub fn parse(file: &str, text: &str) -> Result<HostConfig, Error> {
+    parse_on(file, text, &|_| Ok(()))
+}
+
+/// The same where what it says of its host is checked too.
+pub(super) fn parse_on(
+    file: &str,
+    text: &str,
+    host: &dyn Fn(&HostConfig) -> Result<(), Error>,
+) -> Result<HostConfig, Error> {
     let tree = place::tree(file, text)?;
     if tree.is_null() {
         return Ok(HostConfig::default());
     }
-    collect::every(&tree, |tree| once(file, tree)).map_err(|error| error.located(file, text, &[], &tree))
+    let read = |tree: &Value| once(file, tree).and_then(|config| host(&config).map(|()| config));
+    collect::every(&tree, read).map_err(|error| error.located(file, text, &[], &tree))
 }
 
 /// Reads a host config and checks what types alone do not, up to the first error.
 fn once(file: &str, tree: &Value) -> Result<HostConfig, Error> {
-    let config = written::with_claims(file, tree)?.map_or_else(|| place::from_tree(file, tree), Ok)?;
+    match written::with_claims(file, tree)? {
+        None => place::from_tree(file, tree).and_then(|config| checked(file, config)),
+        Some((config, filled)) => checked(file, config).map_err(|error| error.told_of(&filled, tree)),
+    }
+}
+
+fn checked(file: &str, config: HostConfig) -> Result<HostConfig, Error> {
     check_places(file, &config)?;
     usable::check(file, &config)?;
     config.retention.check(file)?;

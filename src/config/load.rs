@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::host::{HostConfig, parse};
+use super::host::{HostConfig, parse_on};
 use super::place::{self, Error};
 use crate::failure::{Class, Failure};
 use crate::host::files::{self, Untrusted};
@@ -154,23 +154,32 @@ fn read(
     }
     let bytes = files::read_trusted(&trail.end, owners).map_err(untrusted)?;
     let digest = Some(Fingerprint::of(&bytes));
-    let config = checked(&file.display().to_string(), &String::from_utf8_lossy(&bytes))?;
+    let config = checked(&file.display().to_string(), &bytes)?;
     Ok(Loaded { config, file: Some(file.to_owned()), digest, changeable })
 }
 
-/// The config that a text says, where the files that every request needs can be read.
-fn checked(file: &str, text: &str) -> Result<HostConfig, Error> {
-    let config = parse(file, text)?;
-    let Some(path) = &config.network.ca_file else { return Ok(config) };
-    let problem = match files::read(path) {
-        Ok(pem) if memchr::memmem::find(&pem, b"-----BEGIN ").is_some() => return Ok(config),
-        Ok(_) => "it has no certificate in PEM".to_owned(),
-        Err(Untrusted::Io { source, .. }) => source.to_string(),
-        Err(error) => error.to_string(),
-    };
-    let problem = format!("saw `{}`, expected a PEM file of certificates: {problem}", path.display());
-    let error = Error::at(file, "network.ca-file", problem);
-    Err(error.located(file, text, &[], &place::tree(file, text)?))
+/// The config that the bytes of a file say, where the files that every request needs can be read.
+fn checked(file: &str, bytes: &[u8]) -> Result<HostConfig, Error> {
+    parse_on(file, place::text(file, bytes)?, &|config| match &config.network.ca_file {
+        Some(path) => authorities(path).map_err(|problem| {
+            let seen = path.display();
+            let problem = format!("saw `{seen}`, expected a PEM file of certificates: {problem}");
+            Error::at(file, "network.ca-file", problem)
+        }),
+        None => Ok(()),
+    })
+}
+
+fn authorities(path: &Path) -> Result<(), String> {
+    match files::read(path) {
+        Ok(pem) if memchr::memmem::find(&pem, b"-----BEGIN ").is_some() => Ok(()),
+        Ok(_) => Err("it has no certificate in PEM".to_owned()),
+        Err(Untrusted::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err("there is no such file".to_owned())
+        }
+        Err(Untrusted::Io { source, .. }) => Err(source.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -218,15 +227,18 @@ mod tests {
         let path = folder.path().join("ca.pem");
         let text = format!("network:\n  ca-file: {}\n", path.display());
         let refused = |problem: &str| {
-            let error = checked("config.yml", &text).unwrap_err().to_string();
+            let error = checked("config.yml", text.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with("config.yml:2:12: `network.ca-file`: saw `/"), "{error}");
             assert!(error.contains(problem), "{error}");
         };
-        refused("No such file");
+        refused("there is no such file");
         std::fs::write(&path, "hello").unwrap();
         refused("no certificate");
+        // Beside what else is wrong.
+        let more = format!("{text}mode: enforc\n");
+        assert_eq!(checked("config.yml", more.as_bytes()).unwrap_err().lines().len(), 2);
         std::fs::write(&path, "-----BEGIN CERTIFICATE-----").unwrap();
-        assert!(checked("config.yml", &text).is_ok());
+        assert!(checked("config.yml", text.as_bytes()).is_ok());
     }
 
     #[test]

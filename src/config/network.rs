@@ -59,8 +59,15 @@ pub struct ClientCertificate {
 
 /// A list of rules, each a text in which commas may stand, or one such text.
 fn rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Direct>, D::Error> {
-    #[derive(Clone, Copy)]
     struct Rules;
+    /// One item of the list, so that an error is told of it.
+    struct Text(Vec<Direct>);
+
+    impl<'de> Deserialize<'de> for Text {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Rules.visit_str(&String::deserialize(deserializer)?).map(Self)
+        }
+    }
     impl<'de> Visitor<'de> for Rules {
         type Value = Vec<Direct>;
 
@@ -75,8 +82,8 @@ fn rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Direct>, D::E
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Direct>, A::Error> {
             let mut rules = Vec::new();
-            while let Some(text) = list.next_element::<String>()? {
-                rules.extend(self.visit_str::<A::Error>(&text)?);
+            while let Some(Text(some)) = list.next_element()? {
+                rules.extend(some);
             }
             Ok(rules)
         }

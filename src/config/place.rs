@@ -104,7 +104,8 @@ impl Error {
         let several = self.more.as_ref().is_some_and(|more| !more.others.is_empty());
         if several {
             let lines = self.lines();
-            let what = format!("the configuration has {} errors", lines.len());
+            let more = if lines.len() < collect::MOST { "" } else { " and maybe more" };
+            let what = format!("the configuration has {} errors{more}", lines.len());
             return Failure::new("bad-configuration", Class::Configuration, what).caused_by(lines);
         }
         let failure = Failure::of("bad-configuration", Class::Configuration, self);
@@ -112,6 +113,18 @@ impl Error {
             Some(hint) => failure.hinted(hint.clone()),
             None => failure,
         }
+    }
+
+    /// The same error where `filled` was read instead of what was written: it is told of the latter.
+    pub(super) fn told_of(mut self, filled: &Value, written: &Value) -> Self {
+        let (path, _) = locate(filled, &self.place);
+        if let (Some(Value::String(stand_in)), Some(Value::String(text))) =
+            (get(filled, &path), get(written, &path))
+        {
+            let told = format!("`{}`", shown::escaped(text));
+            self.problem = self.problem.replace(&format!("`{stand_in}`"), &told);
+        }
+        self
     }
 
     /// The same errors with line and column in `text`, in its order; `tree` is what the text says below `prefix`.
@@ -157,10 +170,16 @@ pub(super) fn from_tree<T: DeserializeOwned>(file: &str, tree: &Value) -> Result
 
 /// The untyped tree of a file written in YAML.
 pub(super) fn tree(file: &str, text: &str) -> Result<Value, Error> {
-    yaml::read(text).map_err(|error| {
-        let at = error.at.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
-        Error::at(&format!("{file}{at}"), "", error.problem)
-    })
+    yaml::read(text).map_err(|error| Error::at(&at(file, error.at), "", error.problem))
+}
+
+/// The text of a file's bytes.
+pub(super) fn text<'b>(file: &str, bytes: &'b [u8]) -> Result<&'b str, Error> {
+    yaml::text(bytes).map_err(|error| Error::at(&at(file, error.at), "", error.problem))
+}
+
+fn at(file: &str, at: Option<(usize, usize)>) -> String {
+    at.map_or_else(|| file.to_owned(), |(line, column)| format!("{file}:{line}:{column}"))
 }
 
 /// Reads a file written in YAML, and tells every error in it.

@@ -62,7 +62,7 @@ pub(super) fn shown(path: &[Segment], value: &Value) -> String {
         Value::Number(number) => format!("integer `{number}`"),
         Value::String(text) if text.is_empty() => "an empty string".to_owned(),
         Value::String(text) if is_hidden(path, text) => hidden(text),
-        Value::String(text) => format!("`{}`", text.escape_debug()),
+        Value::String(text) => format!("`{}`", escaped(text)),
         Value::Array(items) if items.is_empty() => "an empty list".to_owned(),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(members) if members.is_empty() => "an empty map".to_owned(),
@@ -75,7 +75,7 @@ pub(super) fn without_secrets(path: &[Segment], value: &Value, message: String) 
     match value {
         Value::String(text) if !text.is_empty() && is_hidden(path, text) => {
             let quoted = message.replace(&format!("`{text}`"), &hidden(text));
-            quoted.replace(text.as_str(), &hidden(text))
+            without_word(&quoted, text)
         }
         Value::Array(items) => items.iter().enumerate().fold(message, |message, (index, item)| {
             without_secrets(&below(path, Segment::Index(index)), item, message)
@@ -87,6 +87,40 @@ pub(super) fn without_secrets(path: &[Segment], value: &Value, message: String) 
     }
 }
 
+/// The message without a text that stands in it as a word of its own: a short one is part of many a word.
+fn without_word(message: &str, text: &str) -> String {
+    let is_part = |c: Option<char>| text.len() < 8 && c.is_some_and(char::is_alphanumeric);
+    let (mut out, mut rest) = (String::new(), message);
+    while let Some((before, after)) = rest.split_once(text) {
+        out.push_str(before);
+        let word = is_part(out.chars().next_back()) || is_part(after.chars().next());
+        out.push_str(if word { text } else { "…" });
+        rest = after;
+    }
+    out + rest
+}
+
+/// A text on one line, in which nothing hides: what is not seen is written as YAML writes it between double quotes.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\'' | '"' | '\\' => out.push(c),
+            // Whatever the standard library would not print as it is: controls, marks of direction, odd spaces.
+            _ if c.escape_debug().nth(1).is_none() => out.push(c),
+            _ => match u32::from(c) {
+                code @ 0..=0xff => out.extend(["\\x", &format!("{code:02x}")]),
+                code @ 0x100..=0xffff => out.extend(["\\u", &format!("{code:04x}")]),
+                code => out.extend(["\\U", &format!("{code:08x}")]),
+            },
+        }
+    }
+    out
+}
+
 fn below(path: &[Segment], segment: Segment) -> Vec<Segment> {
     let mut path = path.to_vec();
     path.push(segment);
@@ -95,11 +129,14 @@ fn below(path: &[Segment], segment: Segment) -> Vec<Segment> {
 
 /// A key that was seen.
 pub(super) fn key(seen: &str) -> String {
-    if looks_secret(seen) { hidden(seen) } else { format!("`{}`", seen.escape_debug()) }
+    if looks_secret(seen) { hidden(seen) } else { format!("`{}`", escaped(seen)) }
 }
 
 fn hidden(text: &str) -> String {
-    format!("a string of {} characters (not shown)", text.chars().count())
+    match text.chars().count() {
+        1 => "a string of 1 character (not shown)".to_owned(),
+        count => format!("a string of {count} characters (not shown)"),
+    }
 }
 
 fn is_hidden(path: &[Segment], text: &str) -> bool {
@@ -124,8 +161,13 @@ fn looks_secret(text: &str) -> bool {
     });
     url || text.chars().count() > LONGEST
         || text.contains('\n')
-        || BEGINNINGS.iter().any(|begin| text.starts_with(begin))
+        || text.split(is_between).any(|word| BEGINNINGS.iter().any(|begin| word.starts_with(begin)))
         || text.split(|c: char| !(c.is_ascii_alphanumeric() || "+/=".contains(c))).any(is_dense)
+}
+
+/// What stands before a value in a text: of `NAME=value`, of a list, of a sentence.
+fn is_between(c: char) -> bool {
+    c.is_whitespace() || "=:,;'\"()[]{}".contains(c)
 }
 
 fn is_dense(run: &str) -> bool {
@@ -150,6 +192,7 @@ mod tests {
             ("client-secret", "hunter2"),
             ("client_secret", "hunter2"),
             ("role", "ghp_abcdef"),
+            ("role", "PASSWORD=ghp_abcdef"),
             ("role", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY12"),
             ("address", "https://me:hunter2@vault.example.test"),
             ("private-key", "-----BEGIN RSA PRIVATE KEY-----\nMII\n"),
@@ -168,10 +211,19 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_seen_is_spelled_as_yaml_spells_it() {
+        assert_eq!(at("role", "a\u{a0}b\u{202e}\u{1b}[0m\n"), "a string of 9 characters (not shown)");
+        assert_eq!(at("role", "a\u{a0}b\u{202e}\u{1b}[0m\u{e0001}"), r"`a\xa0b\u202e\x1b[0m\U000e0001`");
+        assert_eq!(at("role", "it's \"so\" é 🙂"), "`it's \"so\" é 🙂`");
+    }
+
+    #[test]
     fn a_message_that_holds_a_secret_is_cleared_of_it() {
         let path = [Segment::Key("secret".to_owned())];
         let message =
             without_secrets(&path, &Value::from("hunter2"), "expected a map, saw `hunter2`".to_owned());
         assert_eq!(message, "expected a map, saw a string of 7 characters (not shown)");
+        let message = without_secrets(&path, &Value::from("x"), "saw `x` (x), expected `export`".to_owned());
+        assert_eq!(message, "saw a string of 1 character (not shown) (…), expected `export`");
     }
 }

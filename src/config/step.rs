@@ -61,7 +61,10 @@ impl Step {
     /// Reads the JSON in `BUILDKITE_PLUGIN_CONFIGURATION`.
     pub fn parse(json: &str) -> Result<Self, Error> {
         let value: Value = serde_json::from_str(json).map_err(|error| {
-            Error::at(FILE, "", format!("the agent gave something that is not JSON: {error}"))
+            let (line, column) = (error.line(), error.column());
+            let problem =
+                format!("saw what is no JSON at line {line}, column {column}, expected the block as JSON");
+            Error::at(FILE, "", problem).hinted("the agent gives it in `BUILDKITE_PLUGIN_CONFIGURATION`")
         })?;
         Self::read(value)
     }
@@ -84,9 +87,11 @@ impl Step {
         }
         let written = value.get("credentials").and_then(Value::as_array).cloned().unwrap_or_default();
         let filled = Self::with_stand_ins(value, &written)?;
-        let step = Self { written, ..place::from_tree(FILE, filled.as_ref().unwrap_or(value))? };
-        check(FILE, "credentials", &step.credentials)?;
-        Ok(step)
+        let tree = filled.as_ref().unwrap_or(value);
+        let step = place::from_tree::<Self>(FILE, tree)
+            .and_then(|step| check(FILE, "credentials", &step.credentials).map(|()| step))
+            .map_err(|error| error.told_of(tree, value))?;
+        Ok(Self { written, ..step })
     }
 
     /// The block with something else for each claim, where there is one.

@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::claim_names;
 use super::grammar::{self, Part};
 use super::place::{Error, nearest};
 use crate::claims::Claims;
@@ -78,14 +79,24 @@ fn standing_in(file: &str, place: &str, entry: &Value, stem: &str) -> Result<Val
         if let Some(problem) = fixed(path) {
             return Err(Error::at(file, under(place, path), problem));
         }
-        joined(path, text, |name| {
+        let mut slip = None;
+        let joined = joined(path, text, |name| {
+            slip = claim_names::meant(name);
+            if slip.is_some() {
+                return Err(format!("saw the claim `{name}`, which no token of Buildkite has"));
+            }
             let known = seen.iter().position(|known| known == name).unwrap_or_else(|| {
                 seen.push(name.to_owned());
                 seen.len() - 1
             });
             Ok(format!("{stem}{}", known + 1))
+        });
+        joined.map_err(|problem| match slip {
+            Some(near) => {
+                Error::at(file, under(place, path), problem).hinted(format!("did you mean `{near}`?"))
+            }
+            None => broken(Error::at(file, under(place, path), problem)),
         })
-        .map_err(|problem| broken(Error::at(file, under(place, path), problem)))
     })?;
     Ok(filled)
 }

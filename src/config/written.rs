@@ -8,21 +8,23 @@ use super::host::HostConfig;
 use super::place::{self, Error};
 use super::template;
 
-/// The host config whose grants use claims: their entries are kept as they are written, and read with stand-ins.
-pub(super) fn with_claims(file: &str, tree: &Value) -> Result<Option<HostConfig>, Error> {
+/// The host config whose grants use claims, and the tree that was read: their entries are kept as they are written, and
+/// read with stand-ins.
+pub(super) fn with_claims(file: &str, tree: &Value) -> Result<Option<(HostConfig, Value)>, Error> {
     if !template::is_in(tree) {
         return Ok(None);
     }
     let mut whole = tree.clone();
     let Some(written) = template::of_grants(file, &mut whole)? else { return Ok(None) };
-    let mut config: HostConfig = place::from_json(file, whole)?;
+    let mut config: HostConfig =
+        place::from_tree(file, &whole).map_err(|error| error.told_of(&whole, tree))?;
     config.grants.iter_mut().zip(written).for_each(|(grant, written)| grant.written = written);
     for (index, grant) in config.grants.iter().enumerate() {
         for (inner, (credential, written)) in grant.credentials.iter().zip(&grant.written).enumerate() {
             check_hosts(file, &format!("grants[{index}].credentials[{inner}]"), credential, written)?;
         }
     }
-    Ok(Some(config))
+    Ok(Some((config, whole)))
 }
 
 /// What a grant names is asked without a second permission, at the end too, when nobody knows the claims any more.

@@ -8,22 +8,8 @@ use serde::de::{
 };
 use serde_json::{Map, Number, Value};
 
-/// Why a text cannot be read, and where: line and column, both from 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unreadable {
-    /// Where.
-    pub(super) at: Option<(usize, usize)>,
-    /// Why.
-    pub(super) problem: String,
-}
-
-/// What stands around a message of this module, in the parser's own.
-const OURS: [char; 2] = ['\u{1}', '\u{2}'];
-
-fn ours(problem: &str) -> String {
-    let [begin, end] = OURS;
-    format!("{begin}{problem}{end}")
-}
+pub(super) use super::unreadable::text;
+use super::unreadable::{Unreadable, explain, ours};
 
 /// The text without the mark that some editors put in front.
 pub(super) fn without_bom(text: &str) -> &str {
@@ -66,39 +52,6 @@ fn second(text: &str) -> Option<usize> {
     None
 }
 
-/// Turns the parser's words into ours.
-fn explain(text: &str, error: &serde_yaml::Error) -> Unreadable {
-    let at = error.location().map(|at| (at.line(), at.column()));
-    let message = error.to_string();
-    let [begin, end] = OURS;
-    let own = message.split_once(begin).and_then(|(_, rest)| rest.split_once(end));
-    if let Some((problem, _)) = own {
-        return Unreadable { at, problem: problem.to_owned() };
-    }
-    let line = at.and_then(|(line, _)| text.lines().nth(line.saturating_sub(1))).unwrap_or_default();
-    let rest: String = line.chars().skip(at.map_or(0, |(_, column)| column.saturating_sub(1))).collect();
-    let indent = line.chars().take_while(|c| c.is_whitespace()).collect::<String>();
-    let problem = match message.as_str() {
-        _ if rest.starts_with('\t') || indent.contains('\t') => {
-            "saw a tab, expected spaces: YAML is indented by spaces alone".to_owned()
-        }
-        m if m.contains("cannot start any token") => {
-            let seen: String = rest.chars().take(1).collect();
-            format!("saw a value that begins with `{seen}`, expected it in quotes")
-        }
-        m if m.contains("mapping values are not allowed") => {
-            "saw a second `: ` on this line or a wrong indentation, expected one key a line; a value with `: ` stands in \
-             quotes"
-                .to_owned()
-        }
-        m if m.contains("unknown anchor") => "saw an alias (`*`) whose anchor (`&`) is not above it".to_owned(),
-        m if m.contains("recursion limit") => "saw more than 100 levels, expected fewer".to_owned(),
-        m if m.contains("repetition limit") => "saw aliases that repeat too much, expected fewer".to_owned(),
-        m => format!("expected YAML: {}", m.split(" at line ").next().unwrap_or(m)),
-    };
-    Unreadable { at, problem }
-}
-
 /// Reads a value of any kind.
 struct Whole;
 
@@ -129,7 +82,16 @@ impl<'de> Visitor<'de> for Whole {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or_else(|| Value::from(value.to_string()), Value::Number))
+        let written = || {
+            if value.is_nan() {
+                ".nan"
+            } else if value > 0.0 {
+                ".inf"
+            } else {
+                "-.inf"
+            }
+        };
+        Ok(Number::from_f64(value).map_or_else(|| Value::from(written()), Value::Number))
     }
 
     // Too large for any key of ours: as it is written, for the message.
