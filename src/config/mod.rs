@@ -36,6 +36,8 @@ pub mod survive_reboot;
 pub mod template;
 pub mod together;
 pub mod token;
+#[cfg(test)]
+mod told;
 mod unreadable;
 mod usable;
 pub mod value;

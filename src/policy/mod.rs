@@ -191,8 +191,9 @@ mod tests {
     }
 
     fn grant(claims: &str) -> HostConfig {
+        let lent = "{aws: {role: 'arn:aws:iam::123456789012:role/x'}}";
         host(&format!(
-            "step-requests: grants-only\ngrants:\n- {{name: g, claims: {{{claims}}}, credentials: []}}\n"
+            "step-requests: grants-only\ngrants:\n- {{name: g, claims: {{{claims}}}, credentials: [{lent}]}}\n"
         ))
     }
 

@@ -134,7 +134,7 @@ fn a_wrong_block_is_told_with_its_place() {
 
 #[test]
 fn every_error_of_a_block_is_told_with_its_line_and_column_in_the_pipeline() {
-    let steps = STEP.replace("role:", "duration: 60\n              zebra: 1\n              role_arn:");
+    let steps = STEP.replace("role:", "duration: 60,\n                zebra: 1,\n                role_arn:");
     let (_folder, path) = pipeline(&format!("# a comment\nsteps:\n{steps}"));
     let text = std::fs::read_to_string(&path).unwrap();
     let run = rehearse(&[&path]);
