@@ -291,9 +291,8 @@ fn check_places(file: &str, config: &HostConfig) -> Result<(), Error> {
     let survive = config.survive_reboot.iter().flat_map(SurviveReboot::paths);
     let ca = config.network.ca_file.iter().map(|path| ("network.ca-file".to_owned(), path));
     let keys = config.key_files.iter().enumerate().map(|(index, path)| (format!("key-files[{index}]"), path));
-    let mut relative =
-        sinks.chain(state).chain(survive).chain(ca).chain(keys).filter(|(_, path)| !path.is_absolute());
-    if let Some((place, path)) = relative.next() {
+    let mut paths = sinks.chain(state).chain(survive).chain(ca).chain(keys);
+    if let Some((place, path)) = paths.find(|(_, path)| !path.is_absolute()) {
         return Err(Error::at(file, place, format!("expected an absolute path, saw `{}`", path.display())));
     }
     config.network.check().map_err(|(key, problem)| Error::at(file, format!("network.{key}"), problem))

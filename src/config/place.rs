@@ -8,7 +8,7 @@ use super::hint::meant;
 use super::mark::{Of, mark};
 use super::path::{Segment, get, locate, written};
 use super::shown::{self, shown};
-use super::{collect, de, yaml};
+use super::{collect, de, template, yaml};
 use crate::failure::{Class, Failure};
 
 /// A configuration that cannot be used.
@@ -121,8 +121,11 @@ impl Error {
         if let (Some(Value::String(stand_in)), Some(Value::String(text))) =
             (get(filled, &path), get(written, &path))
         {
-            let told = format!("`{}`", shown::escaped(text));
-            self.problem = self.problem.replace(&format!("`{stand_in}`"), &told);
+            // Plain text is told as it is read, with one dollar less.
+            if template::has_claim(text) {
+                let told = format!("`{}`", shown::escaped(text));
+                self.problem = self.problem.replace(&format!("`{stand_in}`"), &told);
+            }
         }
         self
     }

@@ -63,6 +63,11 @@ pub fn is_in(value: &Value) -> bool {
     }
 }
 
+/// Whether a claim stands in a text, or what was begun as one.
+pub(super) fn has_claim(text: &str) -> bool {
+    pieces(text).iter().any(|piece| !matches!(piece, Piece::Text(_)))
+}
+
 /// The entry with something else for each claim, which any text of the kind could be.
 pub fn with_stand_ins(file: &str, place: &str, entry: &Value) -> Result<Value, Error> {
     standing_in(file, place, entry, "x")
@@ -83,7 +88,7 @@ fn standing_in(file: &str, place: &str, entry: &Value, stem: &str) -> Result<Val
         let joined = joined(path, text, |name| {
             slip = claim_names::meant(name);
             if slip.is_some() {
-                return Err(format!("saw the claim `{name}`, which no token of Buildkite has"));
+                return Err(format!("the tokens of Buildkite have no claim `{name}`"));
             }
             let known = seen.iter().position(|known| known == name).unwrap_or_else(|| {
                 seen.push(name.to_owned());

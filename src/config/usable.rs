@@ -163,7 +163,7 @@ fn claims(file: &str, place: &str, claims: &BTreeMap<String, String>) -> Result<
     for (name, value) in claims {
         let place = format!("{place}.{name}");
         if let Some(near) = claim_names::meant(name) {
-            let problem = format!("saw the claim `{name}`, which no token of Buildkite has");
+            let problem = format!("the tokens of Buildkite have no claim `{name}`");
             return Err(Error::at(file, place, problem).hinted(format!("did you mean `{near}`?")));
         }
         if value.is_empty() || value.trim() != value {
@@ -221,7 +221,7 @@ mod tests {
         refused(
             &grant("organisation_slug: acme", vault),
             "grants[0].claims.organisation_slug",
-            "no token of Buildkite",
+            "have no claim",
         );
         refused(&grant("build_branch: ''", vault), "grants[0].claims.build_branch", "`*` for any");
         refused(&grant("build_branch: main", ""), "grants[0].credentials", "at least one credential");
@@ -229,7 +229,7 @@ mod tests {
         let elsewhere =
             |claims| format!("issuers: ['https://gitlab.example.test']\n{}", grant(claims, vault));
         assert!(parse("c", &elsewhere("project_path: acme/web")).is_ok());
-        refused(&elsewhere("pipline_slug: web"), "grants[0].claims.pipline_slug", "no token of Buildkite");
+        refused(&elsewhere("pipline_slug: web"), "grants[0].claims.pipline_slug", "have no claim");
         // Buildkite may have more claims than this program knows.
         assert!(parse("c", &grant("zebra: acme", vault)).is_ok());
     }

@@ -162,7 +162,7 @@ fn a_claim_that_is_not_there_or_does_not_fit_is_refused_with_its_place() {
     let with = |role: &str| json!([{"aws": {"role": format!("arn:aws:iam::123456789012:role/{role}")}}]);
     refuses(
         &mut stage(&with("${claims.pipeline_slog}")),
-        &["`credentials[0].aws.role`", "saw the claim `pipeline_slog`", "did you mean `pipeline_slug`?"],
+        &["`credentials[0].aws.role`", "no claim `pipeline_slog`", "did you mean `pipeline_slug`?"],
     );
     refuses(&mut stage(&with("${claims.build_tag}")), &["no claim `build_tag`", "`build_branch`"]);
     refuses(&mut stage(&with("${claims.aud")), &["`credentials[0].aws.role`", "expected a claim's name"]);
