@@ -251,7 +251,7 @@ mod tests {
             let text = format!("abababa{long}aba");
             let found: Vec<usize> = places(&text, "aba").iter().map(|place| place.start).collect();
             assert_eq!(found, [0, 2, 4, text.len() - 3]);
-            assert_eq!(places(&text, &format!("{text}a")), []);
+            assert!(places(&text, &format!("{text}a")).is_empty());
         }
     }
 
