@@ -201,6 +201,7 @@ impl Default for Deadlines {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a line of the config, and none excludes another")]
 pub struct Required {
     /// A lease that could not be settled (exit code 108).
     pub settlement: bool,
@@ -208,6 +209,8 @@ pub struct Required {
     pub record: bool,
     /// A lease that would not survive a restart: nothing is exported then (exit code 102).
     pub survive_reboot: bool,
+    /// A secret that would lie on a disk as it is: nothing is asked for then (exit code 102).
+    pub encryption_at_rest: bool,
 }
 
 /// How much is told on standard error, beside what a user needs.

@@ -8,6 +8,7 @@ use crate::credential::{Credential, PrivateFile, Variable};
 use crate::host::{Clock, Env};
 use crate::lease::export::{Error, Export};
 use crate::lease::kept::Kept;
+use crate::lease::private::Owner;
 use crate::policy::Request;
 use crate::secret::{Fingerprint, Secret};
 
@@ -25,7 +26,13 @@ pub(super) struct Callbacks {
 impl Callbacks {
     /// All of it, beside what the step sees of the credentials; every secret of those is hidden, wherever it
     /// stands.
-    pub(super) fn beside(self, seen: Vec<Credential>, folder: &Path, env: &Env) -> Result<Export, Error> {
+    pub(super) fn beside(
+        self,
+        seen: Vec<Credential>,
+        owner: &Owner,
+        folder: &Path,
+        env: &Env,
+    ) -> Result<Export, Error> {
         let (mut variables, mut files, mut hidden) = (Vec::new(), Vec::new(), self.secrets);
         for credential in seen {
             hidden.extend(credential.secrets());
@@ -34,6 +41,14 @@ impl Callbacks {
         }
         variables.extend(self.variables);
         files.extend(self.files);
+        if !files.is_empty() {
+            let owner = serde_json::to_string(owner).map_err(|error| Error::Files(error.into()))?;
+            files.push(PrivateFile {
+                name: Owner::FILE.into(),
+                content: Secret::new(owner).into(),
+                secret: false,
+            });
+        }
         Ok(Export::prepare(variables, files, folder, env)?.hiding(hidden))
     }
 }

@@ -5,11 +5,11 @@ use super::restore::restore;
 use super::settle::{said, settle};
 use super::{account, survivors};
 use crate::failure::{Class, Failure};
-use crate::host::{env, files};
+use crate::host::env;
 use crate::lease::Lease;
 use crate::lease::export::Restore;
 use crate::lease::journal::{Entry, Exported, Journal};
-use crate::lease::state::State;
+use crate::lease::private;
 use crate::provider::words;
 use crate::record::end::{End, JobOutcome, JobResult, Late, ResultTrust, SealedBy};
 use crate::record::parts::Told;
@@ -173,7 +173,7 @@ fn write(context: &Context<'_>, journal: &mut Journal, part: Part) -> Result<(),
 
 /// Removes the files of the block's credentials.
 fn remove_files(journal: &Journal, ended: &mut Ended) {
-    if let Err(error) = files::remove(&State::files(journal.folder())) {
+    if let Err(error) = private::remove(journal.folder()) {
         ended.warnings.push(format!("the files of the credentials could not be removed: {error}"));
     }
 }

@@ -8,7 +8,7 @@ use super::account::{self, Decided};
 use super::block::Block;
 use super::callbacks::{self, Place};
 use super::exchange::Exchange;
-use super::{Context, Report, closing, keeper, lend, profiles, survivors};
+use super::{Context, Report, at_rest, closing, keeper, lend, profiles, survivors};
 use crate::agent::job_api::JobApi;
 use crate::config::host::{FileSink, Mode};
 use crate::config::step::Release;
@@ -18,7 +18,8 @@ use crate::host::Beside;
 use crate::job::identity::Identity;
 use crate::lease::Lease;
 use crate::lease::journal::{Entry, Journal, Opened, VERSION};
-use crate::lease::state::{State, Unusable};
+use crate::lease::private::{self, Owner};
+use crate::lease::state::Unusable;
 use crate::policy::{self, wanted::LeftOut};
 use crate::provider;
 use crate::record::end::SealedBy;
@@ -33,6 +34,7 @@ pub(super) type Refused = (Outcome, Failure);
 pub(super) struct Lending<'a> {
     context: &'a Context<'a>,
     journal: Journal,
+    files: PathBuf,
     start: Start,
     sealed: bool,
     leases: Vec<Lease>,
@@ -62,7 +64,8 @@ impl<'a> Lending<'a> {
         let folder = context.state.block(&opened.job, &opened.instance, opened.container.as_deref());
         let journal = Journal::create(&folder, opened).map_err(|error| Unusable::Journal(error).failure())?;
         let start = account::start(context, identity, &block.step);
-        Ok(Self { context, journal, start, sealed: false, leases: Vec::new() })
+        let files = private::new(&folder);
+        Ok(Self { context, journal, files, start, sealed: false, leases: Vec::new() })
     }
 
     pub(super) async fn lend(
@@ -86,7 +89,7 @@ impl<'a> Lending<'a> {
             let delivered = sink::deliver(&mut self.journal, &sinks);
             return self.stored(delivered).map_err(failed);
         }
-        let folder = self.files();
+        let folder = self.files.clone();
         let callbacks = callbacks::prepare(self.place(&folder), &decided, &credentials);
         let mut callbacks =
             callbacks.map_err(|_| failed(super::bug("what callbacks need cannot be written")))?;
@@ -96,7 +99,7 @@ impl<'a> Lending<'a> {
         let seen = credentials.into_iter().zip(&decided).filter(|(_, one)| one.request.export);
         let seen: Vec<Credential> = seen.map(|(credential, _)| credential).collect();
         self.start.findings.extend(profiles::keep(self.context, &seen, &mut callbacks.files));
-        let export = callbacks.beside(seen, &folder, &self.context.host.env);
+        let export = callbacks.beside(seen, &self.owner(), &folder, &self.context.host.env);
         let export = export.map_err(|error| failed(error.failure()))?;
         self.start.exported = export.names();
         self.start.findings.extend(account::covered(&export));
@@ -104,6 +107,7 @@ impl<'a> Lending<'a> {
         let texts = to_hide.texts.len();
         self.start.findings.extend(account::not_hidden(to_hide.left_out));
         let exporting = Entry::Exporting { variables: export.previous().to_vec() };
+        self.start.findings.extend(at_rest::told(&self.journal, &self.leases, &export, &folder));
         // Both before anything is handed over, and neither waits for the other.
         let entries = asked.into_iter().chain([exporting]).collect();
         let (told, hidden) = join(self.tell_sinks(entries), export.hide(job, to_hide)).await;
@@ -116,6 +120,10 @@ impl<'a> Lending<'a> {
             self.start_keeper();
         }
         Ok(())
+    }
+
+    fn owner(&self) -> Owner {
+        Owner { journal: self.journal.folder().to_owned(), opened: self.journal.opened().clone() }
     }
 
     fn place<'p>(&'p self, folder: &'p Path) -> Place<'p> {
@@ -139,11 +147,6 @@ impl<'a> Lending<'a> {
             );
             self.start.findings.push(account::told("keeper-not-started", what));
         }
-    }
-
-    /// Where the files of the block's credentials are.
-    fn files(&self) -> PathBuf {
-        State::files(self.journal.folder())
     }
 
     fn decide(&mut self, block: &Block, identity: &Identity) -> Result<Vec<Decided>, Refused> {
@@ -181,9 +184,12 @@ impl<'a> Lending<'a> {
         exchange: &Exchange<'_>,
         decided: &[Decided],
     ) -> Result<Vec<Credential>, Refused> {
+        if self.context.loaded.config.required.encryption_at_rest {
+            at_rest::require(&mut self.journal, &self.files).map_err(|failure| (Outcome::Failed, failure))?;
+        }
         let durable = self.journal.append(lend::first_entries(exchange, decided, &self.context.bootstrap));
         durable.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
-        let answers = exchange.all(decided, &self.files()).await;
+        let answers = exchange.all(decided, &self.files).await;
         let answered = lend::answered(exchange, decided, answers).await;
         self.start.findings.extend(answered.findings);
         self.leases = answered.leases;

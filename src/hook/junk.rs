@@ -54,7 +54,8 @@ impl<'a> Junk<'a> {
         self.note(folder, left_alone(error));
     }
 
-    fn note(&mut self, folder: PathBuf, what: String) {
+    /// What stays, and why.
+    pub(super) fn note(&mut self, folder: PathBuf, what: String) {
         self.alone.push((folder, what));
     }
 

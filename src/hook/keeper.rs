@@ -23,7 +23,7 @@ use crate::host::watch::Watched;
 use crate::host::{Host, files};
 use crate::lease::Lease;
 use crate::lease::journal::{Journal, Opened};
-use crate::lease::state::State;
+use crate::lease::private;
 use crate::policy::Request;
 use crate::record::end::SealedBy;
 use crate::secret::Secret;
@@ -103,7 +103,7 @@ async fn watch(
     journal: &Path,
 ) -> Result<(), Failure> {
     let host = context.host;
-    let folder = State::files(journal);
+    let folder = private::of(journal);
     let callback = Callback::of(host, folder.clone(), String::new());
     let requests = callback.kept_files().unwrap_or_else(|failure| {
         tracing::debug!(what = failure.what, "no token file is kept");

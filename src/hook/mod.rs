@@ -13,6 +13,7 @@ use crate::lease::state::State;
 
 mod account;
 mod asked;
+mod at_rest;
 pub mod block;
 mod callbacks;
 mod closing;
@@ -22,6 +23,7 @@ mod grant;
 mod junk;
 pub mod keeper;
 mod lend;
+mod orphans;
 pub mod phase;
 mod profiles;
 pub mod rebooted;

@@ -8,7 +8,7 @@ use crate::config::aws::FILES;
 use crate::credential::{Content, Credential, EnvName, PrivateFile};
 use crate::host::files;
 use crate::lease::journal::Journal;
-use crate::lease::state::State;
+use crate::lease::private;
 use crate::record::parts::Told;
 use crate::secret::Secret;
 
@@ -53,7 +53,7 @@ fn standing(context: &Context<'_>, name: &str) -> Option<Secret> {
     let of_this_job = |folder: &std::path::PathBuf| {
         let opened = Journal::peek(folder);
         let ours = opened.is_some_and(|opened| opened.bootstrap == context.bootstrap);
-        ours && path.parent() == Some(State::files(folder).as_path())
+        ours && path.parent() == Some(private::of(folder).as_path())
     };
     context.state.blocks().iter().find(|folder| of_this_job(folder))?;
     String::from_utf8(files::read(&path).ok()?).ok().map(Secret::new)

@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use super::asked::{self, BlockFile, decide, needed};
 use super::exchange::Exchange;
 use super::lend::{self, Answered};
-use super::{Context, Form, bug, survivors};
+use super::{Context, Form, at_rest, bug, survivors};
 use crate::agent::job_api::JobApi;
 use crate::config::host::Mode;
 use crate::config::load;
@@ -88,6 +88,9 @@ impl<'a> Callback<'a> {
             return Err(not_renewed("the block belongs to another job"));
         }
         let decided = decide(&context, &file, &journal, &subset, &identity)?;
+        if context.loaded.config.required.encryption_at_rest {
+            at_rest::require(&mut journal, &self.folder)?;
+        }
         let durable = journal.append(lend::intents(&exchange, &decided));
         durable.map_err(|error| Unusable::Journal(error).failure())?;
         // Others may need the journal while the provider thinks.
@@ -114,10 +117,12 @@ impl<'a> Callback<'a> {
         let found = answered.findings.drain(..).map(|Told { ident, what }| Entry::Found { ident, what });
         entries.extend(found);
         let written = match self.journal(journal).await {
-            Ok(mut journal) => journal
-                .append(entries)
-                .map_err(|error| Unusable::Journal(error).failure())
-                .map(|()| survivors::leave(context, &journal, &answered.leases)),
+            Ok(mut journal) => {
+                let strict = context.loaded.config.required.encryption_at_rest;
+                let may = if strict { at_rest::require(&mut journal, &self.folder) } else { Ok(()) };
+                may.and_then(|()| journal.append(entries).map_err(|error| Unusable::Journal(error).failure()))
+                    .map(|()| survivors::leave(context, &journal, &answered.leases))
+            }
             Err(closed) => Err(closed),
         };
         let left = match written {

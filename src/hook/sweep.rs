@@ -1,13 +1,13 @@
 //! The sweep: what dead jobs of this host left is settled, what was not delivered is delivered, and what was
 //! kept long enough is removed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 
 use super::junk::Junk;
-use super::{Context, Report, closing, keeper};
+use super::{Context, Report, closing, keeper, orphans};
 use crate::config::host::Sink;
 use crate::config::load;
 use crate::failure::Failure;
@@ -27,11 +27,11 @@ const PAUSE: TimeDelta = TimeDelta::minutes(1);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Most {
     /// At how many folders it looks.
-    looks: usize,
+    pub(super) looks: usize,
     /// How many journals it ends.
     ends: usize,
     /// How long it removes what is no journal.
-    removing: TimeDelta,
+    pub(super) removing: TimeDelta,
 }
 
 /// Before a step, which waits for little: the next step goes on.
@@ -49,7 +49,7 @@ const BREATH: usize = 16;
 pub(super) async fn dead(context: &Context<'_>, most: Most, all: bool, report: &mut Report) {
     let (here, mut junk) = (Here::now(), Junk::before(context, context.started - DAY));
     let mut over = Vec::new();
-    for (number, folder) in some(context.state.blocks(), context, most.looks).enumerate() {
+    for (number, folder) in some(context.state.blocks(), context, most.looks).into_iter().enumerate() {
         if number % BREATH == BREATH - 1 {
             tokio::task::yield_now().await;
         }
@@ -63,28 +63,27 @@ pub(super) async fn dead(context: &Context<'_>, most: Most, all: bool, report: &
             Glance::Strange(error) => junk.strange(folder, &error),
         }
     }
-    if most.ends < over.len() {
-        // One that cannot be ended must not stand before the others each time.
-        let first = turn(context, over.len());
-        over.rotate_left(first);
-        over.truncate(most.ends);
-    }
-    for some in over.chunks(AT_ONCE) {
+    // One that cannot be ended must not stand before the others each time.
+    for some in some(over, context, most.ends).chunks(AT_ONCE) {
         tokio::task::yield_now().await;
         for ended in join_all(some.iter().map(|(folder, opened)| end(context, folder, opened, &here))).await {
             report.lines.extend(ended.lines);
             report.warnings.extend(ended.warnings);
         }
     }
+    orphans::remove(context, &here, most, &mut junk, report).await;
     junk.remove(most.removing, report).await;
     junk.tell(all, report);
 }
 
-/// These folders; where there are too many, some from anywhere among them on, so that each has its turn.
-fn some(blocks: Vec<PathBuf>, context: &Context<'_>, most: usize) -> impl Iterator<Item = PathBuf> + use<> {
-    let most = most.min(blocks.len());
-    let first = if most < blocks.len() { turn(context, blocks.len()) } else { 0 };
-    blocks.into_iter().cycle().skip(first).take(most)
+/// These; where there are too many, some from anywhere among them on, so that each has its turn.
+pub(super) fn some<T>(mut all: Vec<T>, context: &Context<'_>, most: usize) -> Vec<T> {
+    if most < all.len() {
+        let first = turn(context, all.len());
+        all.rotate_left(first);
+        all.truncate(most);
+    }
+    all
 }
 
 /// Which of so many is first: another one before each step.
@@ -132,7 +131,7 @@ async fn end(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here)
 
 /// Certainly over is a job whose bootstrap is gone, or on whose socket nobody listens any more. Both stand in the
 /// journal, which a step can change: over is only what no sign of life speaks against.
-fn alive(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here) -> Alive {
+pub(super) fn alive(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here) -> Alive {
     if opened.bootstrap == context.bootstrap {
         return Alive::Yes;
     }

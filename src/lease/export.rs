@@ -6,6 +6,7 @@ use super::Kept;
 use super::around::{compete, cover, list_of_names, whereabouts};
 use super::forms::{self, Forms};
 use super::journal::Exported;
+use super::private;
 pub use super::restore::{Restore, restore, restoring};
 use crate::agent::job_api::{self, JobApi};
 use crate::agent::protected::is_protected;
@@ -135,6 +136,11 @@ impl Export {
         &self.previous
     }
 
+    /// Whether files are written.
+    pub fn has_files(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     /// The names, for people; not of what is only covered.
     pub fn names(&self) -> Vec<String> {
         let covers = |name: &str| self.competing.iter().any(|found| found.covers(name));
@@ -187,7 +193,7 @@ impl Export {
 
     fn write_files(&self) -> std::io::Result<()> {
         if !self.files.is_empty() {
-            files::private_folder(&self.folder).map_err(std::io::Error::other)?;
+            private::make(&self.folder)?;
         }
         self.files.iter().try_for_each(|file| {
             // No power cut matters to it: the lease ends with the job.

@@ -42,6 +42,12 @@ pub enum Error {
         /// Which file.
         path: PathBuf,
     },
+    /// A secret would lie on the disk as it is.
+    #[error("the secrets of `{path}` cannot be encrypted: there is no memory-backed folder of this user")]
+    NotEncrypted {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Another process is at it.
     #[error("`{path}` is in use by another process")]
     Busy {
@@ -60,6 +66,8 @@ pub struct Journal {
     /// How many of them were there when it was opened.
     earlier: usize,
     damaged: usize,
+    /// Whether secrets are written encrypted or not at all.
+    strict: bool,
 }
 
 impl Journal {
@@ -77,6 +85,7 @@ impl Journal {
             entries: Vec::new(),
             earlier: 0,
             damaged: 0,
+            strict: false,
         };
         journal.write(&[Entry::Opened(opened)])?;
         Ok(journal)
@@ -106,7 +115,15 @@ impl Journal {
             file.set_len(length as u64).map_err(|source| Error::NotDurable { path, source })?;
         }
         let entries: Vec<Entry> = entries.collect();
-        Ok(Self { folder: folder.to_owned(), file, opened, earlier: entries.len(), entries, damaged })
+        Ok(Self {
+            folder: folder.to_owned(),
+            file,
+            opened,
+            earlier: entries.len(),
+            entries,
+            damaged,
+            strict: false,
+        })
     }
 
     /// Whose journal a folder holds, without taking it, and without reading more than that.
@@ -162,7 +179,7 @@ impl Journal {
 
     fn write(&mut self, entries: &[Entry]) -> Result<(), Error> {
         let not_durable = |source| Error::NotDurable { path: self.folder.join(NAME), source };
-        let sealed = self.sealed(entries);
+        let sealed = self.sealed(entries)?;
         let lines = sealed.iter().map(line).collect::<Result<String, _>>().map_err(not_durable)?;
         let lines = zeroize::Zeroizing::new(lines);
         let before = self.file.metadata().map_err(not_durable)?.len();
@@ -174,17 +191,32 @@ impl Journal {
     }
 
     // Where nothing is memory-backed the journal, which only this user can read, holds them as they are.
-    fn sealed(&self, entries: &[Entry]) -> Vec<Entry> {
+    fn sealed(&self, entries: &[Entry]) -> Result<Vec<Entry>, Error> {
         let mut entries = entries.to_vec();
         let mut secrets: Vec<_> = entries.iter_mut().flat_map(rest::secrets).collect();
-        if !secrets.is_empty()
-            && let Some(key) = Key::made_for(&self.folder)
-        {
-            for kept in &mut secrets {
-                kept.0 = key.seal(&kept.0).unwrap_or_else(|| kept.0.clone());
+        if secrets.is_empty() {
+            return Ok(entries);
+        }
+        let key = Key::made_for(&self.folder);
+        for kept in &mut secrets {
+            match key.as_ref().and_then(|key| key.seal(&kept.0)) {
+                Some(sealed) => kept.0 = sealed,
+                None if self.strict => return Err(Error::NotEncrypted { path: self.folder.join(NAME) }),
+                None => {}
             }
         }
-        entries
+        Ok(entries)
+    }
+
+    /// From now on secrets are written encrypted or not at all; an error where that cannot be.
+    pub fn require_encryption(&mut self) -> Result<(), Error> {
+        self.strict = true;
+        if self.encrypts() { Ok(()) } else { Err(Error::NotEncrypted { path: self.folder.join(NAME) }) }
+    }
+
+    /// Whether secrets are written encrypted.
+    pub fn encrypts(&self) -> bool {
+        Key::made_for(&self.folder).is_some()
     }
 
     /// Removes the journal and everything beside it: the job's account is closed.

@@ -21,6 +21,7 @@ mod lines;
 pub mod marker;
 #[cfg(test)]
 mod model;
+pub mod private;
 pub mod rest;
 pub mod restore;
 pub mod state;

@@ -42,15 +42,15 @@ impl Key {
 
     /// The key of the journal in `folder`, where it is still there.
     pub fn of(folder: &Path) -> Option<Self> {
-        let path = memory::place()?.join(name(folder));
+        let path = memory::find(&name(folder))?;
         let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()]).ok()?;
         Self::from(&Zeroizing::new(bytes))
     }
 
     /// Forgets the key of the journal in `folder`, if there is one.
     pub fn forget(folder: &Path) {
-        if let Some(place) = memory::place()
-            && let Err(error) = files::remove(&place.join(name(folder)))
+        if let Some(path) = memory::find(&name(folder))
+            && let Err(error) = files::remove(&path)
         {
             tracing::warn!(%error, "the key of a journal that is gone stays until the next reboot");
         }
@@ -84,7 +84,7 @@ impl Key {
 }
 
 /// What the key of a journal is called: by the journal's own place, for one user has many state directories.
-fn name(folder: &Path) -> String {
+pub(super) fn name(folder: &Path) -> String {
     Fingerprint::of(folder.as_os_str().as_encoded_bytes()).short(32).to_owned()
 }
 

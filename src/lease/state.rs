@@ -100,11 +100,9 @@ impl State {
         (0..100).map(folder).find(|folder| !folder.exists()).unwrap_or_else(|| folder(100))
     }
 
-    /// The private folder of the block that has this folder: the files of its credentials. It is in the state
-    /// directory in which the block is, whatever the host config says by now.
-    pub fn files(block: &Path) -> PathBuf {
-        let root = block.parent().and_then(Path::parent).unwrap_or(block);
-        root.join("files").join(block.file_name().unwrap_or_default())
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The folders of all blocks that are not closed. What is no folder in their place is none of ours.

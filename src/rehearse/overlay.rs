@@ -43,7 +43,7 @@ impl Redirected {
             key_files,
             grants,
             state_directory: _,
-            // Nothing of a rehearsal belongs into a folder of the real host's.
+            // Nothing of a rehearsal belongs into a folder of the real host's, and it has no secret but made-up ones.
             survive_reboot: _,
             sinks: _,
             retention,
@@ -52,7 +52,7 @@ impl Redirected {
             network: NetworkConfig { ca_file: _, proxy: _, no_proxy: _, routes: _, client_certificates: _ },
             limits,
             deadlines,
-            required: Required { settlement, record, survive_reboot: _ },
+            required: Required { settlement, record, survive_reboot: _, encryption_at_rest: _ },
             log,
         } = real;
         HostConfig {
@@ -71,7 +71,7 @@ impl Redirected {
             network: NetworkConfig { routes: self.routes.clone(), ..NetworkConfig::default() },
             limits,
             deadlines,
-            required: Required { settlement, record, survive_reboot: false },
+            required: Required { settlement, record, survive_reboot: false, encryption_at_rest: false },
             log,
         }
     }
@@ -89,6 +89,7 @@ impl Redirected {
         put(&mut whole, "aws", "sts-region", None);
         whole.remove("survive-reboot");
         put(&mut whole, "required", "survive-reboot", None);
+        put(&mut whole, "required", "encryption-at-rest", None);
         if let Some(endpoints) = &self.endpoints {
             whole.insert("endpoints".into(), json!(endpoints));
         }
@@ -146,7 +147,7 @@ network:
   client-certificates: [{endpoint: 'https://vault.example.test', certificate: /a.pem, key: /a.key}]
 limits: {duration: 30m, token-lifetime: 10m}
 deadlines: {grant: 30s, release: 4s, retry: 2s}
-required: {settlement: true, record: true, survive-reboot: true}
+required: {settlement: true, record: true, survive-reboot: true, encryption-at-rest: true}
 log: info
 ";
 
@@ -177,7 +178,12 @@ log: info
         assert!(
             network.ca_file.is_none() && network.proxy.is_none() && network.client_certificates.is_empty()
         );
-        assert!(required.settlement && required.record && !required.survive_reboot);
+        assert!(
+            required.settlement
+                && required.record
+                && !required.survive_reboot
+                && !required.encryption_at_rest
+        );
         let back = HostConfig {
             issuers: real.issuers.clone(),
             state_directory: real.state_directory.clone(),
@@ -185,7 +191,7 @@ log: info
             sinks: real.sinks.clone(),
             aws: AwsHost { sts_endpoint: real.aws.sts_endpoint.clone(), ..aws.clone() },
             network: real.network.clone(),
-            required: Required { survive_reboot: true, ..required.clone() },
+            required: Required { survive_reboot: true, encryption_at_rest: true, ..required.clone() },
             ..rehearsed.clone()
         };
         assert_eq!(back, real);

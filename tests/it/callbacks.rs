@@ -6,7 +6,7 @@ use buildkite_dataflow::host::serve::Response;
 use buildkite_dataflow::rehearse::sandbox::faults::Fault;
 use serde_json::{Value, json};
 
-use crate::support::hooks::{ROLE, Stage, files};
+use crate::support::hooks::{ROLE, Stage};
 
 fn lent() -> Stage {
     let mut stage = Stage::new();
@@ -38,7 +38,7 @@ fn ends(stage: &mut Stage) {
     stage.command_ended(0);
     let after = stage.hook("post-command");
     assert_eq!(after.status, 0, "{}", after.text);
-    assert_eq!(files(&stage.folder.path().join("state/files")).len(), 0);
+    assert_eq!(stage.private_files().len(), 0);
     stage.nothing_left();
 }
 

@@ -5,7 +5,7 @@ use buildkite_dataflow::record::Link;
 use serde_json::{Value, json};
 
 use crate::support::documents::read;
-use crate::support::hooks::{JOB, ROLE, Stage, claims, files};
+use crate::support::hooks::{JOB, ROLE, Stage, claims};
 
 /// A role whose name ends with the pipeline's, written without it.
 const WEB: &str = "arn:aws:iam::123456789012:role/${claims.pipeline_slug}";
@@ -241,7 +241,7 @@ fn a_callback_of_a_grant_knows_which_of_its_credentials_was_asked_for() {
 
 /// As if what was lent first ended soon.
 fn forget(stage: &Stage, name: &str) {
-    let kept = files(&stage.folder.path().join("state/files"));
+    let kept = stage.private_files();
     let kept = kept.iter().find(|path| path.ends_with(format!("{name}.kept"))).unwrap();
     std::fs::remove_file(kept).unwrap();
 }

@@ -92,3 +92,27 @@ fn no_file_grows_past_300_lines_beside_its_tests() {
         .collect();
     assert!(long.is_empty(), "{long:?}");
 }
+
+/// Which modules name memory-backed storage, or make folders of this user's: what a secret is written into.
+#[test]
+fn folders_of_secrets_have_one_door() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let uses = |text: &str| {
+        let text = production(text);
+        ["memory::", "files::private_folder(", "/dev/shm\""].iter().any(|one| text.contains(one))
+    };
+    let found = sources(&root).into_iter().filter(|file| uses(&fs::read_to_string(file).unwrap()));
+    let found: Vec<String> =
+        found.map(|file| file.strip_prefix(&root).unwrap().display().to_string()).collect();
+    let doors = ["host/memory.rs", "lease/private.rs", "lease/rest.rs"];
+    // The journal's own folder and the state directory's: no secret lies there in clear where memory is to be had.
+    let plain = ["lease/journal.rs", "lease/marker.rs"];
+    // A socket and records hold no secret, and a rehearsal has none but made-up ones.
+    let rehearsal = ["rehearse/input.rs", "rehearse/stage.rs", "rehearse/stand_in/artifacts.rs"];
+    let harmless = rehearsal.into_iter().chain(["host/serve.rs", "sink/file.rs"]);
+    let mut expected: Vec<&str> = doors.into_iter().chain(plain).chain(harmless).collect();
+    expected.sort_unstable();
+    let mut found: Vec<&str> = found.iter().map(String::as_str).collect();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+}

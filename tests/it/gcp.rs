@@ -119,9 +119,22 @@ fn a_command_that_no_credential_file_can_name_is_told_before_anything_is_asked_f
     let mut stage = stage(&json!({"credential-source": "executable"}));
     let credential = stage.block["credentials"][0].as_object_mut().unwrap();
     credential.extend([("name".to_owned(), json!("train")), ("refresh".to_owned(), json!(true))]);
-    stage.config["state-directory"] = json!(stage.folder.path().join("its state"));
-    let text = stage.refuses(102, "bad-configuration");
-    assert!(text.contains("its state") && text.contains("has a blank or a quote in it"), "{text}");
+    let folder = stage.folder.path().join("its folder");
+    std::fs::create_dir(&folder).unwrap();
+    let program = folder.join("buildkite-dataflow");
+    // By another process: a file that this one writes is busy in each child that another thread starts meanwhile.
+    let copied =
+        std::process::Command::new("/bin/cp").arg(crate::support::hooks::binary()).arg(&program).status();
+    assert!(copied.unwrap().success());
+    stage.write_config();
+    let hook = stage.command("pre-command");
+    let mut same = std::process::Command::new(&program);
+    same.args(hook.get_args()).env_clear();
+    same.envs(hook.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = same.output().unwrap();
+    let text = stage.ended(&output).text;
+    assert!(output.status.code() == Some(102) && text.contains("error[bad-configuration]"), "{text}");
+    assert!(text.contains("its folder") && text.contains("has a blank or a quote in it"), "{text}");
     assert_eq!(stage.sandbox.faults().asked(STS), 0);
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::components;
-use crate::support::hooks::{Stage, files};
+use crate::support::hooks::Stage;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 /// What a keeper may take for itself, in KiB.
@@ -74,7 +74,7 @@ fn a_token_file_is_written_anew_before_its_token_ends_and_each_token_is_a_lease(
     stage.command_ended(0);
     assert_eq!(stage.hook("post-command").status, 0);
     stage.nothing_left();
-    assert_eq!(files(&stage.folder.path().join("state/files")).len(), 0);
+    assert_eq!(stage.private_files().len(), 0);
     let end = stage.records()[1].end.clone().unwrap();
     assert_eq!(end.renewals[0].request, "1+1");
     assert_eq!(end.settlements.len(), end.renewals.len() + 1);
@@ -106,7 +106,7 @@ fn no_keeper_is_started_where_there_is_nothing_to_keep() {
     let mut stage = Stage::new();
     stage.lends();
     assert_eq!(keepers(stage.folder.path()), [] as [PathBuf; 0]);
-    assert!(files(&stage.folder.path().join("state/files")).is_empty());
+    assert!(stage.private_files().is_empty());
     stage.command_ended(0);
     assert_eq!(stage.hook("post-command").status, 0);
 }
@@ -148,7 +148,7 @@ steps:
   - key: long
     command: |
       first="$$(cat "$$AZURE_FEDERATED_TOKEN_FILE")"
-      echo "$$BUILDKITE_OIDC_TMPDIR" > "FOLDER/block"
+      cat "$$BUILDKITE_OIDC_TMPDIR/.owner" > "FOLDER/owner"
       end=$$(( $$(date +%s) + 40 ))
       while [ "$$(cat "$$AZURE_FEDERATED_TOKEN_FILE")" = "$$first" ]; do
         [ "$$(date +%s)" -lt "$$end" ] || exit 3
@@ -176,7 +176,8 @@ fn a_step_that_outlasts_its_token_sees_another_and_no_process_outlasts_the_step(
     assert!(output.status.success(), "{out}{}", String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("now it is [REDACTED]"), "{out}");
     assert!(out.contains("no secret was seen in any log or record"), "{out}");
-    let block = std::fs::read_to_string(folder.path().join("block")).unwrap();
-    let (host, _) = block.split_once("/state/").unwrap();
+    let owner = std::fs::read(folder.path().join("owner")).unwrap();
+    let owner: serde_json::Value = serde_json::from_slice(&owner).unwrap();
+    let (host, _) = owner["journal"].as_str().unwrap().split_once("/state/").unwrap();
     until("the keeper stays", || keepers(Path::new(host)).is_empty().then_some(()));
 }

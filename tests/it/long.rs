@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::support::components;
-use crate::support::hooks::{ROLE, Stage, files};
+use crate::support::hooks::{ROLE, Stage};
 use crate::support::lent::{held, of_held};
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -114,7 +114,7 @@ fn a_step_that_outlives_everything_it_was_lent_goes_on_in_every_client_and_all_i
     stage.lends();
     // The keys that the clients begin with, and those after them, end in seconds.
     stage.sandbox.sts().cut_short(TimeDelta::seconds(5));
-    let kept = files(&stage.folder.path().join("state/files"));
+    let kept = stage.private_files();
     std::fs::remove_file(kept.iter().find(|path| path.ends_with("live-role.kept")).unwrap()).unwrap();
     let Some(mut clients) = Clients::start(&stage) else { return };
     let first = clients.ask();

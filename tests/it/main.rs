@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod at_rest;
 mod aws;
 mod aws_roles;
 mod azure;

@@ -101,7 +101,7 @@ fn a_renewal_is_left_as_what_was_lent_first_is() {
     stage.config["endpoints"] = json!([stage.sandbox.url()]);
     stage.block = json!({"credentials": [{"name": "main", "refresh": true, "oauth": oauth}]});
     lends(&mut stage);
-    let kept = files(&stage.folder.path().join("state/files"));
+    let kept = stage.private_files();
     // As if it ended soon.
     fs::remove_file(kept.iter().find(|path| path.ends_with("main.kept")).unwrap()).unwrap();
     let mut callback = stage.program(&["token", "main"]);

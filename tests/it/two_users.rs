@@ -16,12 +16,12 @@ use crate::support::odd::soon;
 use crate::support::users::{GROUP, ONE, OTHER, as_user, common, everything, give, of_user, two_users};
 
 /// A host: its config, and a copy of the program that everybody can run.
-struct Host {
+pub(crate) struct Host {
     folder: tempfile::TempDir,
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = common();
         // By another process: a file that this one writes is busy in each child that another thread starts meanwhile.
         let copied =
@@ -35,7 +35,7 @@ impl Host {
     }
 
     /// `sweep` under this host config.
-    fn sweep(&self, config: &Value) -> Command {
+    pub(crate) fn sweep(&self, config: &Value) -> Command {
         let agent = self.at(&format!("agent-{}", uuid()));
         fs::create_dir(&agent).unwrap();
         fs::write(agent.join("buildkite-dataflow.yml"), config.to_string()).unwrap();
@@ -45,7 +45,7 @@ impl Host {
     }
 
     /// A user's state directory, with the journal of a job that is over.
-    fn state(&self, user: u32) -> PathBuf {
+    pub(crate) fn state(&self, user: u32) -> PathBuf {
         let state = self.at(&format!("state-{user}"));
         let opened = Opened {
             version: VERSION,

@@ -135,6 +135,9 @@ pub(super) fn forget(stage: &Stage) {
     for block in blocks(stage) {
         drop(std::fs::remove_file(key(&block)));
     }
+    for folder in stage.folders_in_memory() {
+        drop(std::fs::remove_dir_all(folder));
+    }
 }
 
 /// Runs `buildkite-dataflow sweep`, told of a fault.

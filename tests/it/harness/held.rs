@@ -65,10 +65,10 @@ pub(super) fn broken(stage: &Stage, given: &[Given], fault: &str, slack: i64) ->
     for block in blocks(stage) {
         std::fs::remove_dir_all(block).unwrap();
     }
-    let private = stage.folder.path().join("state/files");
-    if !files(&private).is_empty() {
-        broken.push(format!("files are left: {:?}", files(&private)));
-        std::fs::remove_dir_all(private).unwrap();
+    let private = stage.private_files();
+    if !private.is_empty() {
+        broken.push(format!("files are left: {private:?}"));
+        private.iter().for_each(|file| std::fs::remove_file(file).unwrap());
     }
     stage.no_secret_anywhere();
     for block in links.iter().map(|link| format!("{}.{}", link.run.job, link.run.instance)) {

@@ -241,6 +241,26 @@ impl Stage {
         links
     }
 
+    /// The files of credentials that are there, in memory and beside the journals.
+    pub(crate) fn private_files(&self) -> Vec<PathBuf> {
+        let beside = self.folder.path().join("state/files");
+        self.folders_in_memory().into_iter().chain([beside]).flat_map(|folder| files(&folder)).collect()
+    }
+
+    /// The folders in memory whose journal is one of these.
+    pub(crate) fn folders_in_memory(&self) -> Vec<PathBuf> {
+        let list = |folder: &Path| -> Vec<PathBuf> {
+            std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+        };
+        let named = |path: &PathBuf| path.to_string_lossy().contains("/buildkite-dataflow-");
+        let all = list(Path::new("/dev/shm")).into_iter().filter(named).flat_map(|folder| list(&folder));
+        let journals = self.folder.path().join("state/jobs").display().to_string();
+        let is_ours = |folder: &PathBuf| {
+            std::fs::read_to_string(folder.join(".owner")).is_ok_and(|owner| owner.contains(&journals))
+        };
+        all.filter(is_ours).collect()
+    }
+
     /// Journals that are still open.
     pub(crate) fn open_journals(&self) -> Vec<PathBuf> {
         files(&self.folder.path().join("state/jobs"))

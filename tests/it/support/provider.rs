@@ -66,7 +66,7 @@ impl Stage {
         let ended = self.hook("post-command");
         assert_eq!(ended.status, 0, "{}", ended.text);
         self.nothing_left();
-        let left = super::hooks::files(&self.folder.path().join("state/files"));
+        let left = self.private_files();
         assert!(left.is_empty(), "{left:?}");
         let [settled] = self.records().pop().unwrap().end.unwrap().settlements.try_into().unwrap();
         settled.settlement

@@ -1,0 +1,68 @@
+//! Files of credentials whose journal is gone: nobody else would remove them.
+
+use chrono::TimeDelta;
+
+use super::junk::Junk;
+use super::sweep::{self, Most};
+use super::{Context, Report};
+use crate::host::files;
+use crate::host::head;
+use crate::host::process::{Alive, Here};
+use crate::lease::private::{self, Found};
+
+/// How long files stay of which it cannot be told whether their job lives: no credential of a job lives longer.
+const LONG: TimeDelta = TimeDelta::days(7);
+/// The same, where nothing says whose they are.
+const NOBODYS: TimeDelta = TimeDelta::days(1);
+
+/// Removes the files of jobs that are over, of at most so many folders for so long; what stays is told.
+pub(super) async fn remove(
+    context: &Context<'_>,
+    here: &Here,
+    most: Most,
+    junk: &mut Junk<'_>,
+    report: &mut Report,
+) {
+    let clock = &context.host.clock;
+    let (until, mut removed) = (clock.now() + most.removing, 0_usize);
+    for found in sweep::some(private::all(&context.state), context, most.looks) {
+        tokio::task::yield_now().await;
+        if !is_over(context, here, &found) {
+            continue;
+        }
+        if clock.now() >= until {
+            break;
+        }
+        match files::remove(&found.folder) {
+            Ok(()) => removed += 1,
+            Err(error) => {
+                let place = found.folder.display();
+                let what = format!(
+                    "files of credentials of a job that is over could not all be removed from `{place}`: {error}"
+                );
+                junk.note(found.folder, what);
+            }
+        }
+    }
+    if removed > 0 {
+        report.lines.push(format!("removed the files of credentials of {removed} blocks that are over"));
+    }
+}
+
+fn is_over(context: &Context<'_>, here: &Here, found: &Found) -> bool {
+    let is_there = |journal: &std::path::PathBuf| head::look(journal).is_ok();
+    if found.journal.as_ref().is_some_and(is_there) {
+        return false;
+    }
+    let owner = found.owner();
+    if owner.as_ref().is_some_and(|owner| is_there(&owner.journal)) {
+        return false;
+    }
+    let age = head::look(&found.folder).map_or(TimeDelta::zero(), |found| context.started - found.changed);
+    match owner.map(|owner| sweep::alive(context, &owner.journal, &owner.opened, here)) {
+        Some(Alive::Yes) => false,
+        Some(Alive::No) => true,
+        Some(Alive::Unknown) => age > LONG,
+        None => age > NOBODYS,
+    }
+}
