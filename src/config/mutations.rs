@@ -175,6 +175,7 @@ fn judge(error: &Error, seen: &mut BTreeSet<String>) {
             "belongs",
             "too",
             "no credential",
+            "did you mean",
             "with",
         ];
         assert!(says.iter().any(|word| line.contains(word)) || seen.contains(&error.problem), "{line}");
