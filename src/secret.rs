@@ -12,8 +12,11 @@ use zeroize::Zeroizing;
 
 mod encoded;
 pub mod forms;
+mod ordinary;
 mod parts;
+mod plain;
 mod quoted;
+mod values;
 
 /// A string that can be used but not shown: no `Display`, no `Serialize`, wiped when dropped. No `Deserialize` either:
 /// what a provider answers comes in through the door of `provider`, which looks at it.

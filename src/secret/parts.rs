@@ -1,11 +1,16 @@
-//! The texts inside of a secret that has a structure: JSON, lines of keys and values, a URL with a password.
+//! The texts inside of a secret that has a structure: JSON, keys and values of any grammar, a URL with a password, base64.
+
+use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::MIN_LENGTH;
+use super::{MIN_LENGTH, plain, values};
 
 /// The most texts that are looked for in one secret.
 const MOST: usize = 256;
+
+/// How many bytes all texts inside of a secret may have beyond four times its length.
+const SPARE: usize = 16 << 10;
 
 /// What a secret is made of.
 #[derive(Debug, Default)]
@@ -18,18 +23,24 @@ pub(super) struct Parts {
     pub(super) left_out: usize,
 }
 
-/// Takes a secret apart. Numbers, truth values, keys and what is too short are no texts: hidden, they would mangle the
-/// log.
+/// Takes a secret apart. Numbers, truth values, keys, ordinary words and what is too short are no texts: hidden, they
+/// would mangle the log.
 pub(super) fn of(secret: &str) -> Parts {
     let mut parts = Parts { texts: vec![secret.to_owned()], ..Parts::default() };
+    let mut seen = HashSet::from([secret.to_owned()]);
+    // A text of very many separators has as many texts inside, each nearly as long as it.
+    let mut bytes = 4 * secret.len() + SPARE;
     let mut next = 0;
     while let Some(text) = parts.texts.get(next).cloned() {
         next += 1;
-        for inner in inside(&text) {
-            if inner.len() < MIN_LENGTH || parts.texts.contains(&inner) {
+        let (inner, cut) = inside(&text);
+        parts.left_out += usize::from(cut);
+        for inner in inner {
+            if inner.trim().len() < MIN_LENGTH || !seen.insert(inner.clone()) {
                 continue;
             }
-            if parts.texts.len() < MOST {
+            if parts.texts.len() < MOST && inner.len() <= bytes {
+                bytes -= inner.len();
                 parts.texts.push(inner);
             } else {
                 parts.left_out += 1;
@@ -53,29 +64,45 @@ fn is_armour(line: &str) -> bool {
     line.starts_with("-----") && line.ends_with("-----")
 }
 
-/// The texts right inside of this one.
-fn inside(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    if text.trim_start().starts_with(['{', '[', '"'])
+/// The texts right inside of this one. The second is whether there are more than are told.
+fn inside(text: &str) -> (Vec<String>, bool) {
+    let mut found: Vec<String> = plain::of_base64(text).into_iter().collect();
+    if !has_structure(text) {
+        return (found, false);
+    }
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if text.starts_with(['{', '[', '"'])
         && let Ok(json) = serde_json::from_str::<Value>(text)
     {
         strings(&json, &mut found);
-        return found;
+        return (found, false);
     }
-    for line in lines(text) {
+    for line in lines(text).filter(|line| !line.starts_with(['{', '[', '"', '<', '#'])) {
         found.extend(value(line));
         if line.contains([';', '&']) {
             found.extend(line.split([';', '&']).filter_map(value));
         }
     }
-    if let Some((_, password)) = text
-        .split_once("://")
-        .and_then(|(_, rest)| rest.split(['/', '?', '#']).next()?.rsplit_once('@')?.0.split_once(':'))
-    {
-        found.push(password.to_owned());
-        found.push(percent_decoded(password));
-    }
-    found
+    found.extend(
+        text.split("://").skip(1).filter_map(password).flat_map(|password| {
+            [Some(password.to_owned()), plain::of_percent(password)].into_iter().flatten()
+        }),
+    );
+    let (values, cut) = values::of(text);
+    found.extend(values);
+    (found, cut)
+}
+
+/// Whether a text could be more than one word: most secrets are none.
+fn has_structure(text: &str) -> bool {
+    let text = text.trim_end_matches('=');
+    text.bytes().any(|byte| !(byte.is_ascii_alphanumeric() || b"-._+/~".contains(&byte)))
+}
+
+/// The password of a URL, from what stands behind its scheme.
+fn password(rest: &str) -> Option<&str> {
+    let authority = rest.split(|c: char| "/?#\"'<>".contains(c) || c.is_whitespace()).next()?;
+    Some(authority.rsplit_once('@')?.0.split_once(':')?.1)
 }
 
 fn strings(json: &Value, found: &mut Vec<String>) {
@@ -97,10 +124,4 @@ fn value(line: &str) -> Option<String> {
     }
     let quoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
     Some(quoted.unwrap_or(value).to_owned())
-}
-
-fn percent_decoded(text: &str) -> String {
-    let form = text.replace('+', "%2B");
-    let mut pairs = url::form_urlencoded::parse(form.as_bytes());
-    pairs.next().map(|(name, _)| name.into_owned()).unwrap_or_default()
 }

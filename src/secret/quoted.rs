@@ -36,9 +36,31 @@ fn all_of(text: &str) -> Vec<String> {
         html(text, "&apos;", "&quot;"),
         html(text, "&#39;", "&quot;"),
     ]);
+    found.extend(twice(text));
     found.extend(ansi(text));
     found.extend(python(text));
     found
+}
+
+/// As CSV, SQL and YAML write a quote, as jq's `@tsv` writes a backslash, and JSON inside of JSON.
+fn twice(text: &str) -> Vec<String> {
+    if !text.contains(|c: char| c.is_control() || !c.is_ascii() || matches!(c, '"' | '\'' | '\\')) {
+        return Vec::new();
+    }
+    let tabs = each(text, |c, form| match c {
+        '\\' => form.push_str("\\\\"),
+        '\t' => form.push_str("\\t"),
+        '\n' => form.push_str("\\n"),
+        '\r' => form.push_str("\\r"),
+        c => form.push(c),
+    });
+    vec![
+        text.replace('"', "\"\""),
+        text.replace('\'', "''"),
+        tabs,
+        json(&json(text)),
+        json(&json_ascii(text)),
+    ]
 }
 
 /// The same for one line of several: what prints a part of a text rarely encodes it.

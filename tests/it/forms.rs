@@ -183,3 +183,86 @@ mark pretty; printf %s "$S" | jq .
     }
     assert!(seen == 0 || seen > 25, "{seen}");
 }
+
+/// What a step reads out of a secret of this grammar, with what it reads it; the second is what it finds.
+const READ: &[(&str, &str, &str)] = &[
+    (r#"{"password":"hunter2222xyz","x":1e999}"#, "jq -r .password", "hunter2222xyz"),
+    (r#"{"password":"hunter2222xyz","x":NaN}"#, "jq -r .password", "hunter2222xyz"),
+    (r#"{"password":"hunter2222xyz","x":"\ud83d"}"#, "jq -r .password", "hunter2222xyz"),
+    ("\u{feff}{\"password\":\"hunter2222xyz\"}", "jq -r .password", "hunter2222xyz"),
+    ("{\"password\":\"hu\\u006eter\\n22\\\"22\",\"x\":1e999}", "jq -r .password", "hunter\n22\"22"),
+    ("{\"password\":\"first22pw\"}\n{\"password\":\"other22pw\"}", "jq -r .password", "first22pw\nother22pw"),
+    ("{\"auth\":\"bWU6aHVudGVyMjIyMnh5eg==\"}", "jq -r .auth | base64 -d", "me:hunter2222xyz"),
+    ("{\"auth\":\"bWU6aHVudGVyMjIyMnh5eg==\"}", "jq -r .auth | base64 -d | cut -d: -f2", "hunter2222xyz"),
+    ("eyJwYXNzd29yZCI6ICJodW50ZXIyMjIyeHl6In0=", "base64 -d | jq -r .password", "hunter2222xyz"),
+    (r#""{\"password\":\"hunter2222xyz\"}""#, "jq -r 'fromjson.password'", "hunter2222xyz"),
+    ("users:\n- token: hunter2222xyz\n", "sed -n 's/.*token: //p'", "hunter2222xyz"),
+    ("- hunterpw\n- other22pw\n", "sed -n 's/^- //p'", "hunterpw\nother22pw"),
+    ("password:\thunter2222xyz\n", "awk '{print $2}'", "hunter2222xyz"),
+    ("{user: me, password: correct horse}", "sed 's/.*password: //;s/}//'", "correct horse"),
+    ("[db]\npassword = \"hunterpw\" # note\n", r#"sed -n 's/.*"\(.*\)".*/\1/p'"#, "hunterpw"),
+    ("machine h login me password hunterpw", "awk '{print $6}'", "hunterpw"),
+    ("h:5432:db:me:hunterpw", "cut -d: -f5", "hunterpw"),
+    ("host=localhost user=me password=hunterpw dbname=x", "sed 's/.*word=//;s/ .*//'", "hunterpw"),
+    ("h.test:6380,password=hunt=er:22,ssl=True", "sed 's/.*word=//;s/,.*//'", "hunt=er:22"),
+    ("<s><password>hunterpw</password></s>", "sed 's/<[^>]*>//g'", "hunterpw"),
+    ("<s password=\"hunt&amp;er22\"/>", "sed 's/.*=.//;s/.\\/>//;s/&amp;/\\&/'", "hunt&er22"),
+    ("redis://:first22pw@h\nredis://:other22pw@h", r"sed 's/.*:\(.*\)@.*/\1/'", "first22pw\nother22pw"),
+    ("PASSWORD=hunterpw # the password", "eval \"$S\"; echo \"$PASSWORD\"", "hunterpw"),
+    ("export A=first22pw PASSWORD=other22pw", "eval \"$S\"; echo \"$PASSWORD$A\"", "other22pwfirst22pw"),
+    ("PASSWORD=\"hunt\\\"er\\$22\"", "eval \"$S\"; echo \"$PASSWORD\"", "hunt\"er$22"),
+    ("PASSWORD='hunt'\"'\"'er22'", "eval \"$S\"; echo \"$PASSWORD\"", "hunt'er22"),
+    ("declare -x PASSWORD=$'hunt\\ner\\x4122'", "eval \"$S\"; echo \"$PASSWORD\"", "hunt\nerA22"),
+    ("PASSWORD=hunt\\ er\\$22", "eval \"$S\"; echo \"$PASSWORD\"", "hunt er$22"),
+    ("pa\"ss/hunter22", "jq -Rr '[.]|@csv'", "\"pa\"\"ss/hunter22\""),
+    ("pa\\ss\thunter22", "jq -Rr '[.]|@tsv'", "pa\\\\ss\\thunter22"),
+    ("pa\"ss\\hunter22", "jq -Rr '.|@json|@json'", "\"\\\"\\\"pa"),
+];
+
+#[test]
+fn what_a_step_reads_out_of_a_secret_of_any_grammar_is_hidden() {
+    let mut seen = 0;
+    for (secret, read, expected) in READ {
+        let script = format!("printf '\n{MARK}read\n'; (printf '%s\n' \"$S\") | ({read}) 2>/dev/null");
+        let (_, text) = prints("/bin/bash", "-c", &script, secret, "C.UTF-8").unwrap().remove(0);
+        if text.trim().is_empty() && read.contains("jq") {
+            continue;
+        }
+        seen += 1;
+        let shown = log_that_hides(secret).redacted(&text).replace("[REDACTED]", "");
+        let part = if expected.contains("\"\"") { "ss" } else { expected };
+        assert!(text.contains(expected) || read.contains("@json"), "{secret}: {text:?}");
+        assert!(
+            !["hunt", "22pw", part].iter().any(|part| shown.contains(part)),
+            "{secret} {read}: {shown:?}"
+        );
+    }
+    assert!(seen > 15, "{seen}");
+}
+
+/// So deep that a strict reader gives up, and jq does not.
+#[test]
+fn a_text_is_hidden_however_deep_it_lies() {
+    let deep = |depth: usize| format!("{}\"hunter2222xyz\"{}", "[".repeat(depth), "]".repeat(depth));
+    for depth in [100, 127, 128, 140, 5000] {
+        let shown = log_that_hides(&format!("{{\"d\":{}}}", deep(depth))).redacted("is hunter2222xyz");
+        assert_eq!(shown, "is [REDACTED]", "{depth}");
+    }
+}
+
+#[test]
+fn ordinary_words_and_keys_beside_a_secret_stay_readable() {
+    let secrets = [
+        "# please rotate this password weekly, ask ops@example.com or https://api.example.com/x since 2024-01-01\nPASSWORD=hunter22\n",
+        "host=localhost user=me password=hunter22 dbname=production sslmode=prefer",
+        "machine api.example.com login me password hunter22",
+        "{\"password\":\"hunter22\",\"enabled\":true,\"port\":543210,\"x\":1e999}",
+        "<plist><key>password</key><string>hunter22</string></plist>",
+        "Authorization: Bearer hunter22",
+    ];
+    let log = "please rotate password weekly example https 2024-01-01 localhost production prefer machine login api.example.com \
+        enabled true 543210 plist string Authorization Bearer PASSWORD sslmode";
+    for secret in secrets {
+        assert_eq!(log_that_hides(secret).redacted(log), log, "{secret}");
+    }
+}
