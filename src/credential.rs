@@ -176,7 +176,8 @@ pub enum Material {
 }
 
 impl Material {
-    fn secrets(&self) -> Vec<Secret> {
+    /// Everything in it that must not be seen.
+    pub(crate) fn secrets(&self) -> Vec<Secret> {
         match self {
             Self::Nothing => Vec::new(),
             Self::Token(token) => vec![token.clone()],

@@ -85,7 +85,13 @@ impl fmt::Display for Fingerprint {
 ///
 /// The second line of defence: types keep secrets out of messages, this catches what a server or a library says.
 #[derive(Clone, Debug, Default)]
-pub struct Mask(Arc<Mutex<Vec<Masked>>>);
+pub struct Mask {
+    known: Known,
+    /// What is known beside that, where this is a part of another mask.
+    whole: Option<Known>,
+}
+
+type Known = Arc<Mutex<Vec<Arc<Masked>>>>;
 
 /// A secret, and its forms as soon as somebody prints.
 #[derive(Debug)]
@@ -102,26 +108,31 @@ impl Mask {
         if secret.expose().len() < MIN_LENGTH {
             return;
         }
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.iter().any(|one| one.secret.expose() == secret.expose()) {
-            known.push(Masked { secret: secret.clone(), forms: OnceLock::new() });
+        let mut one = Arc::new(Masked { secret: secret.clone(), forms: OnceLock::new() });
+        for known in self.whole.iter().chain([&self.known]) {
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            match known.iter().find(|known| known.secret.expose() == secret.expose()) {
+                Some(known) => one = Arc::clone(known),
+                None => known.push(Arc::clone(&one)),
+            }
         }
+    }
+
+    /// A part of this mask, which remembers by itself what it is told; the whole remembers that too, and is what hides.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self { known: Known::default(), whole: Some(Arc::clone(self.whole.as_ref().unwrap_or(&self.known))) }
     }
 
     /// `text` with every remembered secret replaced, in whatever form it stands there. What several forms cover is
     /// replaced once and whole: nothing is left of a longer secret that a shorter one begins.
     pub fn apply(&self, text: &str) -> String {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if text.len() < MIN_LENGTH {
-            return text.to_owned();
-        }
-        let mut covered: Vec<Range<usize>> = Vec::new();
-        for one in known.iter() {
-            for form in one.forms.get_or_init(|| forms::echoes(&one.secret)) {
-                covered.extend(places(text, form.expose()));
-            }
-        }
-        without(text, covered)
+        hide(self.whole.as_ref().unwrap_or(&self.known), text)
+    }
+
+    /// The same with what this part was told alone.
+    pub fn apply_part(&self, text: &str) -> String {
+        hide(&self.known, text)
     }
 
     /// The same for the body of an answer. A text in JSON can be escaped in more ways than there are forms: each is
@@ -145,6 +156,19 @@ impl Mask {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
+}
+
+fn hide(known: &Known, text: &str) -> String {
+    if text.len() < MIN_LENGTH {
+        return text.to_owned();
+    }
+    let mut covered: Vec<Range<usize>> = Vec::new();
+    for one in known.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for form in one.forms.get_or_init(|| forms::echoes(&one.secret)) {
+            covered.extend(places(text, form.expose()));
+        }
+    }
+    without(text, covered)
 }
 
 /// The longest text in which a form is looked for as it is: to prepare a search costs more than to search a line.
@@ -255,6 +279,52 @@ mod tests {
             let found: Vec<usize> = places(&text, "aba").iter().map(|place| place.start).collect();
             assert_eq!(found, [0, 2, 4, text.len() - 3]);
             assert!(places(&text, &format!("{text}a")).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_mask_hides_all_that_the_whole_knows_and_by_itself_what_it_was_told() {
+        let whole = mask(&["tok-123456"]);
+        let part = whole.part();
+        part.add(&Secret::new("part-123456"));
+        let text = "tok-123456 part-123456";
+        assert_eq!((part.apply(text), whole.apply(text)), ("[REDACTED] [REDACTED]".into(), part.apply(text)));
+        assert_eq!(part.apply_part(text), "tok-123456 [REDACTED]");
+        part.add(&Secret::new("tok-123456"));
+        assert_eq!(part.apply_part(text), "[REDACTED] [REDACTED]");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_an_answer_repeats_of_a_secret_is_left_in_any_form_and_at_any_place(
+            secret in "[!-~]{12,90}", before in "[ -~]{0,5}", after in "[ -~]{0,5}", form in 0..8_usize, field in 0..3_usize
+        ) {
+            use base64::{Engine as _, engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD}};
+            let whole = format!("{before}{secret}{after}");
+            let wrapped: Vec<char> = STANDARD.encode(format!("{secret}{after}")).chars().collect();
+            let wrapped: Vec<String> = wrapped.chunks(76).map(|line| line.iter().collect()).collect();
+            let said = match form {
+                0 => whole.clone(),
+                1 => url::form_urlencoded::byte_serialize(whole.as_bytes()).collect(),
+                2 => serde_json::json!(whole).to_string(),
+                3 => STANDARD.encode(&whole),
+                4 => URL_SAFE_NO_PAD.encode(&whole),
+                5 => wrapped.join("\n"),
+                6 => whole.bytes().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}")),
+                _ => format!("{whole:?}"),
+            };
+            let body = match field {
+                0 => serde_json::json!({"error": {"message": said}, "code": 7}).to_string(),
+                1 => serde_json::json!([{"errors": [said]}]).to_string(),
+                _ => said.clone(),
+            };
+            let masked = mask(&[&secret]).apply_to_answer(body.as_bytes());
+            proptest::prop_assert!(masked.contains(REDACTED), "{masked}");
+            // What is left of it says nothing of the secret: of each form, what stood around it.
+            let left = masked.replace(REDACTED, "");
+            let around = body.len() - said.len() + 3 * (before.len() + after.len()) * 2 + 40;
+            proptest::prop_assert!(left.len() <= around, "{left}");
+            proptest::prop_assert!(!left.contains(&secret), "{left}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! Any answers of the agent, of the issuer and of every provider, while something is lent and given back: it ends well
-//! or is refused, and no secret is told to anybody.
+//! or is refused, and no secret is told to anybody, in whatever form a server repeats it.
 #![no_main]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -32,6 +32,7 @@ use serde_json::{Value, json};
 use shape::{Bytes, edited};
 
 mod asks;
+mod echo;
 mod shape;
 
 /// Wherever a request goes, it ends at the socket.
@@ -40,7 +41,8 @@ const ANYWHERE: &str = "http://127.0.0.1:1";
 const SUBJECT: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJodHRwOi8vMTI3LjAuMC4xOjEiLCJzdWIiOiJqb2IiLCJhdWQiOiJhIiwiaWF0IjoxNzY3MjI1NjAwLCJleHAiOjE3NjcyMjk5OTl9.c2lnbmF0dXJlLW9mLXRoZS1qb2Itc3RhbmRzLWhlcmU";
 /// What good answers call a credential: no settlement tells it.
 const LENT: &str = "lent-hvs.CAESIJ2secret-value";
-const ADMIN: &str = "held-by-an-admin-0123456789";
+/// What is sent to some of them, long enough for lines that are wrapped, and what each quoting changes.
+const ADMIN: &str = "held-by-an-admin+/'\"0$1\\2&3<4>5%6=789_0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLM";
 
 type Answers = Arc<Mutex<VecDeque<(u16, Vec<u8>)>>>;
 
@@ -60,6 +62,10 @@ struct World {
     socket: PathBuf,
     http: Http,
     asked: Vec<Asked>,
+    /// What stands in answers beside what is good.
+    words: Vec<&'static str>,
+    /// What nobody may be told.
+    hidden: Vec<String>,
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(World::new);
@@ -79,6 +85,8 @@ impl World {
         let to: url::Url = ANYWHERE.parse().unwrap();
         let from = |origin: &&str| (origin.parse::<url::Url>().unwrap().origin(), to.clone());
         let routes = asks::ORIGINS.iter().map(from).collect();
+        let echoes = || [SUBJECT, ADMIN].into_iter().flat_map(echo::all);
+        let said = echoes().map(|echo| -> &'static str { Box::leak(echo.said.into_boxed_str()) });
         let network = Network { routes, unix_socket: Some(socket.clone()), ..Network::default() };
         Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
@@ -86,6 +94,8 @@ impl World {
             socket,
             http: Http::new(network),
             asked: asks::all(&token).into_iter().map(|(ask, good)| asked(ask, good)).collect(),
+            words: OURS.into_iter().chain(said).collect(),
+            hidden: echoes().flat_map(|echo| echo.hidden).collect(),
         }
     }
 
@@ -97,11 +107,12 @@ impl World {
             let status = STATUS[bytes.below(STATUS.len())];
             let mut body = match good {
                 _ if status >= 400 => {
-                    edited(json!({"error": {"code": LENT, "message": SUBJECT}}), bytes, &OURS)
+                    let said = self.words[bytes.below(self.words.len())];
+                    edited(json!({"error": {"code": LENT, "message": said}}), bytes, &self.words)
                         .to_string()
                         .into_bytes()
                 }
-                Good::Json(good) => edited(good.clone(), bytes, &OURS).to_string().into_bytes(),
+                Good::Json(good) => edited(good.clone(), bytes, &self.words).to_string().into_bytes(),
                 Good::Text(text) => text.as_bytes().to_vec(),
             };
             if bytes.one() & 3 == 3 {
@@ -205,7 +216,7 @@ fuzz_target!(|input: &[u8]| {
         None => world.runtime.block_on(others(world, which - world.asked.len(), &mut bytes)),
     };
     for told in done {
-        for secret in [SUBJECT, ADMIN] {
+        for secret in &world.hidden {
             assert!(!told.contains(secret), "`{secret}` is told: {told}");
         }
     }
@@ -291,7 +302,9 @@ async fn give_back(
         let told = format!("{line}{settlement}{settlement:?}{lease:?}{credential:?}");
         assert!(named || !told.contains(secret.expose()), "what was lent is told: {told}");
     }
-    vec![line, settlement.to_string()]
+    let facts: Vec<String> = lease.facts().into_values().collect();
+    let names = [&credential.principal, &credential.handle].into_iter().chain(&facts).cloned();
+    [line, settlement.to_string(), format!("{lease:?}{credential:?}")].into_iter().chain(names).collect()
 }
 
 /// The agent's token, the issuer's keys, and the Job API.
@@ -306,7 +319,7 @@ async fn others(world: &World, which: usize, bytes: &mut Bytes<'_>) -> Vec<Strin
             minted.err().map(|error| host.mask.apply(&error.failure().sentence())).into_iter().collect()
         }
         1 => {
-            let claims = edited(asks::claims(), bytes, &OURS);
+            let claims = edited(asks::claims(), bytes, &world.words);
             let token = SubjectToken::new(Secret::new(asks::token(&claims)));
             let audience = bytes.text();
             world.will_answer(&asks::discovery(), bytes);

@@ -138,7 +138,10 @@ fn failed(failure: Failure) -> Report {
 }
 
 fn run_command(host: &Host, closed: bool, arguments: &Arguments) -> ExitCode {
-    start_diagnostics(host, &load::load(host), closed);
+    // What a client starts for a token may read both outputs as one: google-auth does.
+    if !matches!(arguments.command, Command::Token(_)) {
+        start_diagnostics(host, &load::load(host), closed);
+    }
     let runtime = match crate::host::runtime::start() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -193,6 +196,9 @@ fn finish(host: &Host, report: &Report) -> ExitCode {
 fn start_diagnostics(host: &Host, loaded: &Result<Loaded, LoadError>, closed: bool) {
     let log = loaded.as_ref().map(|loaded| loaded.config.log).unwrap_or_default();
     diagnostics::start(log, &host.mask);
+    if let Ok(loaded) = loaded {
+        tracing::debug!("{}", loaded.standing());
+    }
     if !closed {
         tracing::warn!("this process can be read by others of its user");
     }

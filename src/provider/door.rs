@@ -7,8 +7,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::call::CallError;
-use super::{Context, Error, Settling, Terms, settle};
+use super::{Context, Error, Settling, Terms, key_of, settle};
+use crate::config::credential::Kind;
 use crate::credential::{Credential, Flaw, Material, PrivateFile, SettleWith, Value};
+use crate::policy::Request;
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 use crate::span::Span;
@@ -57,10 +59,12 @@ pub(super) fn of_name(text: &str) -> Option<&'static str> {
 
 /// Takes a credential in. One that may not be used is given back at once, where its provider can.
 pub(super) async fn take(
-    credential: Credential,
-    provider: &str,
+    mut credential: Credential,
+    request: &Request,
     context: &Context<'_>,
 ) -> Result<Credential, Error> {
+    hide(&mut credential, request.ask.kind(), context);
+    let provider = request.ask.kind().provider();
     let flaw = credential.flaw.clone().or_else(|| {
         let (what, problem) = wrong(&credential)?;
         Some(Flaw { host: provider.to_owned(), problem: format!("answered {what} {problem}") })
@@ -87,6 +91,34 @@ pub(super) async fn take(
         // It was told to the server, which does not say whether that had an effect.
         Some(Settlement::RevokeAccepted { .. }) => Err(error),
         _ => Err(Error::NotGivenBack(Box::new(error))),
+    }
+}
+
+/// Hides what the provider repeats, in the names that the record tells, of what it was sent and of what it gives. What
+/// else this process knows is not looked for: a stored value may be a word of any name.
+fn hide(credential: &mut Credential, kind: &dyn Kind, context: &Context<'_>) {
+    let mask = context.mask;
+    for token in key_of(kind).iter().flat_map(|key| context.tokens.fetched(key)) {
+        mask.add(token.secret());
+    }
+    for secret in kind.sources().into_iter().flat_map(|(_, source)| context.sources.sent(source)) {
+        mask.add(&secret);
+    }
+    if let Material::Token(token) = &credential.material {
+        mask.add(token);
+    }
+    if let SettleWith::Handle { secret, .. } = &credential.settle_with {
+        mask.add(secret);
+    }
+    for name in [&mut credential.principal, &mut credential.handle] {
+        *name = mask.apply_part(name);
+    }
+    if let SettleWith::Detail(detail) | SettleWith::Facts(detail) | SettleWith::Handle { detail, .. } =
+        &mut credential.settle_with
+    {
+        for value in detail.values_mut() {
+            *value = mask.apply_part(value);
+        }
     }
 }
 

@@ -166,8 +166,10 @@ pub fn session(request: &Request, job_id: &str) -> String {
 
 /// Exchanges the job's token, or another credential, for what the request asks.
 pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
+    let met = context.mask.part();
+    let context = &Context { mask: &met, ..*context };
     let made = ask(request, session, context).await?;
-    door::take(made, request.ask.kind().provider(), context).await
+    door::take(made, request, context).await
 }
 
 async fn ask(request: &Request, session: &str, context: &Context<'_>) -> Result<Credential, Error> {

@@ -1,7 +1,7 @@
 //! Credentials that others are made with: each waits for its source, all others go on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
@@ -15,17 +15,22 @@ type State = Option<Option<Arc<Material>>>;
 
 /// The named credentials of one block.
 #[derive(Debug, Default)]
-pub struct Sources(BTreeMap<String, watch::Sender<State>>);
+pub struct Sources {
+    made: BTreeMap<String, watch::Sender<State>>,
+    /// The fields that were handed out, by their source.
+    handed: Mutex<Vec<(String, Secret)>>,
+}
 
 impl Sources {
     /// Sources with these names, none made yet.
     pub fn named(names: impl Iterator<Item = String>) -> Self {
-        Self(names.map(|name| (name, watch::Sender::new(None))).collect())
+        let made = names.map(|name| (name, watch::Sender::new(None))).collect();
+        Self { made, handed: Mutex::default() }
     }
 
     /// Says what became of one; `None` when it failed.
     pub fn made(&self, name: &str, material: Option<Material>) {
-        if let Some(sender) = self.0.get(name) {
+        if let Some(sender) = self.made.get(name) {
             sender.send_replace(Some(material.map(Arc::new)));
         }
     }
@@ -33,7 +38,7 @@ impl Sources {
     /// The source `name`, as soon as it is made.
     pub async fn get(&self, name: &str) -> Result<Arc<Material>, Error> {
         let failed = || Error::Source(name.to_owned());
-        let mut state = self.0.get(name).ok_or_else(failed)?.subscribe();
+        let mut state = self.made.get(name).ok_or_else(failed)?.subscribe();
         let known = state.wait_for(Option::is_some).await.map_err(|_| failed())?;
         known.clone().flatten().ok_or_else(failed)
     }
@@ -45,7 +50,21 @@ impl Sources {
             Material::Token(token) if wanted.field == "token" => Some(token.clone()),
             Material::Token(_) | Material::AwsKeys { .. } | Material::Nothing => None,
         };
-        value.ok_or_else(|| Error::NoField { name: wanted.source.clone(), field: wanted.field.clone() })
+        let no_field = || Error::NoField { name: wanted.source.clone(), field: wanted.field.clone() };
+        let value = value.ok_or_else(no_field)?;
+        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        handed.push((wanted.source.clone(), value.clone()));
+        Ok(value)
+    }
+
+    /// What a server may have been sent of the source `name`: its token or keys, and the fields that were handed out.
+    /// What else it holds stays here.
+    pub fn sent(&self, name: &str) -> Vec<Secret> {
+        let made = self.made.get(name).and_then(|sender| sender.borrow().clone().flatten());
+        let whole = made.filter(|material| !matches!(**material, Material::Fields(_)));
+        let handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        let fields = handed.iter().filter(|(source, _)| source == name).map(|(_, value)| value.clone());
+        whole.iter().flat_map(|material| material.secrets()).chain(fields).collect()
     }
 }
 
@@ -75,7 +94,11 @@ mod tests {
         let sources = Sources::named(["kv", "token"].map(str::to_owned).into_iter());
         sources.made(
             "kv",
-            Some(Material::Fields([("key".to_owned(), Value::Secret(Secret::new("held")))].into())),
+            Some(Material::Fields(
+                [("key", "held"), ("other", "kept")]
+                    .map(|(name, value)| (name.to_owned(), Value::Secret(Secret::new(value))))
+                    .into(),
+            )),
         );
         sources.made("token", Some(Material::Token(Secret::new("lent"))));
         let field = |source: &str, field: &str| {
@@ -86,5 +109,7 @@ mod tests {
         assert_eq!(field("token", "token").unwrap(), "lent");
         assert_eq!(field("kv", "kye").unwrap_err().to_string(), "the credential `kv` has no field `kye`");
         assert!(field("token", "key").is_err());
+        let sent = |name, wanted: &str| sources.sent(name).iter().all(|one| one.expose() == wanted);
+        assert!(sent("kv", "held") && sent("token", "lent") && !sources.sent("kv").is_empty());
     }
 }

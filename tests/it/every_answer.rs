@@ -1,15 +1,21 @@
 //! Whatever a provider may answer, tried at each of them: what can be understood is lent, what cannot be used is refused
 //! and given back, and no secret is told.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use buildkite_dataflow::host::serve::{Request, Response};
+use buildkite_dataflow::secret::Secret;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
 
 use crate::every_provider::{ALL, plainly, reached, works};
-use crate::support::hooks::Stage;
+use crate::support::hooks::{Stage, files, is_told_nowhere};
 use crate::support::network::pass_on;
 use crate::support::provider::html;
 
@@ -319,6 +325,120 @@ fn a_secret_that_a_refusal_repeats_is_told_by_no_provider() {
             Response::json(403, &body)
         });
         refuses(gives, "echo", stage, 105, "403");
+    });
+}
+
+/// What a request shows of secrets: the header that says who asks, and the long texts of its body.
+fn shown(request: &Request) -> Vec<Secret> {
+    let mut shown = Vec::new();
+    for name in ["authorization", "x-vault-token"] {
+        let value = request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        // A signature of AWS is no secret.
+        if !value.starts_with("AWS4-") {
+            shown.push(value.rsplit(' ').next().unwrap_or_default().to_owned());
+        }
+    }
+    match serde_json::from_slice(&request.body) {
+        Ok(Value::Object(members)) => {
+            shown.extend(members.values().filter_map(Value::as_str).map(str::to_owned));
+        }
+        _ => shown.extend(
+            url::form_urlencoded::parse(&request.body)
+                .map(|(_, value)| value.into_owned())
+                .collect::<Vec<_>>(),
+        ),
+    }
+    // Google's `audience` is long, and no secret.
+    let secret =
+        |text: &String| text.len() > 60 && !["urn:", "http", "//"].iter().any(|of| text.starts_with(of));
+    shown.into_iter().filter(secret).map(Secret::new).collect()
+}
+
+/// Where texts stand in an answer, but for what it gives, how long that lives, and of which type it is.
+fn places(gives: &Gives, value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            members.iter().for_each(|(key, inner)| places(gives, inner, &format!("{at}/{key}"), found));
+        }
+        Value::Array(items) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(key, inner)| places(gives, inner, &format!("{at}/{key}"), found));
+        }
+        Value::String(_) if !gives.fields.contains(&at) && gives.life != Some(at) => {
+            found.push(at.to_owned());
+        }
+        _ => {}
+    }
+}
+
+/// In which forms an answer repeats what it was shown: each test says all of them, the fuzz target `answers` any mixture.
+fn echo(secret: &str, form: usize) -> String {
+    match form {
+        0 => secret.to_owned(),
+        1 => STANDARD.encode(format!("x:{secret}")),
+        _ => secret.bytes().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}")),
+    }
+}
+
+/// Every place of a provider's good answer at which it could repeat something.
+fn all_places(gives: &Gives) -> BTreeSet<String> {
+    if gives.provider == "aws" {
+        return ["Arn", "AssumedRoleId", "SubjectFromWebIdentityToken"].map(str::to_owned).into();
+    }
+    let all = Arc::new(Mutex::new(Vec::new()));
+    let (found, at) =
+        (Arc::clone(&all), GIVES.iter().position(|one| one.provider == gives.provider).unwrap());
+    let stage = changed(gives, move |_, answer| {
+        let body = serde_json::from_slice(&answer.body).unwrap();
+        places(&GIVES[at], &body, "", &mut found.lock().unwrap());
+        answer
+    });
+    works(gives.provider, stage);
+    all.lock().unwrap().drain(..).collect()
+}
+
+/// The answer, with this text behind what stands at a place of it.
+fn and_says(mut answer: Response, place: &str, said: &str) -> Response {
+    if let Ok(mut body) = serde_json::from_slice::<Value>(&answer.body) {
+        if let Some(Value::String(text)) = body.pointer_mut(place) {
+            text.push_str(said);
+        }
+        answer.body = body.to_string().into_bytes();
+    } else {
+        let text = String::from_utf8(answer.body).unwrap();
+        answer.body = text.replace(&format!("</{place}>"), &format!("{said}</{place}>")).into_bytes();
+    }
+    answer
+}
+
+fn repeats_at(gives: &Gives, place: &str, form: usize) {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let (known, field) = (Arc::clone(&sent), place.to_owned());
+    let mut stage = changed(gives, move |request, answer| {
+        let shown = shown(request);
+        let said = shown.iter().map(|one| echo(one.expose(), form)).collect::<Vec<_>>().join(" ");
+        known.lock().unwrap().extend(shown);
+        and_says(answer, &field, &said)
+    });
+    let lent = stage.hook("pre-command");
+    assert!([0, 105].contains(&lent.status), "{} {place}: {}", gives.provider, lent.text);
+    let read = |path: PathBuf| (format!("is in {} ({place})", path.display()), std::fs::read(path).unwrap());
+    let mut kept: Vec<_> = files(&stage.folder.path().join("records")).into_iter().map(read).collect();
+    kept.push((format!("was printed ({place})"), lent.text.into_bytes()));
+    is_told_nowhere(&sent.lock().unwrap(), &kept);
+    stage.command_ended(0);
+    stage.hook("post-command");
+    stage.no_secret_anywhere();
+}
+
+#[test]
+fn a_secret_that_a_good_answer_repeats_in_any_of_its_fields_is_told_and_recorded_nowhere() {
+    at_each(|gives| {
+        for (number, place) in all_places(gives).into_iter().enumerate() {
+            repeats_at(gives, &place, number % 3);
+        }
     });
 }
 

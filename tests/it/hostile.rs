@@ -47,6 +47,7 @@ fn hostile(stage: &Stage) -> Vec<(&'static str, String)> {
 #[test]
 fn a_hostile_environment_changes_nothing_but_what_is_its_own() {
     let mut stage = Stage::new();
+    stage.config["log"] = json!("warn");
     for (name, value) in hostile(&stage) {
         stage.set(name, &value);
     }

@@ -126,6 +126,8 @@ impl Scene {
             "aws": {"sts-endpoint": sandbox.url()},
             "state-directory": folder.path().join("state"),
             "sinks": [{"file": {"directory": folder.path().join("records")}}],
+            // Each story under the agent is also a test of what a log tells that says the most.
+            "log": "debug",
         });
         let (plugins, env, host) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let agent = agent.clone();

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use buildkite_dataflow::config::credential::What;
 use buildkite_dataflow::config::step::Step;
 use buildkite_dataflow::host::Clock;
@@ -100,6 +102,8 @@ impl Stage {
             "state-directory": folder.path().join("state"),
             "sinks": [{"file": {"directory": folder.path().join("records")}}],
             "deadlines": {"grant": "10s", "retry": "1ms"},
+            // Whatever a story tells, it tells of a log that says the most: see `Drop`.
+            "log": "debug",
         });
         let block = aws(&json!({}));
         Self { runtime, folder, sandbox, api, config, block, _server: server, shown: String::new() }
@@ -296,13 +300,6 @@ impl Stage {
     /// Every secret that the sandbox ever gave, looked for in what was printed and in every file.
     #[track_caller]
     pub(crate) fn no_secret_anywhere(&self) {
-        let mut secrets = vec![Secret::new(TOKEN), Secret::new("the-token-of-the-job-api")];
-        secrets.extend(self.sandbox.agent().tokens());
-        for issued in self.sandbox.sts().issued() {
-            secrets.extend([issued.secret_access_key, issued.session_token]);
-        }
-        let others = self.sandbox.providers().iter().flat_map(|service| service.issued());
-        secrets.extend(others.map(|issued| issued.secret));
         let kept = files(self.folder.path()).into_iter().map(|path| {
             // Gone: a keeper has just removed it.
             let bytes = std::fs::read(&path).unwrap_or_default();
@@ -310,12 +307,59 @@ impl Stage {
         });
         let shown = ("was printed".to_owned(), self.shown.clone().into_bytes());
         let places: Vec<_> = kept.chain([shown]).collect();
-        for secret in &secrets {
-            let found = memchr::memmem::Finder::new(secret.expose());
-            let told = places.iter().find(|(_, bytes)| found.find(bytes).is_some());
-            assert!(told.is_none(), "a secret {}", told.map(|(place, _)| place.as_str()).unwrap_or_default());
+        is_told_nowhere(&self.secrets(), &places);
+    }
+
+    /// Every secret that the sandbox ever gave, and those of the job.
+    fn secrets(&self) -> Vec<Secret> {
+        let mut secrets = vec![Secret::new(TOKEN), Secret::new("the-token-of-the-job-api")];
+        secrets.extend(self.sandbox.agent().tokens());
+        for issued in self.sandbox.sts().issued() {
+            secrets.extend([issued.secret_access_key, issued.session_token]);
+        }
+        let others = self.sandbox.providers().iter().flat_map(|service| service.issued());
+        secrets.extend(others.map(|issued| issued.secret));
+        secrets
+    }
+}
+
+/// None of these stands in any of the places, in whatever form a server or a program repeats it.
+#[track_caller]
+pub(crate) fn is_told_nowhere(secrets: &[Secret], places: &[(String, Vec<u8>)]) {
+    for form in secrets.iter().flat_map(|secret| repeated(secret.expose())) {
+        let found = memchr::memmem::Finder::new(&form);
+        let told = places.iter().find(|(_, bytes)| found.find(bytes).is_some());
+        assert!(told.is_none(), "a secret {}", told.map(|(place, _)| place.as_str()).unwrap_or_default());
+    }
+}
+
+impl Drop for Stage {
+    /// Each story is also a test of what its log tells, at the level that tells the most.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let shown = ("was printed".to_owned(), std::mem::take(&mut self.shown).into_bytes());
+            is_told_nowhere(&self.secrets(), &[shown]);
         }
     }
+}
+
+/// A secret as it is, as forms and JSON have it, in hexadecimal digits, and in base64 at each alignment.
+fn repeated(secret: &str) -> Vec<String> {
+    let json = Value::from(secret).to_string();
+    let mut all = vec![
+        secret.to_owned(),
+        url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+        json[1..json.len() - 1].to_owned(),
+        secret.bytes().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}")),
+    ];
+    for shift in 0..3 {
+        let whole = STANDARD.encode([&b"..."[..shift], secret.as_bytes()].concat());
+        // Digits that hold bits of what stands around it are not its own.
+        let own = whole[(shift * 8).div_ceil(6)..(shift + secret.len()) * 8 / 6].to_owned();
+        all.extend([own.replace('+', "-").replace('/', "_"), own]);
+    }
+    all.dedup();
+    all
 }
 
 fn environment(sandbox: &Sandbox, folder: &Path, socket: &Path) -> BTreeMap<String, Secret> {
