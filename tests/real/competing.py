@@ -1,6 +1,14 @@
-"""Says whom one SDK takes from its environment: `competing.py boto3`, `google-auth`, `azure-identity`."""
+"""Says whom one SDK or tool takes from its environment: `competing.py boto3`, `google-auth`, `azure-identity`,
+`terraform-gcs`, `terraform-azurerm`."""
 
+import http.server
+import json
+import os
+import subprocess
 import sys
+import tempfile
+import threading
+import time
 
 
 def boto3():
@@ -38,7 +46,76 @@ def azure_identity():
     return type(able[0]).__name__
 
 
+class Asked(http.server.BaseHTTPRequestHandler):
+    """Google's token endpoint and storage, and a proxy that leads nowhere: what is asked is all that counts."""
+
+    seen = []
+
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.seen.append([self.command, self.path.split("?")[0], self.headers.get("authorization")])
+        token = {"access_token": "lent", "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+                 "token_type": "Bearer", "expires_in": 3600}
+        body = json.dumps(token if self.path == "/token" else {"error": {"code": 403, "message": "no"}}).encode()
+        self.send_response(200 if self.path == "/token" else 403)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_CONNECT = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+def terraform(backend, settings, enough):
+    """What a backend of Terraform's own asks whom for first, to find its state; where it asks nobody, its complaint."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    here = f"http://127.0.0.1:{server.server_port}"
+    with tempfile.TemporaryDirectory() as folder:
+        env = dict(os.environ, HTTPS_PROXY=here, CHECKPOINT_DISABLE="1", TF_IN_AUTOMATION="1")
+        identity = env.get("GOOGLE_APPLICATION_CREDENTIALS")
+        if identity:
+            with open(identity) as file:
+                known = json.load(file) | {"token_url": f"{here}/token"}
+            env["GOOGLE_APPLICATION_CREDENTIALS"] = f"{folder}/identity.json"
+            with open(f"{folder}/identity.json", "w") as file:
+                json.dump(known, file)
+        lines = "".join(f"    {key} = {json.dumps(value)}\n" for key, value in settings(here).items())
+        with open(f"{folder}/main.tf", "w") as file:
+            file.write(f'terraform {{\n  backend "{backend}" {{\n{lines}  }}\n}}\n')
+        command = ["terraform", "init", "-no-color", "-input=false"]
+        with open(f"{folder}/told", "w+") as told:
+            running = subprocess.Popen(command, cwd=folder, env=env, stdout=told, stderr=told)
+            # It goes on trying: whom it asks first is known sooner.
+            while running.poll() is None and len(Asked.seen) < enough:
+                time.sleep(0.02)
+            running.kill()
+            running.wait()
+            told.seek(0)
+            lines = [line for line in told.read().splitlines() if line.startswith("Error")]
+        return [Asked.seen[:enough], lines[:1] if not Asked.seen else []]
+
+
+def gcs():
+    return terraform("gcs", lambda here: {"bucket": "state", "storage_custom_endpoint": f"{here}/storage/"}, 2)
+
+
+def azurerm():
+    names = {"storage_account_name": "state", "container_name": "state", "key": "state", "use_azuread_auth": True}
+    return terraform("azurerm", lambda _: names, 1)
+
+
+TOOLS = {
+    "boto3": boto3,
+    "google-auth": google_auth,
+    "azure-identity": azure_identity,
+    "terraform-gcs": gcs,
+    "terraform-azurerm": azurerm,
+}
+
 try:
-    print({"boto3": boto3, "google-auth": google_auth, "azure-identity": azure_identity}[sys.argv[1]]())
+    print(TOOLS[sys.argv[1]]())
 except Exception as error:  # whom it takes is then nobody
     print(type(error).__name__)

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	jwt "github.com/hashicorp/vault-plugin-auth-jwt"
 	kv "github.com/hashicorp/vault-plugin-secrets-kv"
+	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/builtin/logical/pki"
 	"github.com/hashicorp/vault/builtin/logical/transit"
 	"github.com/hashicorp/vault/helper/namespace"
@@ -102,9 +103,31 @@ func open(core *vault.Core, root string) error {
 	return err
 }
 
+// asks says whom the command `vault` would ask, and as whom, by the library in which it reads its environment.
+func asks() error {
+	config := api.DefaultConfig()
+	if config.Error != nil {
+		return config.Error
+	}
+	client, err := api.NewClient(config)
+	if err != nil {
+		return err
+	}
+	believes := config.HttpClient.Transport.(*http.Transport).TLSClientConfig.InsecureSkipVerify
+	fmt.Println(client.Address(), client.Token(), client.Namespace(), believes)
+	return nil
+}
+
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "version" {
 		fmt.Println("Vault v" + version.Version)
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "asks" {
+		if err := asks(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
 	}
 	flags := flag.NewFlagSet("server", flag.ExitOnError)
