@@ -159,7 +159,7 @@ async fn attempt(
 pub fn exhausted(error: &std::io::Error) -> Failure {
     let what = format!("this host gives the process not even what it starts with: {error}");
     Failure::new("host-exhausted", Class::Unreachable, what).hinted(
-        "look at the limits of the agent's user: open files (`ulimit -n`) and processes (`ulimit -u`)",
+        "look at the limits of the agent's user: open files (`ulimit -n`), processes (`ulimit -u`) and addresses (`ulimit -v`)",
     )
 }
 

@@ -445,3 +445,14 @@ fn account_numbers_are_hidden_in_the_log_where_that_is_asked_for_and_only_there(
         assert_eq!(told, format!("arn:aws:iam::{shown}:role/deploy"));
     }
 }
+
+#[test]
+fn a_duration_that_the_role_does_not_allow_is_refused_by_the_name_of_its_bound() {
+    let mut stage = Stage::role(&json!({"duration": "3h"}));
+    stage.config["limits"] = json!({"duration": "12h"});
+    let text = stage.refuses(105, "provider-refused");
+    for word in ["`MaxSessionDuration`", "update-role --max-session-duration", "duration"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    assert_eq!(stage.sandbox.sts().issued().len(), 0);
+}

@@ -52,8 +52,14 @@ impl Places {
 
     /// What the agent's user is told by a sweep.
     fn told(&self) -> String {
+        self.told_where("true")
+    }
+
+    /// The same after a command of root's among these mounts.
+    fn told_where(&self, mounted: &str) -> String {
+        let script = format!("mount --bind \"$1\" /etc && {mounted} && shift && exec \"$@\"");
         let Output { stdout, stderr, .. } = Command::new("unshare")
-            .args(["-m", "sh", "-c", "mount --bind \"$1\" /etc && shift && exec \"$@\"", "sh"])
+            .args(["-m", "sh", "-c", &script, "sh"])
             .arg(self.at("etc"))
             .args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
             .arg(self.at("buildkite-dataflow"))
@@ -65,6 +71,29 @@ impl Places {
             .output()
             .unwrap();
         format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr))
+    }
+}
+
+#[test]
+fn a_config_map_whose_folder_all_may_write_rules_only_where_its_mount_is_read_only() {
+    let Some(places) = Places::new() else { return };
+    fs::create_dir(places.at("etc/buildkite-dataflow/..2024")).unwrap();
+    places.write("etc/buildkite-dataflow/..2024/config.yml", 0);
+    symlink("..2024", places.at("etc/buildkite-dataflow/..data")).unwrap();
+    symlink("..data/config.yml", places.at(RULES)).unwrap();
+    let folder = "/etc/buildkite-dataflow";
+    let read_only = format!("mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}");
+    for mode in [0o777, 0o1777, 0o775] {
+        for name in ["etc/buildkite-dataflow", "etc/buildkite-dataflow/..2024"] {
+            fs::set_permissions(places.at(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let told = places.told_where(&read_only);
+        assert!(told.contains("..2024-rules"), "{mode:o}: {told}");
+        let told = places.told();
+        // In a sticky folder others add names, and change none of root's.
+        let ours = mode & 0o1000 != 0;
+        assert!(told.contains("..2024-rules") == ours, "{mode:o}: {told}");
+        assert!(ours || told.contains("`sudo chmod go-w /etc/buildkite-dataflow`"), "{mode:o}: {told}");
     }
 }
 

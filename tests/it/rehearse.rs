@@ -149,6 +149,26 @@ fn every_error_of_a_block_is_told_with_its_line_and_column_in_the_pipeline() {
 }
 
 #[test]
+fn a_name_and_a_tag_that_are_made_to_fit_pass_in_a_rehearsal_as_they_do_at_aws() {
+    let role = "aws: {role: 'arn:aws:iam::123456789012:role/deploy', session-name: 'bk-$${claims.build_branch}', \
+                chain: [{role: 'arn:aws:iam::123456789012:role/last', session-name: 'to-$${claims.build_branch}', \
+                session-tags: {branch: '$${claims.build_branch}'}}]}";
+    let step = STEP.replace("aws: {role: 'arn:aws:iam::123456789012:role/deploy'}", role);
+    let step = step.replace("COMMAND", "test -n \"$$AWS_SESSION_TOKEN\"");
+    let (_folder, path) = pipeline(&format!("steps:\n{step}"));
+    let long = format!("feature/{}", "x".repeat(300));
+    for branch in ["feature/JIRA-1", "#2-bit-ref-r", "\u{e4}\u{1f600}", &long] {
+        let run = rehearse(&[&path, "--branch", branch]);
+        assert_eq!(run.status, 0, "{branch}: {}{}", run.out, run.err);
+    }
+    // What is not made to fit is refused, as AWS would.
+    let plain = STEP.replace("role/deploy'", "role/deploy', session-tags: [build_branch]");
+    let (_folder, path) = pipeline(&format!("steps:\n{}", plain.replace("COMMAND", "true")));
+    let run = rehearse(&[&path, "--branch", "#2-bit-ref-r"]);
+    assert!(run.status == 1 && run.out.contains("#2-bit-ref-r"), "{}{}", run.out, run.err);
+}
+
+#[test]
 fn what_is_no_pipeline_is_told_with_line_and_column() {
     let (_folder, path) = pipeline("steps:\n  - command: [\n");
     let run = rehearse(&[&path]);
