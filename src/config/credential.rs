@@ -9,6 +9,7 @@ use super::azure::Azure;
 use super::bitbucket::Bitbucket;
 use super::buildkite::Buildkite;
 use super::gcp::Gcp;
+use super::git_ssh::GitSsh;
 use super::github::GitHub;
 use super::oauth::OAuth;
 use super::secrets::Secrets;
@@ -29,7 +30,7 @@ pub struct Credential {
     /// The remotes for which git is given it.
     pub git: Vec<Url>,
     /// Whether what is written for SSH goes to these remotes by HTTPS.
-    pub git_ssh: bool,
+    pub git_ssh: GitSsh,
     /// What becomes of it when the step has ended.
     pub settle: Settle,
     /// When it is asked for at all.
@@ -75,9 +76,10 @@ struct Wire {
     /// Remotes for which git is given it, renewed as needed: `https://github.com/acme`; needs a `name`.
     #[serde(default)]
     git: Vec<Url>,
-    /// Whether `git@HOST:PATH` and `ssh://git@HOST/PATH` go to the remotes of `git` by HTTPS, for submodules.
+    /// Whether `git@HOST:PATH`, `ssh://git@HOST/PATH` and the like go to the remotes of `git` by HTTPS, for submodules; or
+    /// which further addresses do, such as `org-123@github.com` and `git@git.example.test:7999`.
     #[serde(default)]
-    git_ssh: bool,
+    git_ssh: GitSsh,
     /// Whether it is given back when the step has ended, or lives until it ends by itself.
     #[serde(default)]
     settle: Settle,
@@ -183,7 +185,7 @@ impl Credential {
             }
             None if self.refresh => return Err(("refresh", "a callback needs a `name` to ask for".into())),
             None if !self.git.is_empty() => return Err(("git", "git needs a `name` to ask for".into())),
-            _ if self.git_ssh && self.git.is_empty() => {
+            _ if self.git_ssh.is_asked() && self.git.is_empty() => {
                 return Err(("git-ssh", "it is for the remotes of `git`, and there are none".into()));
             }
             _ => {}

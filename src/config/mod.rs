@@ -13,6 +13,7 @@ mod fault;
 pub mod field;
 mod fit;
 pub mod gcp;
+pub mod git_ssh;
 pub mod github;
 mod grammar;
 mod hint;

@@ -8,6 +8,8 @@
 use url::Url;
 
 use super::callbacks::Place;
+use crate::config::credential::Ask;
+use crate::config::git_ssh::SshAddress;
 use crate::credential::{EnvName, Value, Variable};
 use crate::host::Env;
 use crate::policy::Request;
@@ -78,27 +80,37 @@ fn pairs(rule: &Rule<'_>) -> Vec<Pair> {
             pairs.push((format!("credential.{url}.useHttpPath"), "true".to_owned()));
         }
     }
-    if rule.request.git_ssh {
-        pairs.extend(instead_of_ssh(&rule.url));
+    if rule.request.git_ssh.is_asked() {
+        pairs.extend(instead_of_ssh(&rule.url, rule.request));
     }
     pairs
 }
 
-/// What is written for SSH goes by HTTPS: `git@HOST:PATH` and `ssh://git@HOST/PATH`.
-fn instead_of_ssh(url: &Url) -> Vec<Pair> {
+/// What is written for SSH goes by HTTPS: `git@HOST:PATH`, `ssh://git@HOST/PATH` and what else git takes for the same
+/// (git-clone(1), "Git URLs"), and as other users and ports that are named.
+fn instead_of_ssh(url: &Url, request: &Request) -> Vec<Pair> {
     let Some(host) = url.host_str() else { return Vec::new() };
+    let mut addresses = vec![SshAddress::of("git", host), SshAddress::of("", host)];
+    addresses.extend(request.git_ssh.addresses().iter().cloned());
     let mut pairs = Vec::new();
     for https in spellings(url) {
         let (_, path) =
             https.split_once("://").and_then(|(_, rest)| rest.split_once('/')).unwrap_or_default();
         // A prefix is no whole segment here: `web` would be one of `web-two` too.
         let end = if path.strip_suffix(".git").is_some() { "" } else { "/" };
+        let path = by_ssh(path, request);
         let path = if path.is_empty() { String::new() } else { format!("{path}{end}") };
         let key = format!("url.{https}{end}.insteadOf");
-        pairs.push((key.clone(), format!("git@{host}:{path}")));
-        pairs.push((key, format!("ssh://git@{host}/{path}")));
+        pairs.extend(addresses.iter().flat_map(SshAddress::prefixes).map(|ssh| (key.clone(), ssh + &path)));
     }
     pairs
+}
+
+/// The path of a repository where SSH has another: Bitbucket Data Center's is below `/scm` by HTTPS alone.
+fn by_ssh<'p>(path: &'p str, request: &Request) -> &'p str {
+    let center = matches!(&request.ask, Ask::Bitbucket(bitbucket) if bitbucket.data_center.is_some());
+    let below = path.strip_prefix("scm").filter(|rest| center && (rest.is_empty() || rest.starts_with('/')));
+    below.map_or(path, |rest| rest.trim_start_matches('/'))
 }
 
 fn count(env: &Env) -> usize {
@@ -159,26 +171,5 @@ mod tests {
         {
             check(text, &["https://git.test/a/web", "https://git.test/a/web.git"]);
         }
-    }
-
-    #[test]
-    fn what_is_written_for_ssh_goes_by_https_and_no_other_repository_does() {
-        let pairs = |text: &str| instead_of_ssh(&url(text));
-        let own = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        let host = "url.https://git.test:8443/.insteadOf";
-        assert_eq!(
-            pairs("https://git.test:8443"),
-            [own(host, "git@git.test:"), own(host, "ssh://git@git.test/")]
-        );
-        let (below, bare) = ("url.https://git.test/a/.insteadOf", "url.https://git.test/a.git.insteadOf");
-        assert_eq!(
-            pairs("https://git.test/a"),
-            [
-                own(below, "git@git.test:a/"),
-                own(below, "ssh://git@git.test/a/"),
-                own(bare, "git@git.test:a.git"),
-                own(bare, "ssh://git@git.test/a.git"),
-            ]
-        );
     }
 }

@@ -177,7 +177,7 @@ mod tests {
             name: None,
             refresh: false,
             git: Vec::new(),
-            git_ssh: false,
+            git_ssh: crate::config::git_ssh::GitSsh::default(),
             settle: crate::config::credential::Settle::Always,
             written: serde_json::Value::Null,
             pending: request::Pending::default(),

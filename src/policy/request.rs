@@ -6,6 +6,7 @@ use url::Url;
 use crate::claims::Claims;
 use crate::condition::Condition;
 use crate::config::credential::{self, Ask, Credential, Entry, Settle, What};
+use crate::config::git_ssh::GitSsh;
 use crate::config::host::HostConfig;
 use crate::config::place::{Error, nearest};
 use crate::config::step::{self, Step};
@@ -28,7 +29,7 @@ pub struct Request {
     /// The remotes for which git is given it.
     pub git: Vec<Url>,
     /// Whether what is written for SSH goes to these remotes by HTTPS.
-    pub git_ssh: bool,
+    pub git_ssh: GitSsh,
     /// What becomes of it when the step has ended.
     pub settle: Settle,
     /// What is asked for.
@@ -92,7 +93,7 @@ impl Request {
         let What::Ask(ask) = &credential.what else { return None };
         let (name, export) = (credential.name.clone(), credential.export);
         let (refresh, git, settle) = (credential.refresh, credential.git.clone(), credential.settle);
-        let git_ssh = credential.git_ssh;
+        let git_ssh = credential.git_ssh.clone();
         let template = entry.filter(|entry| template::is_in(entry)).cloned();
         let pending = Pending { condition: credential.condition.clone(), template, part: 0 };
         let ask = ask.clone();

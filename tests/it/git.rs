@@ -28,6 +28,7 @@ struct Remote {
 struct Asked {
     projects: PathBuf,
     shown: Mutex<Vec<(String, String)>>,
+    paths: Mutex<Vec<String>>,
     refused: Mutex<Vec<String>>,
 }
 
@@ -100,6 +101,11 @@ impl Remote {
         assert!(copied.success());
     }
 
+    /// How often something below this path was asked for.
+    fn asked_of(&self, path: &str) -> usize {
+        self.asked.paths.lock().unwrap().iter().filter(|asked| asked.starts_with(path)).count()
+    }
+
     fn shown(&self) -> Vec<(String, String)> {
         self.asked.shown.lock().unwrap().clone()
     }
@@ -107,6 +113,7 @@ impl Remote {
 
 impl Handler for Asked {
     fn answer(&self, request: Request) -> Response {
+        self.paths.lock().unwrap().push(request.path.clone());
         let header = request.headers.get("authorization").and_then(|header| header.to_str().ok());
         let both = header.and_then(|header| STANDARD.decode(header.strip_prefix("Basic ")?).ok());
         let both = both.and_then(|both| String::from_utf8(both).ok());
@@ -297,20 +304,91 @@ fn a_repository_is_found_with_and_without_its_ending() {
     }
 }
 
+/// Clones what is written for SSH, whose own client would fail.
+fn clone_by_ssh(remote: &Remote, stage: &Stage, ssh: &str) -> Output {
+    let to = remote.folder.path().join("clone");
+    drop(std::fs::remove_dir_all(&to));
+    stage.set("GIT_SSH_COMMAND", "false");
+    remote.git(stage, &["clone", "-q", ssh, to.to_str().unwrap()])
+}
+
 #[test]
 fn what_is_written_for_ssh_is_pulled_by_https_where_that_is_asked_for() {
     let remote = Remote::new();
-    for (named, ssh) in [
-        ("", "git@127.0.0.1:acme/web.git"),
-        ("/acme", "ssh://git@127.0.0.1/acme/web.git"),
-        ("/acme/web", "git@127.0.0.1:acme/web.git"),
-    ] {
+    for named in ["", "/acme", "/acme/web"] {
         let stage = step_for(&remote, &[("one", named)], &json!({"git-ssh": true}));
-        let to = remote.folder.path().join("clone");
-        let ended = remote.git(&stage, &["clone", "-q", ssh, to.to_str().unwrap()]);
-        went_well(&ended);
-        assert_eq!(remote.last(), stage.variable("ONE").unwrap(), "{named}");
-        std::fs::remove_dir_all(to).unwrap();
+        for ssh in [
+            "git@127.0.0.1:acme/web.git",
+            "git@127.0.0.1:/acme/web.git",
+            "127.0.0.1:acme/web.git",
+            "127.0.0.1:/acme/web.git",
+            "ssh://git@127.0.0.1/acme/web.git",
+            "ssh://git@127.0.0.1:22/acme/web.git",
+            "ssh://127.0.0.1/acme/web.git",
+            "ssh://127.0.0.1:22/acme/web.git",
+        ] {
+            went_well(&clone_by_ssh(&remote, &stage, ssh));
+            assert_eq!(remote.last(), stage.variable("ONE").unwrap(), "{named} {ssh}");
+        }
+    }
+}
+
+#[test]
+fn a_further_user_or_port_of_ssh_is_pulled_by_https_where_it_is_named() {
+    let remote = Remote::new();
+    let of_an_organization = "org-123@127.0.0.1:acme/web.git";
+    let at_a_port = "ssh://git@git.example.test:7999/acme/web.git";
+    let other_port = "ssh://git@127.0.0.1:7999/acme/web.git";
+    for named in ["", "/acme", "/acme/web"] {
+        let plain = step_for(&remote, &[("one", named)], &json!({"git-ssh": true}));
+        for ssh in [of_an_organization, at_a_port, other_port] {
+            assert!(!clone_by_ssh(&remote, &plain, ssh).status.success(), "{ssh} is another's");
+        }
+        let both = json!({"git-ssh": ["org-123@127.0.0.1", "git@git.example.test:7999"]});
+        let stage = step_for(&remote, &[("one", named)], &both);
+        for ssh in [
+            of_an_organization,
+            at_a_port,
+            "ssh://org-123@127.0.0.1/acme/web.git",
+            "git@127.0.0.1:acme/web.git",
+        ] {
+            went_well(&clone_by_ssh(&remote, &stage, ssh));
+            assert_eq!(remote.last(), stage.variable("ONE").unwrap(), "{named} {ssh}");
+        }
+        assert!(!clone_by_ssh(&remote, &stage, other_port).status.success());
+    }
+}
+
+#[test]
+fn a_repository_of_another_organization_or_name_stays_with_ssh() {
+    let remote = Remote::new();
+    remote.copy("acme/web-two.git");
+    remote.copy("acme-two/web.git");
+    let narrow = step_for(&remote, &[("one", "/acme/web")], &json!({"git-ssh": true}));
+    assert!(!clone_by_ssh(&remote, &narrow, "git@127.0.0.1:acme/web-two.git").status.success());
+    let wide = step_for(&remote, &[("one", "/acme")], &json!({"git-ssh": "org-1@127.0.0.1"}));
+    assert!(!clone_by_ssh(&remote, &wide, "ssh://git@127.0.0.1/acme-two/web.git").status.success());
+    went_well(&clone_by_ssh(&remote, &wide, "org-1@127.0.0.1:acme/web-two.git"));
+}
+
+#[test]
+fn a_repository_of_bitbucket_data_center_is_below_scm_by_https_and_not_by_ssh() {
+    let remote = Remote::new();
+    remote.copy("scm/acme/web.git");
+    for named in ["/scm", "/scm/acme", "/scm/acme/web"] {
+        let mut stage = stage("bitbucket");
+        let center =
+            json!({"url": stage.sandbox.provider_url("bitbucket"), "project": "acme", "admin": of_held()});
+        let git = [format!("{}{named}", remote.url())];
+        let asked = json!({"name": "center", "git": git, "git-ssh": "git@127.0.0.1:7999",
+            "bitbucket": {"data-center": center}});
+        stage.block = json!({"credentials": [held(&stage, false), asked]});
+        let ended = stage.hook("pre-command");
+        assert_eq!(ended.status, 0, "{}", ended.text);
+        // The remote of this test has no token of a Data Center's kind to compare: that it was asked is enough.
+        let asked = remote.asked_of("/scm/acme/web.git/");
+        drop(clone_by_ssh(&remote, &stage, "ssh://git@127.0.0.1:7999/acme/web.git"));
+        assert!(remote.asked_of("/scm/acme/web.git/") > asked, "{named}");
     }
 }
 
