@@ -48,18 +48,26 @@ impl FromStr for Dataset {
         if rest.is_empty() || rest.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(wrong());
         }
-        let plain = ["%3f", "%23", "%3b"]
-            .iter()
-            .zip(["?", "#", ";"])
-            .fold(rest.to_ascii_lowercase(), |text, (escaped, c)| text.replace(escaped, c));
-        if plain.contains(['?', '#']) || plain.split_once(';').is_some_and(|(_, after)| after.contains('=')) {
+        let plain = decoded(rest);
+        let sets = |mark: char| plain.split_once(mark).is_some_and(|(_, after)| after.contains('='));
+        let is_signed = plain.to_ascii_lowercase().contains("-signature=");
+        if plain.contains(['?', '#']) || sets(';') || sets('&') || is_signed {
             return Err(NotADataset::Parameters);
         }
-        if rest.split('/').next().is_some_and(|authority| authority.contains('@')) {
+        // A URL without a host is read with the next part as its host by many.
+        let plain = plain.trim_start_matches('/');
+        if plain.split('/').next().is_some_and(|authority| authority.contains('@')) {
             return Err(NotADataset::UserInfo);
         }
         Ok(Self(text.to_owned()))
     }
+}
+
+/// A text without percent escapes, also where these were escaped again.
+fn decoded(text: &str) -> String {
+    (0..8).fold(text.to_owned(), |plain, _| {
+        percent_encoding::percent_decode_str(&plain).decode_utf8_lossy().into_owned()
+    })
 }
 
 impl<'de> Deserialize<'de> for Dataset {
@@ -96,6 +104,12 @@ mod tests {
             "s3://b/k%3FX-Amz-Signature=hunter2",
             "jdbc:sqlserver://h;password=hunter2",
             "artifact://a?hunter2",
+            "s3://b/k%3Bpassword%3Dhunter2",
+            "s3://b/k%253FX-Amz-Signature=hunter2",
+            "s3://b/k&X-Amz-Signature=hunter2",
+            "https://b/k/X-Amz-Signature=hunter2",
+            "s3://%75:%68unter2%40h/k",
+            "s3:////u:hunter2@h",
             "https:/u:hunter2@h",
             "s3:/b?hunter2",
         ] {

@@ -14,7 +14,7 @@ use crate::claims::SubjectToken;
 use crate::failure::{Class, Failure};
 use crate::host::http::{self, Http, Method, Request, StatusCode};
 use crate::host::process::Command;
-use crate::host::retry::{Backoff, Verdict, retry};
+use crate::host::retry::{Backoff, UNTIL_THE_DEADLINE, Verdict, retry, retry_after};
 use crate::host::{Clock, Env, Host, env};
 use crate::secret::{Mask, Secret};
 
@@ -59,12 +59,14 @@ pub enum Error {
     #[error("`BUILDKITE_AGENT_ENDPOINT` is not a URL")]
     Endpoint(#[source] url::ParseError),
     /// The endpoint said no.
-    #[error("the agent's OIDC endpoint answered {status}{}", said(.message.as_deref()))]
+    #[error("the agent's OIDC endpoint answered {status}{}{}", said(.message.as_deref()), asked(*.later))]
     Refused {
         /// Its status.
         status: StatusCode,
         /// Its own words.
         message: Option<String>,
+        /// How long it asks to be left alone.
+        later: Option<Duration>,
     },
     /// The endpoint could not be asked.
     #[error("the agent's OIDC endpoint gave no answer")]
@@ -111,8 +113,16 @@ fn said(message: Option<&str>) -> String {
     message.map(|text| format!(": {text}")).unwrap_or_default()
 }
 
+fn asked(later: Option<Duration>) -> String {
+    later.map(|later| format!(", and asks to wait {} s", later.as_secs())).unwrap_or_default()
+}
+
 impl Error {
     fn verdict(&self) -> Verdict {
+        let later = match self {
+            Self::Refused { later, .. } => *later,
+            _ => None,
+        };
         let again = match self {
             Self::Refused { status, .. } => {
                 *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
@@ -120,7 +130,11 @@ impl Error {
             Self::Http(error) => error.is_transient(),
             _ => false,
         };
-        if again { Verdict::Again } else { Verdict::Stop }
+        match later {
+            _ if !again => Verdict::Stop,
+            Some(time) => Verdict::After(time),
+            None => Verdict::Again,
+        }
     }
 
     /// The failure as a person is told it.
@@ -180,7 +194,7 @@ impl Issuer {
             http: http.clone(),
             clock: host.clock.clone(),
             mask: host.mask.clone(),
-            backoff: Backoff { attempts: 5, base: base_wait, jitter: false },
+            backoff: Backoff { attempts: UNTIL_THE_DEADLINE, base: base_wait, jitter: false },
         })
     }
 
@@ -188,8 +202,8 @@ impl Issuer {
     pub async fn mint(&self, shape: &Shape, until: DateTime<Utc>) -> Result<SubjectToken, Error> {
         let ask = |_| self.ask(shape, until);
         let token = match retry(&self.clock, self.backoff, until, Error::verdict, ask).await {
-            Err(Error::Refused { status, message }) if SHAPE_REFUSED.contains(&status) => {
-                self.ask_command(shape, Error::Refused { status, message }, until).await?
+            Err(Error::Refused { status, message, later }) if SHAPE_REFUSED.contains(&status) => {
+                self.ask_command(shape, Error::Refused { status, message, later }, until).await?
             }
             answer => answer?,
         };
@@ -211,7 +225,9 @@ impl Issuer {
         if !answer.status.is_success() {
             let message = super::said(answer.body.bytes(), "message");
             let message = message.map(|text| super::beginning(&self.mask.apply(&text)));
-            return Err(Error::Refused { status: answer.status, message });
+            let header = answer.headers.get("retry-after").and_then(|value| value.to_str().ok());
+            let later = header.and_then(|value| retry_after(value, self.clock.now()));
+            return Err(Error::Refused { status: answer.status, message, later });
         }
         let body: serde_json::Value = serde_json::from_slice(answer.body.bytes()).unwrap_or_default();
         match body.get("token").and_then(serde_json::Value::as_str) {

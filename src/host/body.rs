@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 
 use super::http::{Error, MAX_BODY};
 
+/// Names under which servers send a body as it is.
+const NONE: [&str; 4] = ["identity", "none", "utf-8", "aws-chunked"];
+
 /// How often one body may be encoded.
 const MAX_ENCODINGS: usize = 2;
 
@@ -19,7 +22,8 @@ pub(super) fn decoded(
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
     let named = headers.get_all(header::CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let named = named.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase());
-    let encodings: Vec<String> = named.filter(|name| !name.is_empty() && name != "identity").collect();
+    let encodings: Vec<String> =
+        named.filter(|name| !name.is_empty() && !NONE.contains(&name.as_str())).collect();
     if body.is_empty() {
         return Ok(body);
     }
@@ -110,6 +114,8 @@ mod tests {
             (zlib.finish().unwrap(), "deflate"),
             (raw.finish().unwrap(), "deflate"),
             (text.to_vec(), "identity"),
+            (text.to_vec(), "utf-8"),
+            (text.to_vec(), "none"),
             (text.to_vec(), ""),
         ] {
             assert_eq!(read(&body, encoding).as_deref(), Ok(&text[..]), "{encoding}");

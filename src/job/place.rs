@@ -14,7 +14,8 @@ pub(super) fn repository(text: &str) -> String {
     let known = match path.split_once(':') {
         // A user of scp's has no password in it.
         Some((host, path)) => {
-            let host = host.split_once('@').map_or(Some(host), |(user, host)| plain(user).then_some(host));
+            let host =
+                host.split_once('@').map_or(Some(host), |(user, host)| is_account(user).then_some(host));
             host.is_some_and(|host| plain(host) && !host.contains('/'))
                 && plain(path)
                 && !path.starts_with("//")
@@ -22,6 +23,13 @@ pub(super) fn repository(text: &str) -> String {
         None => plain(path),
     };
     if known { path.to_owned() } else { UNREADABLE.to_owned() }
+}
+
+/// Whether the user before `@` is a short name, as `git` is, and no token.
+fn is_account(user: &str) -> bool {
+    let named = user.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let token = user.len() > 3 && user.contains('_') || user.len() > 32;
+    !user.is_empty() && named && !token
 }
 
 /// Any text, each URL in it without what can carry a secret.
@@ -36,8 +44,18 @@ fn url(text: &str) -> String {
     let mut scheme = parts.next().unwrap_or_default().to_owned();
     let mut whole = scheme.clone();
     for part in parts {
+        // `https:///u:p@h`: many read the next part as the host.
+        let part = if cut(part).contains('@') || part.to_ascii_lowercase().contains("%40") {
+            part.trim_start_matches('/')
+        } else {
+            part
+        };
         let end = part.find(['/', '\\']).unwrap_or(part.len());
         let (authority, path) = part.split_at(end);
+        let authority = match authority.to_ascii_lowercase().rfind("%40") {
+            Some(at) => authority.get(at + 3..).unwrap_or_default(),
+            None => authority,
+        };
         let host = match authority.rsplit_once('@') {
             // The user of SSH says whose key is shown, and is no secret.
             Some((user, _)) if scheme.ends_with("ssh") && !user.contains([':', '%']) => authority,
@@ -73,6 +91,10 @@ mod tests {
             ("git@github.com:acme/web.git", "git@github.com:acme/web.git"),
             ("git@github.com:acme/web.git?token=hunter2", "git@github.com:acme/web.git"),
             ("/srv/git/web.git", "/srv/git/web.git"),
+            ("ghp_hunter2@github.com:acme/web.git", UNREADABLE),
+            ("file:///srv/git/web.git", "file:///srv/git/web.git"),
+            ("https:///me:hunter2@h.test/a", "https://h.test/a"),
+            ("https://me:hunter2%40h.test/a", "https://h.test/a"),
             ("git:hunter2@github.com:acme/web.git", UNREADABLE),
             ("https:/me:hunter2@git.example.test/web", UNREADABLE),
             ("token=hunter2", UNREADABLE),

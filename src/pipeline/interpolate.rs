@@ -19,7 +19,7 @@ pub enum Error {
         saw: String,
     },
     /// A name followed by something that is no operator.
-    #[error("expected `}}`, `:`, `-` or `?` after `${{{name}`, saw {saw}")]
+    #[error("expected `}}`, `:`, `-` or `?` after `${{{name}`, saw {saw}{}", ours(name, saw))]
     Operator {
         /// The variable.
         name: String,
@@ -51,6 +51,15 @@ pub enum Error {
     /// Defaults in defaults without end.
     #[error("more than {DEEPEST} expansions inside each other")]
     TooDeep,
+}
+
+/// A claim is put in by this program, when the step runs, and not by the agent that uploads the pipeline.
+fn ours(name: &str, saw: &str) -> &'static str {
+    if name == "claims" && saw == "`.`" {
+        "; in a pipeline that is uploaded a claim is written `$${claims.NAME}`"
+    } else {
+        ""
+    }
 }
 
 /// Bash's `${NAME:?message}` is not among the forms that the agent knows.

@@ -115,6 +115,7 @@ pub(super) struct Raw<'a>(&'a str);
 impl<'a> Raw<'a> {
     /// The one value that a text is; `None` for what is no JSON.
     pub(super) fn of(text: &'a str) -> Option<Self> {
+        let text = text.trim_start_matches('\u{feff}');
         serde_json::from_str::<IgnoredAny>(text).ok()?;
         Some(Self(text.trim_matches(BLANKS)))
     }
@@ -257,6 +258,10 @@ mod tests {
         check("null", None);
         check("absent", None);
         assert_eq!(Raw::of("hunter2"), None);
+        assert_eq!(
+            Raw::of("\u{feff}{\"n\":\"x\"}").unwrap().at("n").and_then(Raw::value).as_deref(),
+            Some("x")
+        );
         assert_eq!(Raw::of(" 1e6 ").unwrap().value().as_deref(), Some("1e6"));
         assert_eq!(Raw::of("{}").unwrap().members(), Some(Vec::new()));
         assert_eq!(Raw::of("[ ]").unwrap().items(), Some(Vec::new()));

@@ -87,6 +87,9 @@ fn lacking(raw: Option<Raw<'_>>, key: &str, place: &str) -> String {
     let mut keys: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
     keys.sort_unstable();
     keys.dedup();
+    if keys.contains(&key) {
+        return format!("`{place}` has `{key}`, and its value is null");
+    }
     match Some(keys).filter(|keys| !keys.is_empty()) {
         Some(keys) => format!("`{place}` has no `{key}`; it has `{}`", keys.join("`, `")),
         None => format!("`{place}` has no `{key}`: it is no JSON with keys"),
@@ -129,7 +132,7 @@ mod tests {
         let said = |data: &Found, key| pick(data, Some(key), "kv/x").unwrap_err().to_string();
         let data = json(r#"{"user":null,"api_key":"hunter2hunter2"}"#);
         assert_eq!(said(&data, "apikey"), "`kv/x` has no `apikey`; it has `api_key`, `user`");
-        assert!(said(&data, "user").starts_with("`kv/x` has no `user`"));
+        assert_eq!(said(&data, "user"), "`kv/x` has `user`, and its value is null");
         assert_eq!(said(&json(r#""hunter2hunter2""#), "a"), "`kv/x` has no `a`: it is no JSON with keys");
     }
 }

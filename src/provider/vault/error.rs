@@ -114,6 +114,9 @@ pub(super) fn read(status: StatusCode, body: &[u8], read: &Read) -> Refusal {
         404 if message.contains("versioned K/V") => {
             Some("a KV v2 path has `data/` after its mount: `secret/data/train`".to_owned())
         }
+        404 if message.contains("no handler for route") => Some(format!(
+            "no secrets engine is mounted where `{path}` begins: is this the mount and the `namespace`?"
+        )),
         404 => Some(format!(
             "nothing is at `{path}`, or its version was deleted; a KV v2 path has `data/` after its mount"
         )),
