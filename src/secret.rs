@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+mod elements;
 mod encoded;
 pub mod forms;
 mod ordinary;

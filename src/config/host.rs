@@ -9,13 +9,13 @@ use url::Url;
 
 use super::aws::{Account, Override, Region};
 use super::credential::{Credential, What};
+pub use super::limits::{Deadlines, Limits};
 use super::network::NetworkConfig;
 use super::place::{self, Error};
 use super::retention::Retention;
 pub use super::sink::{FileSink, Sink};
 use super::survive_reboot::SurviveReboot;
 use super::{collect, step, usable, written};
-use crate::span::Span;
 
 /// The host config; every key has a default, so that no file at all works too.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -158,42 +158,6 @@ impl AwsHost {
     /// The STS that is asked instead of the regions' own.
     pub fn sts(&self) -> Override<'_> {
         Override { url: self.sts_endpoint.as_ref(), region: self.sts_region.as_ref() }
-    }
-}
-
-/// The most that a step may ask for.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Limits {
-    /// The longest life of a credential.
-    pub duration: Span,
-    /// The longest life of an OIDC token.
-    pub token_lifetime: Span,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { duration: super::aws::MAX_DURATION, token_lifetime: super::token::MAX_LIFETIME }
-    }
-}
-
-/// How long things may take.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Deadlines {
-    /// From the start of pre-command until everything is lent or the step fails.
-    pub grant: Span,
-    /// From the start of post-command or pre-exit until everything is settled as far as it can be.
-    pub release: Span,
-    /// The wait after a first failed try; it doubles.
-    pub retry: Span,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self { grant: Span::seconds(60), release: Span::seconds(5), retry: Span::seconds(1) }
     }
 }
 

@@ -20,6 +20,7 @@ mod hint;
 pub mod host;
 pub mod key;
 mod level;
+mod limits;
 pub mod load;
 mod mark;
 #[cfg(test)]

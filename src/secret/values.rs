@@ -5,6 +5,7 @@
 //! where a separator stands before it and none behind it; a word beside none is one where it is no ordinary word.
 
 use super::MIN_LENGTH;
+use super::elements::elements;
 use super::ordinary::{is_common, is_harmless, is_ordinary, is_telling};
 use super::plain::{closing, of_base64, of_entities, of_escapes, of_percent, of_shell};
 
@@ -52,7 +53,7 @@ struct Reader<'t> {
 pub(super) fn of(text: &str) -> (Vec<String>, bool) {
     let mut found = Vec::new();
     if text.starts_with('<') {
-        elements(text, &mut found);
+        elements(text, &mut found, MOST);
     }
     let mut rest = text;
     let mut left = WORDS;
@@ -65,20 +66,6 @@ pub(super) fn of(text: &str) -> (Vec<String>, bool) {
     }
     let cut = found.len() >= MOST || left == 0;
     (found, cut)
-}
-
-/// The texts between the tags of XML. What is called a key or a name is none.
-fn elements(text: &str, found: &mut Vec<String>) {
-    for part in text.split("<![CDATA[").skip(1).take(MOST) {
-        found.extend(part.split("]]>").next().map(str::to_owned));
-    }
-    for (tag, text) in text.split('<').take(MOST).filter_map(|part| part.split_once('>')) {
-        let text = text.trim();
-        let name = tag.split(char::is_whitespace).next().unwrap_or_default();
-        if !matches!(name, "key" | "name") {
-            found.extend([of_entities(text), Some(text.to_owned())].into_iter().flatten());
-        }
-    }
 }
 
 fn is_structure(c: char) -> bool {

@@ -146,7 +146,7 @@ fn release_at_pre_exit_keeps_credentials_until_then() {
     stage.block["release"] = json!("pre-exit");
     assert_eq!(stage.hook("pre-command").status, 0);
     stage.command_ended(0);
-    assert_eq!(stage.hook("post-command").text, "");
+    assert_eq!(stage.hook("post-command").said(), "");
     assert!(stage.variable("AWS_SESSION_TOKEN").is_some());
     assert_eq!(stage.hook("pre-exit").status, 0);
     stage.nothing_left();
@@ -158,7 +158,7 @@ fn a_block_for_the_environment_hook_is_lent_there_and_not_again() {
     stage.block["hook"] = json!("environment");
     assert_eq!(stage.hook("environment").status, 0);
     assert!(stage.variable("AWS_SESSION_TOKEN").is_some());
-    assert_eq!(stage.hook("pre-command").text, "");
+    assert_eq!(stage.hook("pre-command").said(), "");
     assert_eq!(stage.sandbox.sts().issued().len(), 1);
     assert_eq!(stage.hook("post-command").status, 0);
     stage.nothing_left();
@@ -285,7 +285,7 @@ fn a_host_that_is_switched_off_does_nothing() {
     let mut stage = Stage::new();
     stage.config["mode"] = json!("off");
     let ended = stage.hook("pre-command");
-    assert_eq!((ended.status, ended.text.as_str()), (0, "dataflow: switched off by the host config\n"));
+    assert_eq!((ended.status, ended.said().as_str()), (0, "dataflow: switched off by the host config\n"));
     stage.nothing_left();
 }
 
@@ -436,7 +436,7 @@ fn records_go_when_they_were_kept_long_enough_and_no_sooner() {
     stage.sweep();
     assert_eq!(records(&stage), 2, "in a sink that has a name");
     stage.config["sinks"] = json!([]);
-    let told = stage.sweep().text;
+    let told = stage.sweep().said();
     assert_eq!(
         (records(&stage), told.as_str()),
         (0, "dataflow: removed 2 links of records older than 90d\n")

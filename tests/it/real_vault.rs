@@ -84,7 +84,8 @@ fn a_step_is_lent_what_each_engine_has_and_the_server_forgets_the_login_at_the_e
     assert_eq!(values, ["the-password", "the-second", "the-first"]);
     assert_eq!(stage.variable("VAULT_TOKEN"), None);
     let file = |name: &str| {
-        let mut files = crate::support::hooks::files(stage.folder.path()).into_iter();
+        let mut files =
+            crate::support::hooks::files(std::path::Path::new(&variable("DATAFLOW_BLOCK"))).into_iter();
         std::fs::read_to_string(files.find(|path| path.ends_with(name)).unwrap()).unwrap()
     };
     assert!(file("certificate.pem").starts_with("-----BEGIN CERTIFICATE-----"));

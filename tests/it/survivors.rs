@@ -119,7 +119,7 @@ fn a_renewal_is_left_as_what_was_lent_first_is() {
 fn while_the_boot_lasts_the_other_user_leaves_a_lease_to_the_jobs_own_processes() {
     let (mut stage, sweeper) = stage();
     lends(&mut stage);
-    assert_eq!(sweeper.sweep(&mut stage).text, "");
+    assert_eq!(sweeper.sweep(&mut stage).said(), "");
     assert_eq!((revoked(&stage), sweeper.left().len()), (0, 1));
 }
 
@@ -302,7 +302,7 @@ fn what_is_over_is_removed() {
     let old =
         Answer { until: Utc::now() - TimeDelta::days(2), settlement: Settlement::Revoked { at: Utc::now() } };
     fs::write(sweeper.folder.join("0".repeat(32) + ".settled"), serde_json::to_vec(&old).unwrap()).unwrap();
-    assert_eq!(sweeper.sweep(&mut stage).text, "");
+    assert_eq!(sweeper.sweep(&mut stage).said(), "");
     assert_eq!(files(&sweeper.folder), [] as [PathBuf; 0]);
 }
 
@@ -318,7 +318,7 @@ fn a_time_beyond_any_calendar_stops_nothing() {
     // Where the disk keeps such a time; elsewhere it is the last that it can.
     let _kept = fs::File::options().write(true).open(&writing).unwrap().set_modified(far);
     assert!(sweeper.sweep(&mut stage).text.contains("settled `who`: revoked"));
-    assert_eq!((revoked(&stage), sweeper.sweep(&mut stage).text.as_str()), (1, ""));
+    assert_eq!((revoked(&stage), sweeper.sweep(&mut stage).said().as_str()), (1, ""));
 }
 
 #[test]

@@ -47,6 +47,20 @@ pub(crate) struct Ended {
     pub(crate) text: String,
 }
 
+impl Ended {
+    /// What people are told, without diagnostics: hooks of the tests log at `debug`.
+    pub(crate) fn said(&self) -> String {
+        undiagnosed(&self.text)
+    }
+}
+
+/// A text without the lines of `log: info` and `log: debug`.
+pub(crate) fn undiagnosed(text: &str) -> String {
+    let is_diagnostic =
+        |line: &&str| ["dataflow: DEBUG ", "dataflow:  INFO "].iter().any(|level| line.starts_with(level));
+    text.split_inclusive('\n').filter(|line| !is_diagnostic(line)).collect()
+}
+
 /// The same stories can be told of another build: the static one.
 pub(crate) fn binary() -> std::ffi::OsString {
     std::env::var_os("DATAFLOW_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_buildkite-dataflow").into())
