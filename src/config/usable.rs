@@ -7,7 +7,7 @@ use url::Url;
 
 use super::aws::{Partition, is_safe};
 use super::claim_names;
-use super::host::{AwsHost, Grant, HostConfig, Sink, Verify};
+use super::host::{AwsHost, Grant, HostConfig, Sink};
 use super::place::Error;
 use crate::span::Span;
 
@@ -20,7 +20,7 @@ const BUILDKITE_HOST: &str = "agent.buildkite.com";
 /// The first thing that can never work.
 pub(super) fn check(file: &str, config: &HostConfig) -> Result<(), Error> {
     let wrong = |(place, problem): Wrong| Error::at(file, place, problem);
-    issuers(config).map_err(wrong)?;
+    issuers(&config.issuers).map_err(wrong)?;
     for (index, url) in config.endpoints.iter().enumerate() {
         plain_url(&format!("endpoints[{index}]"), url).map_err(wrong)?;
     }
@@ -39,8 +39,7 @@ fn fail<T>(place: impl Into<String>, problem: impl Into<String>) -> Result<T, Wr
     Err((place.into(), problem.into()))
 }
 
-fn issuers(config: &HostConfig) -> Result<(), Wrong> {
-    let issuers = &config.issuers;
+fn issuers(issuers: &[String]) -> Result<(), Wrong> {
     if issuers.is_empty() {
         return fail(
             "issuers",
@@ -49,9 +48,8 @@ fn issuers(config: &HostConfig) -> Result<(), Wrong> {
     }
     for (index, issuer) in issuers.iter().enumerate() {
         let place = format!("issuers[{index}]");
-        // Its keys are out of reach without https, which is all the same where they need not be had.
-        let fits =
-            |url: &Url| is_safe(url) || (config.verify == Verify::WhenAvailable && url.scheme() == "http");
+        // Whom a host believes without https is for the host to say.
+        let fits = |url: &Url| ["https", "http"].contains(&url.scheme()) && url.has_host();
         let Some(url) = Url::parse(issuer).ok().filter(fits) else {
             return fail(place, format!("saw `{issuer}`, expected an https URL such as `{BUILDKITE}`"));
         };

@@ -66,14 +66,15 @@ fn a_token_endpoint_that_refuses_says_why() {
     let message = |status| Response::json(status, &json!({"message": "No such luck"}));
     assert_eq!(check(message(401), "401 Unauthorized: No such luck"), 1);
     assert_eq!(check(message(422), "422 Unprocessable Entity: No such luck"), 1);
-    assert_eq!(check(message(429), "429 Too Many Requests: No such luck"), 5);
-    assert_eq!(check(message(500), "500 Internal Server Error: No such luck"), 5);
-    assert_eq!(check(html(502), "502 Bad Gateway"), 5);
+    // Until the deadline.
+    assert!(check(message(429), "429 Too Many Requests: No such luck") > 5);
+    assert!(check(message(500), "500 Internal Server Error: No such luck") > 5);
+    assert!(check(html(502), "502 Bad Gateway") > 5);
     assert_eq!(check(html(200), "200 OK without a token"), 1);
     assert_eq!(check(Response::json(200, &json!({"token": ""})), "200 OK without a token"), 1);
     let redirect = Response { headers: vec![("location", "https://evil.test/".into())], ..html(302) };
     assert_eq!(check(redirect, "a redirect to `evil.test`, which is not followed"), 1);
-    assert_eq!(check(Response { cut: true, ..message(200) }, "gave no answer"), 5);
+    assert!(check(Response { cut: true, ..message(200) }, "gave no answer") > 5);
 }
 
 #[test]
