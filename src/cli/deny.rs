@@ -20,13 +20,22 @@ use crate::span::Span;
 #[derive(Debug, Args)]
 pub(super) struct Deny {
     /// The folder of the records, as a file sink wrote it
-    #[arg(long, value_name = "PATH")]
-    records: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "sessions")]
+    records: Option<PathBuf>,
     /// The jobs, by `BUILDKITE_JOB_ID`
-    #[arg(long = "job", value_name = "ID", num_args = 1.., required_unless_present = "prune")]
+    #[arg(
+        long = "job",
+        value_name = "ID",
+        num_args = 1..,
+        requires = "records",
+        required_unless_present_any = ["prune", "sessions"]
+    )]
     jobs: Vec<String>,
+    /// Sessions by their ARN, `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`, whatever records say of them
+    #[arg(long = "session", value_name = "ARN", num_args = 1..)]
+    sessions: Vec<String>,
     /// Only remove policies of sessions that have ended, on every role where records tell of a denial
-    #[arg(long, conflicts_with = "jobs")]
+    #[arg(long, conflicts_with_all = ["jobs", "sessions"])]
     prune: bool,
     /// Print the policies, and ask and change nothing
     #[arg(long)]
@@ -49,8 +58,14 @@ pub(super) struct Deny {
 pub(super) async fn deny(host: &Host, arguments: &Deny) -> Result<Report, Failure> {
     let loaded = load::load(host).map_err(|error| error.failure())?;
     let order = Order {
-        records: host.cwd.join(&arguments.records),
+        // Without a job, records say nothing of a session that is named.
+        records: arguments
+            .records
+            .as_ref()
+            .filter(|_| arguments.prune || !arguments.jobs.is_empty())
+            .map(|records| host.cwd.join(records)),
         jobs: arguments.jobs.clone(),
+        sessions: arguments.sessions.clone(),
         dry_run: arguments.dry_run,
         least: arguments.least,
         iam: arguments.endpoint.clone(),

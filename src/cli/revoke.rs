@@ -26,6 +26,9 @@ pub(super) struct Revoke {
     /// The jobs' hosts are gone for good: tell of it in records that they did not close
     #[arg(long)]
     host_gone: bool,
+    /// Ask about every login, also where the record, which somebody may have forged, says that it is over
+    #[arg(long)]
+    all: bool,
 }
 
 /// Revokes, and says what was done.
@@ -35,6 +38,7 @@ pub(super) async fn revoke(host: &Host, arguments: &Revoke) -> Result<Report, Fa
         records: host.cwd.join(&arguments.records),
         jobs: arguments.jobs.clone(),
         host_gone: arguments.host_gone,
+        all: arguments.all,
     };
     Ok(revoke::revoke(host, &loaded, &order).await)
 }

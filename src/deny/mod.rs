@@ -29,10 +29,12 @@ use story::Story;
 /// What is to be done.
 #[derive(Debug)]
 pub struct Order {
-    /// The folder of the records.
-    pub records: PathBuf,
-    /// The jobs whose sessions are denied; none: what is over is pruned.
+    /// The folder of the records; none where sessions are named.
+    pub records: Option<PathBuf>,
+    /// The jobs whose sessions are denied.
     pub jobs: Vec<String>,
+    /// The ARNs of sessions that are denied whatever records say. Neither jobs nor these: what is over is pruned.
+    pub sessions: Vec<String>,
     /// Whether it is only told.
     pub dry_run: bool,
     /// What a session must still have to live.

@@ -28,7 +28,12 @@ pub(super) fn keys(env: &Env) -> Result<Keys, Failure> {
 }
 
 /// Who holds the keys, by STS's word or else the order's; refused where a job of `chains` can be the same.
-pub(super) async fn known(doors: &Doors<'_>, order: &Order, chains: &[Chain]) -> Result<String, Failure> {
+pub(super) async fn known(
+    doors: &Doors<'_>,
+    order: &Order,
+    chains: &[Chain],
+    denied: impl Iterator<Item = &RoleName>,
+) -> Result<String, Failure> {
     let mut lent = chains.iter().flat_map(|chain| chain.lent(aws::NAME));
     if let Some(lent) = lent.find(|lent| lent.handle == doors.keys.access_key_id) {
         return Err(unfit(format!(
@@ -45,12 +50,22 @@ pub(super) async fn known(doors: &Doors<'_>, order: &Order, chains: &[Chain]) ->
                 .hinted("where STS cannot be asked, `--operator ARN` says who it is")
         })?
     };
-    let role = RoleName::of(&arn);
-    let theirs = chains.iter().flat_map(roles).filter_map(RoleName::of);
-    if let Some(role) = role.and_then(|role| theirs.into_iter().find(|other| *other == role)) {
+    fits(&arn, chains, denied)?;
+    Ok(arn)
+}
+
+/// Refuses an operator who is a role that a job of `chains` could have, or one whose sessions are denied.
+pub(super) fn fits<'a>(
+    arn: &str,
+    chains: &[Chain],
+    denied: impl Iterator<Item = &'a RoleName>,
+) -> Result<(), Failure> {
+    let Some(role) = RoleName::of(arn) else { return Ok(()) };
+    let mut theirs = chains.iter().flat_map(roles).filter_map(RoleName::of).chain(denied.cloned());
+    if theirs.any(|other| other == role) {
         return Err(unfit(format!("the operator is `{arn}`, and `{role}` is a role of the jobs themselves")));
     }
-    Ok(arn)
+    Ok(())
 }
 
 /// The ARNs of every role that the job of a chain could have sessions of.

@@ -18,6 +18,9 @@ const DIGITS: usize = 16;
 /// How long a policy stays after its session's end: this host's clock is not AWS's.
 const AFTERWARDS: TimeDelta = TimeDelta::minutes(5);
 
+/// The longest life of a session of AWS (`MaxSessionDuration`).
+const LONGEST: TimeDelta = TimeDelta::hours(12);
+
 /// A role as those who assumed it are named: without its path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RoleName {
@@ -91,6 +94,13 @@ impl Session {
         };
         let role = RoleName::of(&lent.principal).ok_or(Unfit)?;
         Ok(Self { role, role_id, name, issued_at: lent.issued_at, expires_at: lent.expires_at })
+    }
+
+    /// The session that an operator names by its ARN. Records that somebody forged do not say when it ends.
+    pub(super) fn named(arn: &str, now: DateTime<Utc>) -> Option<Self> {
+        let role = RoleName::of(arn).filter(|_| arn.split(':').nth(2) == Some("sts"))?;
+        let name = arn.rsplit('/').next().filter(|name| name.parse::<SessionName>().is_ok())?.to_owned();
+        Some(Self { role, role_id: None, name, issued_at: now, expires_at: now + LONGEST })
     }
 
     /// The policy for a session of the role with this id.

@@ -25,8 +25,7 @@ use crate::sink::chain::{self, Chain, Wanted};
 #[derive(Debug)]
 struct One<'a> {
     session: Session,
-    chain: usize,
-    request: &'a str,
+    told: Option<(usize, &'a str)>,
 }
 
 type Roles<'a> = BTreeMap<RoleName, Vec<One<'a>>>;
@@ -51,12 +50,20 @@ impl<'a> Story<'a> {
     /// From the records to the records.
     pub(super) async fn run(mut self, loaded: &Loaded) -> Result<(), Failure> {
         let chains = self.chains()?;
-        let roles = self.sessions(&chains);
+        let mut roles = self.sessions(&chains);
+        self.named(&mut roles)?;
         if roles.is_empty() {
             let what = if self.is_pruning() { "denied" } else { "lent" };
-            self.report.lines.push(format!("no session of AWS was {what} there"));
+            self.report.lines.push(if self.undenied.is_empty() {
+                format!("no session of AWS was {what} there")
+            } else {
+                "what could be read there tells of no session of AWS".to_owned()
+            });
         }
         if self.order.dry_run {
+            if let Some(arn) = &self.order.operator {
+                operator::fits(arn, &chains, roles.keys())?;
+            }
             self.show(&roles);
         } else {
             self.act(loaded, &chains, &roles).await?;
@@ -67,7 +74,7 @@ impl<'a> Story<'a> {
     }
 
     fn chains(&mut self) -> Result<Vec<Chain>, Failure> {
-        let records = &self.order.records;
+        let Some(records) = &self.order.records else { return Ok(Vec::new()) };
         let jobs = &self.order.jobs;
         let wanted = if jobs.is_empty() { Wanted::Denied } else { Wanted::Jobs(jobs) };
         let found = chain::find(records, wanted).map_err(|error| {
@@ -78,7 +85,37 @@ impl<'a> Story<'a> {
             return Err(impossible(sentence).caused_by(cause).hinted(chain::WHERE));
         }
         self.undenied.extend(found.broken);
+        // Whoever forged a link chose what it says: an operator says whether it is so.
+        for lent in found.unattached.iter().flat_map(chain::lent).filter(|lent| lent.provider == aws::NAME) {
+            if lent.expires_at > self.host.clock.now() && Session::of(lent).is_ok() {
+                let who = &lent.principal;
+                self.undenied.push(format!("one of these tells of `{who}`: `--session {who}` denies it"));
+            }
+        }
         Ok(found.chains)
+    }
+
+    /// Adds the sessions that the operator names, whatever records say of them.
+    fn named(&self, roles: &mut Roles<'_>) -> Result<(), Failure> {
+        for arn in &self.order.sessions {
+            let session = Session::named(arn, self.host.clock.now()).ok_or_else(|| {
+                impossible(format!(
+                    "`--session`: expected an ARN such as `arn:aws:sts::123456789012:assumed-role/ROLE/SESSION`, saw \
+                     `{arn}`"
+                ))
+                .hinted("CloudTrail tells it as `userIdentity.arn`; the session's name carries the job's id")
+            })?;
+            let sessions = roles.entry(session.role.clone()).or_default();
+            // First, where room is short: the operator knows of it.
+            if let Some(at) = sessions.iter().position(|one| one.session.name == session.name) {
+                let known = sessions.remove(at);
+                let session = Session { role_id: known.session.role_id, ..session };
+                sessions.insert(0, One { session, told: known.told });
+            } else {
+                sessions.insert(0, One { session, told: None });
+            }
+        }
+        Ok(())
     }
 
     /// By role, the sessions that live longest first: where room is short they matter most.
@@ -88,7 +125,7 @@ impl<'a> Story<'a> {
             for lent in chain.lent(aws::NAME) {
                 match Session::of(lent) {
                     Ok(session) => {
-                        let one = One { chain: index, request: &lent.request, session };
+                        let one = One { told: Some((index, &lent.request)), session };
                         roles.entry(one.session.role.clone()).or_default().push(one);
                     }
                     Err(_) if lent.expires_at <= self.host.clock.now() => {}
@@ -105,9 +142,9 @@ impl<'a> Story<'a> {
     /// Whether a session is worth denying.
     fn is_due(&mut self, session: &Session) -> bool {
         let left = session.expires_at - self.host.clock.now();
-        let due = !self.order.jobs.is_empty() && left.to_std().is_ok_and(|left| left >= self.order.least.0);
-        if !due && !self.order.jobs.is_empty() {
-            let (who, at) = (principal(session), session.expires_at.format("%H:%M:%SZ"));
+        let due = !self.is_pruning() && left.to_std().is_ok_and(|left| left >= self.order.least.0);
+        if !due && !self.is_pruning() {
+            let (who, at) = (principal(session), session.expires_at.format("%Y-%m-%dT%H:%M:%SZ"));
             let line = if left <= chrono::TimeDelta::zero() {
                 format!("`{who}` ended at {at}")
             } else {
@@ -120,7 +157,7 @@ impl<'a> Story<'a> {
 
     /// Whether no job is named: what is over is removed, and nothing is denied.
     fn is_pruning(&self) -> bool {
-        self.order.jobs.is_empty()
+        self.order.jobs.is_empty() && self.order.sessions.is_empty()
     }
 
     fn show(&mut self, roles: &Roles<'_>) {
@@ -151,7 +188,7 @@ impl<'a> Story<'a> {
         }
         let http = Http::new(loaded.config.network());
         let doors = Doors { host: self.host, loaded, http: &http, keys: &keys, partition };
-        let operator = operator::known(&doors, self.order, chains).await?;
+        let operator = operator::known(&doors, self.order, chains, roles.keys()).await?;
         for (role, sessions) in roles {
             let doors = Doors { partition: role.partition(), ..doors };
             if let Err(error) = self.role(&doors.iam(self.order)?, role, sessions, &operator).await {
@@ -185,8 +222,9 @@ impl<'a> Story<'a> {
                     self.report
                         .lines
                         .push(format!("`{who}` {done}, by `{policy}`; it takes effect within minutes"));
-                    let what = format!("request {}: `{policy}` on `{role}`, by `{operator}`", one.request);
-                    self.told.entry(one.chain).or_default().push((one.request.to_owned(), what));
+                    let Some((chain, request)) = one.told else { continue };
+                    let what = format!("request {request}: `{policy}` on `{role}`, by `{operator}`");
+                    self.told.entry(chain).or_default().push((request.to_owned(), what));
                 }
                 Outcome::Not(why) => self.undenied.push(format!("`{who}`: {why}")),
             }
@@ -204,7 +242,12 @@ impl<'a> Story<'a> {
             if new.is_empty() {
                 continue;
             }
-            if !chain.is_closed(now) {
+            if !chain.is_whole() {
+                self.report.warnings.push(format!(
+                    "the record of job {} does not tell of the denial: something beside it cannot be believed",
+                    chain.job()
+                ));
+            } else if !chain.is_closed(now) {
                 self.report.warnings.push(format!(
                     "the record of job {} is not closed yet: run this again after its END, and it tells of the denial",
                     chain.job()
@@ -220,8 +263,13 @@ impl<'a> Story<'a> {
         if self.undenied.is_empty() {
             return;
         }
-        let failure = Failure::new("session-not-denied", Class::Unsettled, "what should be denied is not")
-            .caused_by(self.undenied);
+        let failure = Failure::new(
+            "session-not-denied",
+            Class::Unsettled,
+            "what should be denied is not, or nobody can tell",
+        )
+        .caused_by(self.undenied)
+        .hinted("`--session ARN` denies a session that an operator knows of, whatever the records say");
         // The other failure is worth a retry, perhaps, and this one is then told by that.
         match &mut self.report.failure {
             Some(first) => first.causes.extend(failure.causes),

@@ -32,6 +32,8 @@ pub struct Order {
     pub jobs: Vec<String>,
     /// Whether the jobs' hosts will never write to their records again.
     pub host_gone: bool,
+    /// Whether Vault is asked about every login, also where its record says that it is over.
+    pub all: bool,
 }
 
 /// Revokes the logins that the records of some jobs tell of, and says so in the records.
@@ -56,9 +58,22 @@ async fn attempt(host: &Host, loaded: &Loaded, order: &Order, report: &mut Repor
     }
     let http = Http::new(operator.network(&host.env, loaded));
     let context = Settling { host: &loaded.config, http: &http, clock: &host.clock };
-    let mut story = Story { operator, context, report, unrevoked: found.broken };
+    let mut story = Story { operator, context, report, order, unrevoked: found.broken };
+    let logins = |link| chain::lent(link).filter(|lent| lent.provider == vault::NAME);
+    for lent in found.unattached.iter().flat_map(logins) {
+        story
+            .unrevoked
+            .push(format!("one of these tells of `{}`, accessor `{}`", lent.principal, lent.handle));
+    }
     for chain in &found.chains {
-        story.chain(chain, order.host_gone).await;
+        story.chain(chain).await;
+    }
+    if !found.chains.iter().any(|chain| chain.lent(vault::NAME).next().is_some()) {
+        story.report.lines.push(if story.unrevoked.is_empty() {
+            "no login of Vault was lent there".to_owned()
+        } else {
+            "what could be read there tells of no login of Vault".to_owned()
+        });
     }
     story.end()
 }
@@ -68,12 +83,13 @@ struct Story<'a> {
     operator: Operator,
     context: Settling<'a>,
     report: &'a mut Report,
+    order: &'a Order,
     /// What should be revoked and is not, or nobody can tell.
     unrevoked: Vec<String>,
 }
 
 impl Story<'_> {
-    async fn chain(&mut self, chain: &Chain, host_gone: bool) {
+    async fn chain(&mut self, chain: &Chain) {
         let (mut settlements, mut findings) = (Vec::new(), Vec::new());
         for lent in chain.lent(vault::NAME) {
             if !self.is_due(lent, chain.settlement(&lent.request)) {
@@ -99,7 +115,12 @@ impl Story<'_> {
         if settlements.is_empty() {
             return;
         }
-        if !host_gone && !chain.is_closed(now) {
+        if !chain.is_whole() {
+            self.report.warnings.push(format!(
+                "the record of job {} does not tell of this: something beside it cannot be believed",
+                chain.job()
+            ));
+        } else if !self.order.host_gone && !chain.is_closed(now) {
             self.report.warnings.push(format!(
                 "the record of job {} is still its host's to go on with, and does not tell of this: \
                  `--host-gone` writes it where that host is gone for good",
@@ -113,6 +134,7 @@ impl Story<'_> {
     /// Whether a login is to be revoked: it lives, and nobody said yet that it does not.
     fn is_due(&mut self, lent: &Lent, settlement: Option<&Settlement>) -> bool {
         let over = match settlement {
+            _ if self.order.all => return true,
             _ if lent.expires_at <= self.context.clock.now() => format!("ended at {}", lent.expires_at),
             None | Some(Settlement::Failed { .. } | Settlement::Left { .. }) => return true,
             Some(settlement) => format!("its record says {settlement}"),
@@ -172,7 +194,7 @@ impl Story<'_> {
             let paths = format!("`{}` and on `{}`", accessor::PATH, accessor::LOOKUP);
             failure.hinted(format!("the operator's policies must allow `update` on {paths}"))
         } else {
-            failure
+            failure.hinted("`vault token revoke -accessor ACCESSOR` revokes one that you know of, whatever the records say")
         })
     }
 }

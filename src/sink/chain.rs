@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::links::Group;
 use super::{Error, file};
 use crate::config::sink::FileSink;
-use crate::host::{files, walk};
+use crate::host::walk;
 use crate::lease::state::plain;
 use crate::record::end::{Late, SettledLease};
 use crate::record::parts::{Lent, Requested, Told};
@@ -28,36 +29,26 @@ pub enum Wanted<'a> {
     Denied,
 }
 
-/// One plugin block's account, whole up to its last link.
+/// One plugin block's account: its START, and each link that follows the one before it.
 #[derive(Debug)]
 pub struct Chain {
-    records: PathBuf,
-    folder: PathBuf,
-    links: Vec<Link>,
-    last: Fingerprint,
-}
-
-/// Why a chain is not believed.
-#[derive(Debug, thiserror::Error)]
-pub enum Broken {
-    /// It cannot be read.
-    #[error("cannot be read")]
-    Unreadable(#[from] files::Untrusted),
-    /// It is no link of a version that is known.
-    #[error("is no link that this version can read: {0}")]
-    NoLink(String),
-    /// It does not follow the one before.
-    #[error("does not follow the link before it: one is missing, or was changed")]
-    Torn,
+    pub(super) records: PathBuf,
+    pub(super) folder: PathBuf,
+    pub(super) links: Vec<Link>,
+    pub(super) last: Fingerprint,
+    /// Whether nothing lies beside it that should be of it and cannot be believed.
+    pub(super) is_whole: bool,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Whole chains.
+    /// Chains, each as far as it can be believed.
     pub chains: Vec<Chain>,
-    /// The others, told.
+    /// What cannot be believed, told.
     pub broken: Vec<String>,
+    /// The links among that.
+    pub unattached: Vec<Link>,
     /// How many records there are, wanted or not.
     pub records: usize,
 }
@@ -119,35 +110,22 @@ pub fn find(records: &Path, wanted: Wanted<'_>) -> std::io::Result<Found> {
         if !is_wanted {
             continue;
         }
-        match read(records, folder, &paths) {
-            Ok(chain) if matches!(wanted, Wanted::Denied) && !chain.is_denied_in_part() => {}
-            Ok(chain) => found.chains.push(chain),
-            Err((path, problem)) => found.broken.push(format!("`{}` {problem}", path.display())),
-        }
+        let mut group = Group { records, folder, doubts: Vec::new(), unattached: Vec::new() };
+        let chains = group.chains(chain.split('.').next().unwrap_or_default(), &paths);
+        found.chains.extend(
+            chains.into_iter().filter(|chain| !matches!(wanted, Wanted::Denied) || chain.is_denied_in_part()),
+        );
+        let doubts = group.doubts.into_iter();
+        found.broken.extend(doubts.map(|(path, problem)| format!("`{}` {problem}", path.display())));
+        found.unattached.extend(group.unattached);
     }
     Ok(found)
 }
 
-fn read(records: &Path, folder: PathBuf, paths: &[PathBuf]) -> Result<Chain, (PathBuf, Broken)> {
-    let mut read = Vec::new();
-    for path in paths {
-        let broken = |problem| (path.clone(), problem);
-        let bytes = files::read_found(path).map_err(|error| broken(error.into()))?;
-        let link = record::read(&bytes).map_err(|error| broken(Broken::NoLink(error.to_string())))?;
-        read.push((link, Fingerprint::of(&bytes), path));
-    }
-    read.sort_by_key(|(link, _, _)| link.sequence);
-    let (mut links, mut last, mut sequence) = (Vec::new(), None, 0);
-    for (link, digest, path) in read {
-        if link.previous != last || link.sequence != sequence {
-            return Err((path.clone(), Broken::Torn));
-        }
-        (last, sequence) = (Some(digest), sequence.saturating_add(1));
-        links.push(link);
-    }
-    let nothing = || (folder.clone(), Broken::Torn);
-    let last = last.ok_or_else(nothing)?;
-    Ok(Chain { records: records.to_owned(), folder, links, last })
+/// What a link tells of as lent, at the start and while the step ran.
+pub fn lent(link: &Link) -> impl Iterator<Item = &Lent> {
+    let at_start = link.start.iter().flat_map(|start| &start.leases);
+    at_start.chain(link.end.iter().flat_map(|end| &end.renewals))
 }
 
 impl Chain {
@@ -158,10 +136,7 @@ impl Chain {
 
     /// What a provider lent, at the start and while the step ran.
     pub fn lent(&self, provider: &str) -> impl Iterator<Item = &Lent> {
-        let at_start =
-            self.links.iter().filter_map(|link| link.start.as_ref()).flat_map(|start| &start.leases);
-        let later = self.links.iter().filter_map(|link| link.end.as_ref()).flat_map(|end| &end.renewals);
-        at_start.chain(later).filter(move |lent| lent.provider == provider)
+        self.links.iter().flat_map(lent).filter(move |lent| lent.provider == provider)
     }
 
     /// What was asked of a provider.
@@ -205,6 +180,12 @@ impl Chain {
             settlement => settlement.is_final(),
         };
         self.links.iter().any(|link| link.kind == Kind::End) && last.into_values().all(over)
+    }
+
+    /// Whether nothing lies beside it that should be of it and cannot be believed. No link can follow it otherwise: the
+    /// next number may be taken.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Seals a LATE link, and stores it beside the others.
@@ -256,7 +237,8 @@ mod tests {
             serde_json::from_value(link).unwrap()
         };
         let links = links.iter().enumerate().map(link).collect();
-        Chain { records: PathBuf::new(), folder: PathBuf::new(), links, last: Fingerprint::of(b"") }
+        let (records, last) = (PathBuf::new(), Fingerprint::of(b""));
+        Chain { folder: records.clone(), records, links, last, is_whole: true }
     }
 
     #[test]

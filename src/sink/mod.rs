@@ -9,6 +9,7 @@ use crate::secret::Fingerprint;
 
 pub mod chain;
 pub mod file;
+mod links;
 pub mod retention;
 mod shared;
 

@@ -292,6 +292,136 @@ fn a_record_that_was_changed_denies_nothing() {
     assert_eq!(story.policies(), [] as [&str; 0]);
 }
 
+type Put = fn(&Path);
+
+/// What a process of the agent's user can put beside the links of a record, with a word of what is told then.
+const BESIDE: [(&str, Put); 6] = [
+    ("is no regular file", |start| {
+        nix::unistd::mkfifo(&renamed(start, ".2-late"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }),
+    ("cannot be read", |start| {
+        std::os::unix::fs::symlink(start, renamed(start, ".2-late")).unwrap();
+    }),
+    ("cannot be read", |start| {
+        let file = std::fs::File::create(renamed(start, ".7-settled")).unwrap();
+        file.set_len(1 << 40).unwrap();
+    }),
+    ("is no link", |start| std::fs::write(renamed(start, ".3-late"), "{").unwrap()),
+    ("is not the only START", |start| {
+        let text = std::fs::read_to_string(start).unwrap();
+        std::fs::write(renamed(start, ".9-start"), format!("{text} ")).unwrap();
+    }),
+    ("is a link of job `another`", |start| {
+        let text = std::fs::read_to_string(start).unwrap();
+        std::fs::write(renamed(start, ".9-start"), text.replace(JOB, "another")).unwrap();
+    }),
+];
+
+fn renamed(start: &Path, end: &str) -> PathBuf {
+    let name = start.file_name().unwrap().to_string_lossy().replace(".0-start", end);
+    start.with_file_name(name)
+}
+
+fn start_of(stage: &Stage) -> PathBuf {
+    let files = crate::support::hooks::files(&stage.folder.path().join("records"));
+    files.into_iter().find(|path| path.to_string_lossy().ends_with("0-start.json")).unwrap()
+}
+
+/// A job that was lent a role of the sandbox's, and is over.
+fn over() -> Stage {
+    let mut stage = Stage::new();
+    stage.block = aws(&json!({}));
+    assert_eq!(stage.hook("pre-command").status, 0);
+    stage.command_ended(0);
+    assert_eq!(stage.hook("post-command").status, 0);
+    stage
+}
+
+fn dry_run(stage: &mut Stage, more: &[&str]) -> Ended {
+    let records = stage.folder.path().join("records").display().to_string();
+    let output = stage.program(&["deny", "--dry-run", "--records", &records]).args(more).output().unwrap();
+    stage.ended(&output)
+}
+
+#[test]
+fn what_lies_beside_a_record_stops_no_denial() {
+    for (told, put) in BESIDE {
+        let mut stage = over();
+        put(&start_of(&stage));
+        let ended = dry_run(&mut stage, &["--job", JOB]);
+        assert_eq!(ended.status, 108, "{told}: {}", ended.text);
+        assert!(ended.text.contains("would put `buildkite-dataflow-deny."), "{told}: {}", ended.text);
+        assert!(ended.text.contains(told) && !ended.text.contains("no session of AWS"), "{}", ended.text);
+    }
+    // A copy says nothing new.
+    let mut stage = over();
+    let start = start_of(&stage);
+    std::fs::copy(&start, renamed(&start, ".9-start")).unwrap();
+    let ended = dry_run(&mut stage, &["--job", JOB]);
+    assert!(ended.status == 0 && ended.text.contains("would put"), "{}", ended.text);
+}
+
+#[test]
+fn what_cannot_be_read_is_never_called_nothing_and_a_session_can_be_named() {
+    let mut stage = over();
+    let start = start_of(&stage);
+    let principal = stage.records()[0].start.as_ref().unwrap().leases[0].principal.clone();
+    std::fs::remove_file(&start).unwrap();
+    nix::unistd::mkfifo(&start, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let ended = dry_run(&mut stage, &["--job", JOB]);
+    assert_eq!(ended.status, 108, "{}", ended.text);
+    assert!(!ended.text.contains("was lent there"), "{}", ended.text);
+    assert!(ended.text.contains("what could be read there tells of no session of AWS"), "{}", ended.text);
+    let ended = dry_run(&mut stage, &["--job", JOB, "--session", &principal]);
+    let name = principal.rsplit('/').next().unwrap();
+    let denies = "would put `buildkite-dataflow-deny.";
+    assert!(ended.text.contains(denies) && ended.text.contains(&format!(":{name}\"")), "{}", ended.text);
+    // Without any record.
+    let mut command = stage.program(&["deny", "--dry-run", "--session", &principal]);
+    let output = command.output().unwrap();
+    let ended = stage.ended(&output);
+    assert!(ended.status == 0 && ended.text.contains(denies), "{}", ended.text);
+    let mut command = stage.program(&["deny", "--dry-run", "--session", "arn:aws:iam::123456789012:role/x"]);
+    let output = command.output().unwrap();
+    let ended = stage.ended(&output);
+    assert!(ended.status == 102 && ended.text.contains("assumed-role/ROLE/SESSION"), "{}", ended.text);
+}
+
+#[test]
+fn a_link_that_follows_none_is_told_with_the_session_that_it_tells_of() {
+    let mut stage = over();
+    let start = start_of(&stage);
+    let text = std::fs::read_to_string(&start).unwrap();
+    let later = text.replacen("\"sequence\":0", "\"sequence\":5", 1);
+    std::fs::write(renamed(&start, ".5-start"), later).unwrap();
+    let ended = dry_run(&mut stage, &["--job", JOB]);
+    assert!(ended.text.contains("does not follow the link before it"), "{}", ended.text);
+    assert!(ended.text.contains("`--session arn:aws:sts::"), "{}", ended.text);
+}
+
+#[test]
+fn a_dry_run_tells_an_operator_who_may_not() {
+    let mut stage = over();
+    let principal = stage.records()[0].start.as_ref().unwrap().leases[0].principal.clone();
+    let role = principal.rsplit_once('/').unwrap().0;
+    let ended = dry_run(&mut stage, &["--job", JOB, "--operator", &format!("{role}/me")]);
+    assert!(ended.status == 103 && ended.text.contains("error[operator-unfit]"), "{}", ended.text);
+}
+
+#[test]
+fn a_session_is_denied_whatever_lies_beside_its_record_and_the_record_is_left_alone() {
+    let Some(mut story) = Story::of(&json!({})) else { return };
+    let start = start_of(&story.stage);
+    nix::unistd::mkfifo(&renamed(&start, ".2-late"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let text = story.fails(&["--job", JOB], 108, "session-not-denied");
+    assert!(text.contains("is denied, by"), "{text}");
+    assert!(text.contains("something beside it cannot be believed"), "{text}");
+    assert_eq!(story.policies().len(), 1);
+    std::fs::remove_file(renamed(&start, ".2-late")).unwrap();
+    story.denies();
+    assert_eq!((story.policies().len(), story.late().len()), (1, 1));
+}
+
 fn end_of(story: &Story) -> PathBuf {
     let files = crate::support::hooks::files(&story.stage.folder.path().join("records"));
     files.into_iter().find(|path| path.to_string_lossy().ends_with("-end.json")).unwrap()

@@ -79,6 +79,40 @@ fn a_login_whose_host_is_gone_is_revoked_and_the_record_gets_a_late_link() {
 }
 
 #[test]
+fn what_lies_beside_a_record_stops_no_revocation() {
+    let mut stage = running(&json!({}));
+    let found = files(&stage.folder.path().join("records"));
+    let start = found.iter().find(|path| path.to_string_lossy().ends_with(".0-start.json")).unwrap();
+    let name = start.file_name().unwrap().to_string_lossy().replace(".0-start", ".1-end");
+    nix::unistd::mkfifo(&start.with_file_name(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let ended = revoke(&mut stage, &["--host-gone"]);
+    fails(&ended, 108, "login-not-revoked", "regular file");
+    assert_eq!((living(&stage), late(&stage).len()), (0, 0), "{}", ended.text);
+    assert!(ended.text.contains("does not tell of this"), "{}", ended.text);
+}
+
+#[test]
+fn a_record_without_a_login_says_so() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.hook("pre-command").status, 0);
+    let ended = revoke(&mut stage, &[]);
+    assert!(ended.status == 0 && ended.text.contains("no login of Vault was lent there"), "{}", ended.text);
+}
+
+#[test]
+fn a_login_that_a_record_calls_over_is_revoked_where_the_operator_asks_for_all() {
+    let mut stage = running(&json!({}));
+    let found = files(&stage.folder.path().join("records"));
+    let start = found.iter().find(|path| path.to_string_lossy().ends_with(".0-start.json")).unwrap();
+    let mut link: Value = serde_json::from_slice(&std::fs::read(start).unwrap()).unwrap();
+    link["start"]["leases"][0]["expires-at"] = json!("2020-01-01T00:00:00Z");
+    std::fs::write(start, link.to_string()).unwrap();
+    let ended = revoke(&mut stage, &[]);
+    assert!(ended.text.contains("ended at 2020-01-01") && living(&stage) == 1, "{}", ended.text);
+    assert_eq!((revoke(&mut stage, &["--all"]).status, living(&stage)), (0, 0));
+}
+
+#[test]
 fn hvac_is_refused_with_a_login_that_was_revoked() {
     let Some(python) = components::find("venv/bin/python") else { return };
     let mut stage = running(&json!({}));
