@@ -127,7 +127,7 @@ impl fmt::Display for Settlement {
 }
 
 fn clock(at: &DateTime<Utc>) -> String {
-    at.format("%H:%M:%SZ").to_string()
+    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[cfg(test)]

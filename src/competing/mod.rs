@@ -36,6 +36,10 @@ pub enum When {
     ProfileChosen,
     /// Where they do not.
     ProfileNotChosen,
+    /// Where `AWS_PROFILE` names a profile of ours.
+    ProfileNamed,
+    /// Where the variable itself chooses a profile that is none of ours.
+    NamesAnother,
 }
 
 /// What is done about a variable that competes.
@@ -66,20 +70,30 @@ pub struct Found {
 const CHOOSE: [&str; 2] = ["AWS_DEFAULT_PROFILE", "AWS_PROFILE"];
 
 /// What stands in the way of what is handed over. `handed` are the names of the variables, `earlier` those that an
-/// earlier use of the plugin handed over, which are not in the way; `default` is whether a profile of ours is taken
-/// by whoever names none; `standing` looks into the environment.
+/// earlier use of the plugin handed over, which are not in the way; `profiles` are the names of the profiles in the files
+/// that are handed over; `standing` looks into the environment.
 pub fn find<'a>(
     handed: &[&str],
     earlier: &[&str],
-    default: bool,
+    profiles: &[&str],
     standing: impl Fn(&str) -> Option<&'a str>,
 ) -> Vec<Found> {
     let set = |name: &str| standing(name).filter(|value| !value.is_empty());
-    let chosen = default || CHOOSE.iter().any(|name| set(name).is_some());
+    let named = |name: &str| set(name).is_some_and(|profile| profiles.contains(&profile));
+    // The one that is taken by whoever names none.
+    let default = || profiles.contains(&"default") && CHOOSE.iter().all(|name| set(name).is_none());
+    let chosen = CHOOSE.iter().any(|name| named(name)) || default();
+    let holds = |line: &Line| match line.when {
+        When::Always => true,
+        When::ProfileChosen => chosen,
+        When::ProfileNotChosen => !chosen,
+        When::ProfileNamed => named("AWS_PROFILE"),
+        When::NamesAnother => !named(line.name),
+    };
     let competes = |line: &&Line| {
         let there = line.beside.iter().any(|name| handed.contains(name)) && set(line.name).is_some();
         let ours = handed.contains(&line.name) || earlier.contains(&line.name);
-        there && !ours && line.when.holds(chosen)
+        there && !ours && holds(line)
     };
     let mut found: Vec<Found> = Vec::new();
     for line in TABLE.iter().filter(competes) {
@@ -98,16 +112,6 @@ pub fn find<'a>(
         }
     }
     found
-}
-
-impl When {
-    fn holds(self, chosen: bool) -> bool {
-        match self {
-            Self::Always => true,
-            Self::ProfileChosen => chosen,
-            Self::ProfileNotChosen => !chosen,
-        }
-    }
 }
 
 impl Found {
@@ -141,7 +145,7 @@ mod tests {
 
     fn found(handed: &[&str], standing: &[(&'static str, &'static str)]) -> Vec<(String, Option<String>)> {
         let look = |name: &str| standing.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        let found = find(handed, &[], false, look).into_iter();
+        let found = find(handed, &[], &["live"], look).into_iter();
         found
             .map(|one| (one.name.to_owned(), one.covered.map(|(name, value)| format!("{name}={value}"))))
             .collect()
@@ -171,7 +175,8 @@ mod tests {
     #[test]
     fn what_an_earlier_use_of_the_plugin_lent_does_not_compete() {
         let look = |name: &str| ["AWS_ACCESS_KEY_ID", "AWS_PROFILE"].contains(&name).then_some("ours");
-        assert_eq!(find(&FILES, &["AWS_ACCESS_KEY_ID"], false, look), []);
+        let earlier = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE"];
+        assert_eq!(find(&FILES, &earlier, &["live"], look), []);
     }
 
     #[test]
@@ -180,5 +185,23 @@ mod tests {
         let expected = Some("AWS_DEFAULT_PROFILE=live".to_owned());
         assert_eq!(found(&FILES, &standing), [("AWS_DEFAULT_PROFILE".to_owned(), expected)]);
         assert_eq!(found(&FILES, &standing[1..]), [("AWS_DEFAULT_PROFILE".to_owned(), None)]);
+    }
+
+    #[test]
+    fn a_choice_of_a_profile_that_is_not_lent_is_told_and_covers_nothing() {
+        let standing = [("AWS_PROFILE", "other"), ("AWS_ACCESS_KEY_ID", "AKIA")];
+        let told = found(&FILES, &standing);
+        assert_eq!(told, [("AWS_ACCESS_KEY_ID".to_owned(), None), ("AWS_PROFILE".to_owned(), None)]);
+        let second = [("AWS_PROFILE", "other"), ("AWS_DEFAULT_PROFILE", "live")];
+        assert_eq!(found(&FILES, &second), [("AWS_PROFILE".to_owned(), None)]);
+    }
+
+    #[test]
+    fn an_account_of_the_host_is_covered_beside_what_is_lent() {
+        let covered = |name: &str| (name.to_owned(), Some(format!("{name}=")));
+        let account = ("AWS_ACCOUNT_ID", "999999999999");
+        assert_eq!(found(&KEYS, &[account]), [covered("AWS_ACCOUNT_ID")]);
+        let profile = [account, ("AWS_PROFILE", "live")];
+        assert_eq!(found(&FILES, &profile), [covered("AWS_ACCOUNT_ID")]);
     }
 }

@@ -1,7 +1,8 @@
-//! How much a step may ask for, and how long things may take.
+//! The most that a host lends, and how long things may take.
 
 use serde::Deserialize;
 
+use super::{aws, token};
 use crate::span::Span;
 
 /// The most that a step may ask for.
@@ -9,15 +10,23 @@ use crate::span::Span;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Limits {
-    /// The longest life of a credential.
-    pub duration: Span,
+    /// The longest life of a credential, asked for or answered. Where it is absent, a step may ask for `12h`, and a server
+    /// may answer what it likes.
+    pub duration: Option<Span>,
     /// The longest life of an OIDC token.
     pub token_lifetime: Span,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { duration: super::aws::MAX_DURATION, token_lifetime: super::token::MAX_LIFETIME }
+        Self { duration: None, token_lifetime: token::MAX_LIFETIME }
+    }
+}
+
+impl Limits {
+    /// The longest life that may be asked for.
+    pub fn asked(&self) -> Span {
+        self.duration.unwrap_or(aws::MAX_DURATION)
     }
 }
 

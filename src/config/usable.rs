@@ -123,7 +123,7 @@ fn times(config: &HostConfig) -> Result<(), Wrong> {
         ("deadlines.grant", config.deadlines.grant),
         ("deadlines.release", config.deadlines.release),
         ("deadlines.retry", config.deadlines.retry),
-        ("limits.duration", config.limits.duration),
+        ("limits.duration", config.limits.asked()),
         ("limits.token-lifetime", config.limits.token_lifetime),
     ];
     match all.into_iter().find(|(_, span)| *span == Span::seconds(0)) {

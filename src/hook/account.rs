@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use crate::credential::EnvName;
 use crate::dataset::Dataset;
 use crate::failure::{Class, Failure};
 use crate::hook::Context;
+use crate::host::{Env, env};
 use crate::job::Reported;
 use crate::job::identity::{Identity, LEEWAY};
 use crate::lease::Lease;
@@ -19,6 +21,7 @@ use crate::provider::{self, aws};
 use crate::record::end;
 use crate::record::parts::{self, DataTrust, DataUse, Lent, Outcome, Requested, Start, TokenUse, Told};
 use crate::settlement::Settlement;
+use crate::span::Span;
 
 /// One request with its answer.
 #[derive(Debug)]
@@ -81,7 +84,7 @@ pub(super) fn lent(lease: &Lease) -> Lent {
 
 /// What a reader should know of a lease.
 pub(super) fn of_lease(lease: &Lease, answer_lost: bool, latest: DateTime<Utc>) -> Vec<Told> {
-    let (id, until) = (&lease.id, latest.format("%H:%M:%SZ"));
+    let (id, until) = (&lease.id, latest.format("%Y-%m-%dT%H:%M:%SZ"));
     let lost = answer_lost.then(|| {
         let what =
             format!("an earlier answer to request {id} was lost: a second session may live until {until}");
@@ -95,6 +98,14 @@ pub(super) fn of_lease(lease: &Lease, answer_lost: bool, latest: DateTime<Utc>) 
         told("policy-nearly-full", what)
     });
     lost.into_iter().chain(full).collect()
+}
+
+/// That a credential lives longer than the host's limit, where the host only observes.
+pub(super) fn outlived(lease: &Lease, limit: Span) -> Told {
+    let Lease { principal, expires_at, .. } = lease;
+    let what =
+        format!("`{principal}` lives until {expires_at}, and `limits.duration` of this host is {limit}");
+    told("would-be-denied", what)
 }
 
 /// What of the secrets the log is not told to hide.
@@ -191,12 +202,21 @@ fn identity_findings(identity: &Identity) -> Vec<Told> {
     skew.into_iter().chain(unverified).collect()
 }
 
+/// What each use of the plugin sets anew, and nothing is lost by: the folder of its files, and the files of the AWS tools,
+/// which have the profiles of all uses.
+const OURS: [&str; 4] =
+    [env::BLOCK.name, env::OIDC_TMPDIR.name, "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"];
+
 /// What was set for the step before and is now covered, a static key, a profile; and what competes with what is lent.
-pub(super) fn covered(export: &Export) -> Vec<Told> {
+pub(super) fn covered(export: &Export, standing: &Env) -> Vec<Told> {
     let competing = export.competing();
+    let listed = NAMES.parse().ok().and_then(|names: EnvName| standing.standing(&names));
+    let earlier = || listed.into_iter().flat_map(|list| list.expose().split_whitespace());
+    let goes_on = |name: &str| OURS.contains(&name) && earlier().any(|known| known == name);
     let anew = |variable: &&Exported| {
         variable.previous.is_some()
             && variable.name != NAMES
+            && !goes_on(&variable.name)
             && !competing.iter().any(|found| found.covers(&variable.name))
     };
     let anew = export.previous().iter().filter(anew).map(|variable| {

@@ -19,11 +19,13 @@ use crate::host::retry::{Backoff, UNTIL_THE_DEADLINE};
 use crate::job::identity::{Identity, Verifier};
 use crate::job::keys::KeyStore;
 use crate::job::situation::Situation;
+use crate::lease::Lease;
 use crate::policy::wanted::{self, Wanted};
 use crate::policy::{self, Request, request};
 use crate::provider::source::Sources;
 use crate::provider::token::{Key, Tokens};
 use crate::provider::{self, Error};
+use crate::span::Span;
 
 /// The audience of a token that is only to say who runs: nobody else believes it.
 pub(super) const IDENTITY_AUDIENCE: &str = "urn:buildkite-dataflow:identity";
@@ -183,6 +185,14 @@ impl<'a> Exchange<'a> {
     /// What time it is.
     pub(super) fn now(&self) -> DateTime<Utc> {
         self.context.host.clock.now()
+    }
+
+    /// The host's limit beyond which a lease goes that was lent all the same: this host only observes. A stored secret has
+    /// no end.
+    pub(super) fn outlived(&self, lease: &Lease) -> Option<Span> {
+        let left = lease.expires_at - self.now();
+        let stored = lease.provider == provider::secrets::NAME;
+        policy::outlived(left, &self.context.loaded.config).filter(|_| !stored)
     }
 
     /// The latest time at which a credential asked for now could live.

@@ -102,7 +102,7 @@ impl<'a> Lending<'a> {
         let export = callbacks.beside(seen, &self.owner(), &folder, &self.context.host.env);
         let export = export.map_err(|error| failed(error.failure()))?;
         self.start.exported = export.names();
-        self.start.findings.extend(account::covered(&export));
+        self.start.findings.extend(account::covered(&export, &self.context.host.env));
         let to_hide = export.to_hide();
         let texts = to_hide.texts.len();
         self.start.findings.extend(account::not_hidden(to_hide.left_out));
@@ -282,7 +282,7 @@ impl<'a> Lending<'a> {
     pub(super) fn tell(&self, report: &mut Report) {
         for lease in &self.leases {
             let ends = lease.expires_at.timestamp() < NEVER;
-            let until = ends.then(|| format!(" until {}", lease.expires_at.format("%H:%M:%SZ")));
+            let until = ends.then(|| format!(" until {}", lease.expires_at.format("%Y-%m-%dT%H:%M:%SZ")));
             report.lines.push(format!("lent `{}`{}", lease.principal, until.unwrap_or_default()));
         }
         for finding in &self.start.findings {

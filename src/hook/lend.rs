@@ -72,6 +72,9 @@ pub(super) async fn answered(
                 answered.entries.push(Entry::Leased(lease.clone()));
                 let latest = exchange.latest(&one.request);
                 answered.findings.extend(account::of_lease(&lease, credential.answer_lost, latest));
+                answered
+                    .findings
+                    .extend(exchange.outlived(&lease).map(|limit| account::outlived(&lease, limit)));
                 answered.leases.push(lease);
                 answered.credentials.push(credential);
             }

@@ -6,13 +6,14 @@ use std::path::Path;
 use super::export::NAMES;
 use crate::competing::{self, Found};
 use crate::credential::{EnvName, PrivateFile, Value, Variable};
-use crate::host::{Env, env};
+use crate::host::{Env, env, files};
 use crate::secret::Secret;
 
 /// The variables that name the folder of a block's files. The second is another plugin's first: whoever finds a folder
-/// in it, mounts it into a container or removes it, so that a folder of others stays there.
+/// in it, mounts it into a container or removes it, so that a folder of others stays there, while there is one.
 pub(super) fn whereabouts(folder: &Path, env: &Env) -> impl Iterator<Item = Variable> {
-    let others = env.get(&env::OIDC_TMPDIR).is_some_and(|there| env.get(&env::BLOCK) != Some(there));
+    let theirs = |there: &str| env.get(&env::BLOCK) != Some(there) && files::length(Path::new(there)).is_ok();
+    let others = env.get(&env::OIDC_TMPDIR).is_some_and(theirs);
     let names = std::iter::once(&env::BLOCK).chain((!others).then_some(&env::OIDC_TMPDIR));
     let value = Value::Plain(folder.display().to_string());
     names.filter_map(move |variable| {
@@ -28,11 +29,15 @@ pub(super) fn compete(variables: &[Variable], files: &[PrivateFile], env: &Env) 
         env.standing(&name).map(Secret::expose)
     };
     let earlier: Vec<&str> = standing(NAMES).unwrap_or_default().split_whitespace().collect();
-    // Tools take the profile of this name where they are told none.
-    let default = |file: &PrivateFile| {
-        file.content.text().is_some_and(|text| text.expose().lines().any(|line| line == "[default]"))
-    };
-    competing::find(&handed, &earlier, files.iter().any(default), standing)
+    let texts = files.iter().filter_map(|file| file.content.text());
+    let profiles: Vec<&str> = texts.flat_map(|text| text.expose().lines()).filter_map(profile).collect();
+    competing::find(&handed, &earlier, &profiles, standing)
+}
+
+/// The profile that a line of a file of the AWS tools begins.
+fn profile(line: &str) -> Option<&str> {
+    let name = line.strip_prefix('[')?.strip_suffix(']')?;
+    Some(name.strip_prefix("profile ").unwrap_or(name))
 }
 
 /// The variable that takes the place of one that competes, where it is not there already.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::claims::Claims;
@@ -150,13 +151,23 @@ fn limits(kind: &dyn Kind, host: &HostConfig) -> Option<Decision> {
         Some(Decision::deny(rule, format!("{asked} was asked for, and this host allows {limit}")))
     };
     let lifetime = kind.token().and_then(|(token, _)| token.lifetime);
-    over("limits.duration", kind.duration(), host.limits.duration)
+    over("limits.duration", kind.duration(), host.limits.asked())
         .or_else(|| over("limits.token-lifetime", lifetime, host.limits.token_lifetime))
 }
 
 /// How long the credential will live: what was asked for, or the usual within the host's limit.
 pub fn duration(kind: &dyn Kind, host: &HostConfig) -> Span {
-    kind.duration().unwrap_or_else(|| kind.usual_duration().min(host.limits.duration))
+    kind.duration().unwrap_or_else(|| kind.usual_duration().min(host.limits.asked()))
+}
+
+/// By how much a host's clock may be wrong about a server's time: by more, and STS takes no signature.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
+
+/// The limit that a credential with this much left to live is beyond. What a server chose is bound only by a limit that
+/// the host config names.
+pub fn outlived(left: TimeDelta, host: &HostConfig) -> Option<Span> {
+    let within = |limit: &Span| TimeDelta::from_std(limit.0).is_ok_and(|limit| left > limit + SKEW);
+    host.limits.duration.filter(within)
 }
 
 #[cfg(test)]

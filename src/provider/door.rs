@@ -7,10 +7,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::call::CallError;
-use super::{Context, Error, Settling, Terms, key_of, settle};
+use super::{Context, Error, Settling, Terms, key_of, secrets, settle};
 use crate::config::credential::Kind;
+use crate::config::host::Mode;
 use crate::credential::{Credential, Flaw, Material, PrivateFile, SettleWith, Value};
-use crate::policy::Request;
+use crate::policy::{self, Request};
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 use crate::span::Span;
@@ -69,9 +70,14 @@ pub(super) async fn take(
         let (what, problem) = wrong(&credential)?;
         Some(Flaw { host: provider.to_owned(), problem: format!("answered {what} {problem}") })
     });
-    let Some(Flaw { host, problem }) = flaw else { return Ok(credential) };
+    let error = match flaw {
+        Some(Flaw { host, problem }) => Error::Call(CallError::Malformed { host, problem }),
+        None => match outlives(&credential, provider, context) {
+            Some(error) => error,
+            None => return Ok(credential),
+        },
+    };
     credential.secrets().iter().for_each(|secret| context.mask.add(secret));
-    let error = Error::Call(CallError::Malformed { host, problem });
     let SettleWith::Handle { secret, detail } = credential.settle_with else { return Err(error) };
     let terms = Terms {
         provider: provider.to_owned(),
@@ -88,6 +94,8 @@ pub(super) async fn take(
             | Settlement::RevokedInferred { .. }
             | Settlement::RevokedInPart { .. },
         ) => Err(Error::GivenBack(Box::new(error))),
+        // Its end is known, and the record tells it.
+        _ if matches!(error, Error::Outlives { .. }) => Err(error),
         // It was told to the server, which does not say whether that had an effect.
         Some(Settlement::RevokeAccepted { .. }) => Err(error),
         _ => Err(Error::NotGivenBack(Box::new(error))),
@@ -120,6 +128,17 @@ fn hide(credential: &mut Credential, kind: &dyn Kind, context: &Context<'_>) {
             *value = mask.apply_part(value);
         }
     }
+}
+
+/// That a credential lives longer than the host config allows, whatever was asked for. A stored secret has no end of its
+/// own, and none is lent: whoever stored it ends it.
+fn outlives(credential: &Credential, provider: &str, context: &Context<'_>) -> Option<Error> {
+    if context.host.mode == Mode::Observe || provider == secrets::NAME {
+        return None;
+    }
+    let limit = policy::outlived(credential.expires_at - context.clock.now(), context.host)?;
+    let (principal, until) = (credential.principal.clone(), credential.expires_at);
+    Some(Error::Outlives { principal, until, limit })
 }
 
 /// What is wrong with a credential in the places that it will be put into, whatever its provider read of it.

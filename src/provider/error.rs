@@ -11,6 +11,7 @@ use crate::claims::Claims;
 use crate::failure::{Class, Failure};
 use crate::host::{files, http};
 use crate::policy::Request;
+use crate::span::Span;
 
 /// Why there is no credential.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +101,16 @@ pub enum Error {
         /// What is missing, and where.
         problem: String,
     },
+    /// It would live longer than this host allows.
+    #[error("`{principal}` lives until {until}, and this host lends nothing for longer than {limit}")]
+    Outlives {
+        /// Who it is.
+        principal: String,
+        /// When it ends by itself.
+        until: DateTime<Utc>,
+        /// The host's limit.
+        limit: Span,
+    },
     /// The last try was refused, but the answer to an earlier one was lost.
     #[error("the answer to an earlier try was lost")]
     AfterLoss(#[source] Box<Error>),
@@ -161,7 +172,9 @@ impl Error {
             | Self::Beforehand(_)
             | Self::Value { .. }
             | Self::GivenBack(_) => true,
-            Self::AfterLoss(_) | Self::NotGivenBack(_) | Self::OnTheWay { .. } => false,
+            Self::AfterLoss(_) | Self::NotGivenBack(_) | Self::OnTheWay { .. } | Self::Outlives { .. } => {
+                false
+            }
             Self::Leg { made, source, .. } => !made && source.nothing_issued(),
         }
     }
@@ -171,6 +184,7 @@ impl Error {
         match self {
             Self::Aws(error) => error.left_until(),
             Self::OnTheWay { until, source } if source.nothing_issued() => Some(*until),
+            Self::Outlives { until, .. } => Some(*until),
             _ => None,
         }
     }
@@ -190,6 +204,7 @@ impl Error {
             }
             Self::Key { .. } | Self::KeyFile(_) => "no-key".to_owned(),
             Self::Value { .. } => "no-value".to_owned(),
+            Self::Outlives { .. } => "lifetime-over-limit".to_owned(),
             Self::Beforehand(last)
             | Self::AfterLoss(last)
             | Self::GivenBack(last)
@@ -219,6 +234,9 @@ impl Error {
             | Self::Key { .. }
             | Self::KeyFile(_) => Failure::of("source-unusable", Class::Configuration, self),
             Self::Value { .. } => Failure::of("value-missing", Class::Refused, self),
+            Self::Outlives { .. } => Failure::of("lifetime-over-limit", Class::Denied, self)
+                .caused_by(vec!["rule `limits.duration` of the host config".to_owned()])
+                .hinted("have the provider lend it for less (the role's own limit there), or raise `limits.duration`"),
             Self::AfterLoss(last)
             | Self::GivenBack(last)
             | Self::NotGivenBack(last)

@@ -222,7 +222,7 @@ fn the_documented_defaults_are_the_host_configs_own() {
         ticked(&row[2]).unwrap()
     };
     for (key, span) in [
-        ("limits.duration", defaults.limits.duration),
+        ("limits.duration", defaults.limits.asked()),
         ("limits.token-lifetime", defaults.limits.token_lifetime),
         ("deadlines.grant", defaults.deadlines.grant),
         ("deadlines.release", defaults.deadlines.release),

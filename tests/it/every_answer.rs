@@ -237,8 +237,55 @@ fn a_lifetime_is_understood_however_it_is_written() {
             vec![json!(3600.0), json!("3599"), json!("3600s"), json!(1e300), Value::Null, json!([])]
         };
         for value in written {
-            works(gives.provider, edited(gives, move |body| set(body, life, value.clone())));
+            works(gives.provider, unlimited(edited(gives, move |body| set(body, life, value.clone()))));
         }
+    });
+}
+
+/// On a host that names no limit.
+fn unlimited(mut stage: Stage) -> Stage {
+    stage.config.as_object_mut().unwrap().remove("limits");
+    stage
+}
+
+/// A job whose provider answers with a credential that lives ten days.
+fn living_on(gives: &Gives) -> Stage {
+    const DAYS: i64 = 10;
+    let later = (chrono::Utc::now() + chrono::TimeDelta::days(DAYS)).to_rfc3339();
+    match gives.life {
+        Some(life) => edited(gives, move |body| {
+            let value = if life == "/expires_at" { json!(later) } else { json!(DAYS * 86_400) };
+            set(body, life, value);
+        }),
+        None => changed(gives, move |_, mut answer| {
+            let text = String::from_utf8(answer.body).unwrap();
+            let (before, rest) = text.split_once("<Expiration>").unwrap();
+            let after = rest.split_once('<').unwrap().1;
+            answer.body = format!("{before}<Expiration>{later}<{after}").into_bytes();
+            answer
+        }),
+    }
+}
+
+#[test]
+fn what_lives_beyond_the_hosts_limit_is_lent_by_no_provider_and_given_back() {
+    at_each(|gives| {
+        if gives.provider == "secrets" {
+            return;
+        }
+        works(gives.provider, unlimited(living_on(gives)));
+        let mut limited = living_on(gives);
+        limited.config["limits"] = json!({"duration": "25h"});
+        let text = refuses(gives, "life", limited, 103, "error[lifetime-over-limit]");
+        assert!(text.contains("lends nothing for longer than 25h"), "{text}");
+        if TAKES_BACK.contains(&gives.provider) {
+            assert!(text.contains("given back"), "{text}");
+        }
+        let mut observed = living_on(gives);
+        observed.config["limits"] = json!({"duration": "25h"});
+        observed.config["mode"] = json!("observe");
+        let ended = observed.hook("pre-command");
+        assert!(ended.status == 0 && ended.text.contains("of this host is 25h"), "{}", ended.text);
     });
 }
 
