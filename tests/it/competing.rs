@@ -32,6 +32,8 @@ fn written() -> String {
             When::Always => "",
             When::ProfileChosen => ", where a variable or the name `default` chooses the profile",
             When::ProfileNotChosen => ", where nothing chooses the profile",
+            When::ProfileNamed => ", where `AWS_PROFILE` names the profile",
+            When::NamesAnother => ", where it names no profile that is lent",
         };
         let judge = line.judge.unwrap_or("nobody");
         let row = [
@@ -63,7 +65,8 @@ const BEFORE: &str = "of-the-host";
 
 /// Every variable that competes with what a block hands over is set, and afterwards as it was.
 fn covers_and_puts_back(stage: &mut Stage, handed: &str, chosen: bool) {
-    let lines = || TABLE.iter().filter(|line| line.beside.contains(&handed));
+    let judged = |line: &&Line| !chosen || line.name != "AWS_PROFILE";
+    let lines = || TABLE.iter().filter(|line| line.beside.contains(&handed)).filter(judged);
     lines().for_each(|line| stage.set(line.name, BEFORE));
     if chosen {
         stage.set("AWS_PROFILE", "live");
@@ -148,6 +151,18 @@ fn static_keys_of_the_host_are_covered_where_the_step_takes_the_lent_profile() {
 }
 
 #[test]
+fn a_profile_of_the_host_that_is_out_of_sight_then_is_told_and_covers_nothing() {
+    let mut stage = Stage::new();
+    stage.block = aws(&json!({"profile": "live"}));
+    stage.set("AWS_PROFILE", "other");
+    stage.set("AWS_ACCESS_KEY_ID", "AKIAOFTHEHOST");
+    let ended = stage.hook("pre-command");
+    assert_eq!(ended.status, 0, "{}", ended.text);
+    assert!(ended.text.contains("`AWS_PROFILE` is set too: it names none of the lent"), "{}", ended.text);
+    assert_eq!(stage.variable("AWS_ACCESS_KEY_ID").as_deref(), Some("AKIAOFTHEHOST"));
+}
+
+#[test]
 fn what_competes_with_an_identity_of_google_is_covered_or_told_of_and_put_back() {
     let block =
         json!({"provider": "projects/123/locations/global/workloadIdentityPools/ci/providers/buildkite"});
@@ -224,6 +239,10 @@ fn two_uses_of_the_plugin_have_a_profile_each_and_either_may_end_first() {
             stage.block = use_of(profile, release);
             let ended = stage.hook("pre-command");
             assert_eq!(ended.status, 0, "{}", ended.text);
+            let ours = ["DATAFLOW_BLOCK", "BUILDKITE_OIDC_TMPDIR", "AWS_SHARED_CREDENTIALS_FILE"];
+            let told = ours.iter().any(|name| ended.text.contains(&format!("`{name}` was set already")));
+            assert!(!told, "{}", ended.text);
+            assert_eq!(ended.text.contains("`AWS_CONFIG_FILE` was set"), profile == "one", "{}", ended.text);
         }
         let read =
             |stage: &Stage, name: &str| std::fs::read_to_string(stage.variable(name).unwrap()).unwrap();
@@ -306,6 +325,15 @@ fn a_later_folder_of_another_plugin_hides_nothing_from_callbacks() {
     stage.set("BUILDKITE_OIDC_TMPDIR", "/tmp/of-another-plugin");
     let answer = stage.program(&["credential-process", "live"]).output().unwrap();
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+}
+
+#[test]
+fn a_folder_of_another_plugin_that_is_gone_is_no_folder() {
+    let mut stage = Stage::new();
+    stage.set("BUILDKITE_OIDC_TMPDIR", "/gone");
+    stage.block = aws(&json!({"profile": "live"}));
+    assert_eq!(stage.hook("pre-command").status, 0);
+    assert_eq!(stage.variable("BUILDKITE_OIDC_TMPDIR"), stage.variable("DATAFLOW_BLOCK"));
 }
 
 /// A process of another user that may start no further one, not even a thread.

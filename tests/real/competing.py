@@ -28,7 +28,7 @@ def boto3():
         bedrock.converse(modelId="x", messages=[])
     except InterruptedError:
         pass
-    return [keys.access_key, keys.token, sent]
+    return [keys.access_key, keys.token, keys.account_id, sent]
 
 
 def google_auth():
