@@ -79,7 +79,14 @@ pub(super) async fn run(host: &Host, arguments: &Arguments) -> Result<u8, Failur
         let rehearsed =
             rehearse((host, &interrupts), &options(arguments), &mut |event| screen.show(&event)).await;
         descendants::end_all();
-        u8::from(!super::account::table(&rehearsed.map_err(|error| error.failure())?))
+        let rows = rehearsed.map_err(|error| error.failure())?;
+        let went_well = super::account::table(&rows);
+        if rows.iter().all(|row| row.performed.is_none()) {
+            print::lines("nothing was run: no step has a command that this build would run\n");
+            Class::Configuration.exit_code()
+        } else {
+            u8::from(!went_well)
+        }
     } else {
         check((host, &interrupts), &fixtures, &arguments.records, &mut screen).await
     };

@@ -12,7 +12,7 @@ struct Asked {
     first: Option<i32>,
 }
 
-/// SIGINT, SIGTERM and SIGHUP, as they come.
+/// SIGINT, SIGTERM, SIGHUP and SIGQUIT, as they come.
 #[derive(Clone, Debug)]
 pub struct Interrupts(watch::Receiver<Asked>);
 
@@ -20,7 +20,9 @@ impl Interrupts {
     /// Listens from now on, in place of the default that would end this process. Must be called inside a runtime.
     pub fn listen() -> io::Result<Self> {
         let (told, asked) = watch::channel(Asked::default());
-        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        for kind in
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()]
+        {
             let (mut signals, told) = (signal(kind)?, told.clone());
             tokio::spawn(async move {
                 while signals.recv().await.is_some() {

@@ -25,8 +25,13 @@ pub enum Problem {
     #[error("{0}")]
     Shape(String),
     /// No key that tells what the step does.
-    #[error("cannot tell what kind of step this is: it has none of {}", .0.join(", "))]
-    Kind(&'static [&'static str]),
+    #[error("cannot tell what kind of step this is: it has none of {}", telling.join(", "))]
+    Kind {
+        /// The keys that tell it.
+        telling: &'static [&'static str],
+        /// A key of the step that may have been meant for one of them, and that one.
+        near: Option<(String, &'static str)>,
+    },
     /// A group in a group.
     #[error("a group cannot stand inside a group")]
     NestedGroup,
@@ -86,6 +91,10 @@ impl Error {
             Problem::NoSteps { near: Some(near) } => {
                 Some(format!("`{near}` is no key that Buildkite reads: did you mean `steps`?"))
             }
+            Problem::Kind { near: Some((seen, known)), .. } => {
+                Some(format!("a step has no key `{seen}`: did you mean `{known}`?"))
+            }
+            Problem::Interpolation(error) => error.hint(),
             Problem::NoSteps { near: None } => {
                 Some("a pipeline is a map with `steps`, a list, or such a list itself".to_owned())
             }

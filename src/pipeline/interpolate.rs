@@ -19,7 +19,7 @@ pub enum Error {
         saw: String,
     },
     /// A name followed by something that is no operator.
-    #[error("expected `}}`, `:`, `-` or `?` after `${{{name}`, saw {saw}{}", ours(name, saw))]
+    #[error("expected `}}`, `:`, `-` or `?` after `${{{name}`, saw {saw}")]
     Operator {
         /// The variable.
         name: String,
@@ -53,12 +53,15 @@ pub enum Error {
     TooDeep,
 }
 
-/// A claim is put in by this program, when the step runs, and not by the agent that uploads the pipeline.
-fn ours(name: &str, saw: &str) -> &'static str {
-    if name == "claims" && saw == "`.`" {
-        "; in a pipeline that is uploaded a claim is written `$${claims.NAME}`"
-    } else {
-        ""
+impl Error {
+    /// What is right where something else than a variable of the upload was meant: `${claims.NAME}` of a step config.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Operator { name, saw } if saw == "`.`" || saw == "`|`" => Some(format!(
+                "the upload of a pipeline replaces `${{…}}`: write `$${{{name}.…}}` there for what is to be replaced later"
+            )),
+            _ => None,
+        }
     }
 }
 

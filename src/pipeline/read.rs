@@ -9,6 +9,7 @@ use super::interpolate::Variables;
 use super::place::Path;
 use super::wire::{Written, respell};
 use super::{Kind, Pipeline, Step, fields, jobs, keys, scalar, tree};
+use crate::config::place::nearest;
 
 /// The most jobs that a build may have; more steps are a mistake or an attack.
 const MOST_STEPS: usize = 4000;
@@ -169,7 +170,11 @@ impl Reader {
 
 /// The word that tells what a step does.
 fn told_kind(map: &Mapping, path: &Path) -> Result<&'static str, Wrong> {
-    let unknown = || Wrong { path: path.clone(), problem: Problem::Kind(TELLING) };
+    let unknown = || {
+        let mut keys = map.keys().filter_map(Value::as_str);
+        let near = keys.find_map(|seen| Some((seen.to_owned(), nearest(seen, TELLING)?)));
+        Wrong { path: path.clone(), problem: Problem::Kind { telling: TELLING, near } }
+    };
     match map.get("type") {
         Some(value) => {
             let named = value.as_str().filter(|name| !matches!(*name, "plugins"));

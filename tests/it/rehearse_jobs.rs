@@ -135,13 +135,30 @@ fn waiting(first: &str) -> Site {
 
 #[test]
 fn an_interrupted_rehearsal_gives_everything_back_and_tells_what_was_done() {
-    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129), ("-QUIT", 131)] {
         let site = waiting("true");
         let ran = interrupted(&site, &[signal]);
         assert_eq!(ran.status, code, "{}", ran.text);
         everything_is_over(&site, &ran);
         assert!(row(&ran, "deploy").contains("expires"), "{}", ran.text);
         assert!(ran.text.contains("post-command | dataflow: settled"), "{}", ran.text);
+    }
+}
+
+#[test]
+fn a_pipeline_in_which_nothing_would_run_is_said_to_be_one() {
+    for steps in [
+        "  - wait\n",
+        "  - block: go on?\n",
+        "  - trigger: other\n",
+        "  - command: echo never\n    if: build.branch == 'other'\n",
+        "  - command: echo never\n    skip: not today\n",
+    ] {
+        let site = Site::new(&format!("steps:\n{steps}"));
+        let output = site.command().output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(102), "{steps}{text}");
+        assert!(text.contains("nothing was run"), "{steps}{text}");
     }
 }
 
