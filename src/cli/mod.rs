@@ -14,6 +14,7 @@ mod account;
 mod callback;
 mod deny;
 mod diagnostics;
+mod doctor;
 mod print;
 mod rehearse;
 mod revoke;
@@ -37,6 +38,7 @@ enum Command {
     Deny(Box<deny::Deny>),
     Revoke(revoke::Revoke),
     Rehearse(Box<rehearse::Arguments>),
+    Doctor(doctor::Doctor),
     CredentialProcess(callback::CredentialProcess),
     Token(callback::Token),
     GitCredential(callback::GitCredential),
@@ -54,6 +56,13 @@ enum Command {
 pub fn main() -> ExitCode {
     // Before there is anything to read.
     let closed = closed::close();
+    match crate::host::runtime::with_room(move || run(closed)) {
+        Ok(code) => code,
+        Err(error) => finish(&Host::real(), &failed(hook::exhausted(&error))),
+    }
+}
+
+fn run(closed: bool) -> ExitCode {
     let host = Host::real();
     print::panics_through(&host.mask);
     let arguments: Vec<String> =
@@ -125,6 +134,7 @@ fn command_span(command: &Command) -> tracing::Span {
         Command::Deny(_) => tracing::info_span!("deny"),
         Command::Revoke(_) => tracing::info_span!("revoke"),
         Command::Rehearse(_) => tracing::info_span!("rehearse"),
+        Command::Doctor(_) => tracing::info_span!("doctor"),
         Command::AgentStandIn { .. } => tracing::info_span!("agent-stand-in"),
         Command::CredentialProcess(_) => tracing::info_span!("credential-process"),
         Command::Token(_) => tracing::info_span!("token"),
@@ -170,6 +180,7 @@ fn run_command(host: &Host, closed: bool, arguments: &Arguments) -> ExitCode {
             Ok(code) => ExitCode::from(code),
             Err(failure) => finish(host, &failed(failure)),
         },
+        Command::Doctor(arguments) => finish(host, &doctor::doctor(host, arguments).unwrap_or_else(failed)),
         Command::AgentStandIn { words } => rehearse::stand_in(host, &runtime, words),
         Command::CredentialProcess(arguments) => {
             handed(host, runtime.block_on(callback::credential_process(host, arguments)))

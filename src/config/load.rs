@@ -57,6 +57,14 @@ pub enum LoadError {
     /// Root's is there, and others could have written it, or it cannot be looked at.
     #[error("root's host config is not used, and no other is")]
     Root(#[source] Untrusted),
+    /// There is none, and something beside its place looks like one.
+    #[error("`{near}` is not read: the host config is `{right}`")]
+    Near {
+        /// What is there.
+        near: PathBuf,
+        /// Where it would be read.
+        right: PathBuf,
+    },
     /// It says something wrong.
     #[error(transparent)]
     Wrong(#[from] Error),
@@ -67,6 +75,10 @@ impl LoadError {
     pub fn failure(&self) -> Failure {
         let hint = match self {
             Self::Wrong(error) => return error.failure(),
+            Self::Near { near, right } => {
+                let hint = format!("`sudo mv {} {}`, or remove it", near.display(), right.display());
+                return Failure::of("bad-configuration", Class::Configuration, self).hinted(hint);
+            }
             Self::Untrusted(why) => format!(
                 "it must belong to root or to the agent's user, and be writable by nobody else{}",
                 repair(why, "; ")
@@ -125,9 +137,12 @@ fn load_of(system: &Path, roots: &[u32], beside: Option<&Path>, user: u32) -> Re
     if !trail.leads_nowhere() {
         return read(system, trail, roots, user, LoadError::Root);
     }
+    // Of root's too: a config under another name was meant to rule.
+    refuse_near(system, &["config", "buildkite-dataflow", "dataflow"])?;
     let Some(file) = beside.map(|folder| folder.join(BESIDE_AGENT)) else { return Ok(Loaded::default()) };
     let trail = Trail::of(&file);
     if trail.leads_nowhere() {
+        refuse_near(&file, &["buildkite-dataflow"])?;
         return Ok(Loaded::default());
     }
     let owners = [0, user];
@@ -138,6 +153,30 @@ fn load_of(system: &Path, roots: &[u32], beside: Option<&Path>, user: u32) -> Re
         return Err(LoadError::Untrusted(why));
     }
     read(&file, trail, &owners, user, LoadError::Untrusted)
+}
+
+/// Refuses what lies beside the place of a config that is not there and is one by its name: one of `stems`, nearly, with
+/// an ending of YAML or JSON; or the folder's own name with such an ending.
+fn refuse_near(right: &Path, stems: &[&str]) -> Result<(), LoadError> {
+    let is_near = |path: &PathBuf| {
+        let part = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().to_lowercase());
+        let ending =
+            part(path.extension()).is_some_and(|end| ["yml", "yaml", "json"].contains(&end.as_str()));
+        ending && part(path.file_stem()).is_some_and(|stem| is_like(&stem, stems)) && path != right
+    };
+    let Some(folder) = right.parent() else { return Ok(()) };
+    let mut beside = files::list(folder).unwrap_or_default();
+    beside.extend(["yml", "yaml"].map(|ending| folder.with_extension(ending)));
+    match beside.into_iter().find(|path| is_near(path) && files::length(path).is_ok()) {
+        Some(near) => Err(LoadError::Near { near, right: right.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a name is one of `known`, but for a slip in a short one, and for `_` and `-`.
+fn is_like(name: &str, known: &[&str]) -> bool {
+    let name = name.replace('_', "-");
+    known.iter().any(|known| strsim::damerau_levenshtein(&name, known) <= 1)
 }
 
 /// Reads what a trail leads to.
@@ -152,7 +191,7 @@ fn read(
     if let Some(why) = trail.broken {
         return Err(untrusted(why));
     }
-    let bytes = files::read_trusted(&trail.end, owners).map_err(untrusted)?;
+    let bytes = files::read_named(&trail.end, owners).map_err(untrusted)?;
     let digest = Some(Fingerprint::of(&bytes));
     let config = checked(&file.display().to_string(), &bytes)?;
     Ok(Loaded { config, file: Some(file.to_owned()), digest, changeable })
@@ -289,6 +328,40 @@ mod tests {
             make(&places);
             assert!(matches!(places.load(), Err(LoadError::Root(_))), "case {case}: {:?}", places.load());
         }
+    }
+
+    #[test]
+    fn a_config_under_a_near_name_is_told_and_not_passed_over() {
+        for name in ["config.yaml", "Config.yml", "config.json", "buildkite-dataflow.yml", "confg.yml"] {
+            let places = Places::new();
+            fs::create_dir(places.1.join("etc/dataflow")).unwrap();
+            places.write(&format!("etc/dataflow/{name}"), "enforce");
+            places.write("agent/buildkite-dataflow.yml", "observe");
+            let failure = places.load().unwrap_err().failure();
+            assert!(failure.what.contains(name), "{failure:?}");
+            assert!(failure.hint.unwrap().contains("sudo mv "));
+        }
+        for name in ["agent/buildkite-dataflow.yaml", "agent/buildkite_dataflow.yml"] {
+            let places = Places::new();
+            places.write(name, "observe");
+            assert!(matches!(places.load(), Err(LoadError::Near { .. })), "{name}");
+        }
+        let places = Places::new();
+        fs::create_dir(places.1.join("etc/dataflow")).unwrap();
+        for name in ["config.yml.bak", "README.yml", "config.yml~", "trust.json"] {
+            places.write(&format!("etc/dataflow/{name}"), "enforce");
+        }
+        places.write("agent/buildkite-agent.yml", "observe");
+        assert_eq!(places.load().unwrap().file, None);
+    }
+
+    #[test]
+    fn a_config_with_a_second_name_is_read() {
+        let places = Places::new();
+        fs::create_dir(places.1.join("etc/dataflow")).unwrap();
+        places.write("etc/dataflow/config.yml", "observe");
+        fs::hard_link(places.1.join("etc/dataflow/config.yml"), places.1.join("agent/a-copy")).unwrap();
+        assert_eq!(places.mode(), Mode::Observe);
     }
 
     #[test]

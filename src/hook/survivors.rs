@@ -76,7 +76,7 @@ pub(super) fn leave(
 fn write(survive: &SurviveReboot, journal: &Journal, leases: &[&Lease]) -> Result<(), NotKept> {
     let owner = drop_box::owner(&survive.directory).map_err(NotKept::Folder)?;
     let owners = [0, owner, nix::unistd::geteuid().as_raw()];
-    let pem = files::read_trusted(&survive.public_key, &owners).map_err(NotKept::Key)?;
+    let pem = files::read_named(&survive.public_key, &owners).map_err(NotKept::Key)?;
     let key = PublicKey::of_pem(&pem).ok_or_else(|| NotKept::NotAKey(survive.public_key.clone()))?;
     let opened = journal.opened();
     let boot = opened.bootstrap.boot.as_deref().ok_or(NotKept::NoBoot)?;

@@ -17,16 +17,31 @@ pub const MAX_LENGTH: u64 = 16 << 20;
 
 /// Reads a file only its owner can have written: the owner one of `owners`, not writable by others, no link.
 pub fn read_trusted(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
-    let file = open_no_follow(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
-    read_open(&file, path, owners)
+    read_open(&open_no_follow(path).map_err(io_at(path))?, path, owners)
+}
+
+fn io_at(path: &Path) -> impl Fn(io::Error) -> Untrusted {
+    |source| Untrusted::Io { path: path.to_owned(), source }
 }
 
 /// The same of a file that is open already, from where it stands; `path` is for errors.
 pub fn read_open(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
+    if file.metadata().map_err(io_at(path))?.nlink() != 1 {
+        return Err(Untrusted::NotRegular { path: path.to_owned() });
+    }
+    read_checked(file, path, owners)
+}
+
+/// The same of a file that the host config names, and of that itself. It may have further names: whoever gave it one can
+/// neither change it nor put another in its place, and stores of packages link files that are the same.
+pub fn read_named(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
+    read_checked(&open_no_follow(path).map_err(io_at(path))?, path, owners)
+}
+
+fn read_checked(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
     fault::look("read");
-    let io = |source| Untrusted::Io { path: path.to_owned(), source };
-    let meta = file.metadata().map_err(io)?;
-    if !meta.is_file() || meta.nlink() != 1 {
+    let meta = file.metadata().map_err(io_at(path))?;
+    if !meta.is_file() {
         return Err(Untrusted::NotRegular { path: path.to_owned() });
     }
     check_owner(path, &meta, owners)?;
@@ -35,19 +50,17 @@ pub fn read_open(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Un
 
 /// The same of a file that holds a secret: others may not even read it; its group may.
 pub fn read_private(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
-    let file = open_no_follow(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
-    let io = |source| Untrusted::Io { path: path.to_owned(), source };
-    let mode = file.metadata().map_err(io)?.mode() & 0o7777;
+    let file = open_no_follow(path).map_err(io_at(path))?;
+    let mode = file.metadata().map_err(io_at(path))?.mode() & 0o7777;
     if mode & 0o004 != 0 {
         return Err(Untrusted::Readable { path: path.to_owned(), mode });
     }
-    read_open(&file, path, owners)
+    read_checked(&file, path, owners)
 }
 
 /// Checks that only the owner, one of `owners`, can put files into a folder.
 pub fn check_folder(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
-    let meta = fs::metadata(path).map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
-    check_owner(path, &meta, owners)
+    check_owner(path, &fs::metadata(path).map_err(io_at(path))?, owners)
 }
 
 pub(super) fn check_owner(path: &Path, meta: &fs::Metadata, owners: &[u32]) -> Result<(), Untrusted> {
@@ -78,13 +91,12 @@ fn read_by(path: &Path, flags: i32) -> Result<Vec<u8>, Untrusted> {
     fault::look("read");
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    read_all(&file.map_err(|source| Untrusted::Io { path: path.to_owned(), source })?, path, MAX_LENGTH)
+    read_all(&file.map_err(io_at(path))?, path, MAX_LENGTH)
 }
 
 /// Every read ends here: of a regular file, and not longer than `most` bytes.
 pub(super) fn read_all(file: &File, path: &Path, most: u64) -> Result<Vec<u8>, Untrusted> {
-    let io = |source| Untrusted::Io { path: path.to_owned(), source };
-    let meta = file.metadata().map_err(io)?;
+    let meta = file.metadata().map_err(io_at(path))?;
     if !meta.is_file() {
         return Err(Untrusted::NotRegular { path: path.to_owned() });
     }
@@ -94,7 +106,7 @@ pub(super) fn read_all(file: &File, path: &Path, most: u64) -> Result<Vec<u8>, U
     }
     // What lies in /proc says that it is empty.
     let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default() + 1);
-    file.take(most + 1).read_to_end(&mut bytes).map_err(io)?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(io_at(path))?;
     if bytes.len() as u64 > most {
         return Err(Untrusted::TooLong { path: path.to_owned(), most });
     }
@@ -109,12 +121,8 @@ pub(super) fn open_no_follow(path: &Path) -> io::Result<File> {
 
 /// Makes a folder that only this user can enter, parents included, and checks that it is ours.
 pub fn private_folder(path: &Path) -> Result<(), Untrusted> {
-    fault::act("private folder").map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| Untrusted::Io { path: path.to_owned(), source })?;
+    fault::act("private folder").map_err(io_at(path))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_at(path))?;
     check_folder(path, &[nix::unistd::geteuid().as_raw()])
 }
 
@@ -347,6 +355,8 @@ mod tests {
         assert!(matches!(read_trusted(&soft, &[me()]), Err(Untrusted::Io { .. })));
         fs::hard_link(&real, &hard).unwrap();
         assert!(matches!(read_trusted(&hard, &[me()]), Err(Untrusted::NotRegular { .. })));
+        assert_eq!(read_named(&hard, &[me()]).unwrap(), b"one");
+        assert!(matches!(read_named(&hard, &[me() + 1]), Err(Untrusted::Owner { .. })));
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(matches!(read_trusted(&fifo, &[me()]), Err(Untrusted::NotRegular { .. })));
     }

@@ -36,6 +36,12 @@ pub enum Foreign {
         /// What it holds.
         name: String,
     },
+    /// Something stands in the place of its marker.
+    #[error("`{path}` is in the place of the marker of a state directory, and is no file of this user")]
+    Marker {
+        /// What stands there.
+        path: PathBuf,
+    },
     /// Its marker could not be written.
     #[error("`{path}` cannot be written durably")]
     NotDurable {
@@ -95,6 +101,9 @@ fn look(root: &Path) -> Result<Found, Foreign> {
     let marker = folder.named(MARKER).map_err(io)?;
     if marker.is_some_and(|marker| marker.is == Is::File && marker.owner == me) {
         return Ok(Found::Marked(folder));
+    }
+    if marker.is_some() {
+        return Err(Foreign::Marker { path: root.join(MARKER) });
     }
     if let Some(owner) = files::link_of(root).filter(|owner| ![0, me].contains(owner)) {
         return Err(Foreign::Link { path: root.to_owned(), owner });
@@ -191,13 +200,21 @@ mod tests {
             (&["jobs/nightly/", "jobs/nightly/log"], "jobs/nightly"),
             (&["jobs/", "notes"], "notes"),
             (&[".git/"], ".git"),
-            (&["jobs/", ".buildkite-dataflow-state/"], MARKER),
         ] {
             let folder = folder(names);
             for error in [open_or_make(folder.path()).err(), open(folder.path()).err()] {
                 assert!(matches!(error, Some(Foreign::Others { name, .. }) if name == told), "{names:?}");
             }
             assert!(!folder.path().join(MARKER).is_file());
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_the_marker_is_named() {
+        let folder = folder(&["jobs/", ".buildkite-dataflow-state/"]);
+        for error in [open_or_make(folder.path()).err(), open(folder.path()).err()] {
+            let path = folder.path().join(MARKER);
+            assert!(matches!(error, Some(Foreign::Marker { path: told }) if told == path));
         }
     }
 

@@ -45,6 +45,9 @@ impl Unusable {
             Self::Foreign(Foreign::Others { .. }) => {
                 "name a folder of its own in `state-directory` of the host config: one that is empty, or not there yet"
             }
+            Self::Foreign(Foreign::Marker { .. }) => {
+                "a step of the agent's user may have put it there: remove it, and the next job makes the marker anew"
+            }
             Self::Foreign(Foreign::Link { .. }) => {
                 "name the folder itself in `state-directory` of the host config"
             }

@@ -57,20 +57,26 @@ impl Places {
 
     /// The same after a command of root's among these mounts.
     fn told_where(&self, mounted: &str) -> String {
+        self.said(mounted, &["sweep"]).1
+    }
+
+    /// How a command of the agent's user ends after that, and what it says.
+    fn said(&self, mounted: &str, words: &[&str]) -> (Option<i32>, String) {
         let script = format!("mount --bind \"$1\" /etc && {mounted} && shift && exec \"$@\"");
-        let Output { stdout, stderr, .. } = Command::new("unshare")
+        let Output { stdout, stderr, status } = Command::new("unshare")
             .args(["-m", "sh", "-c", &script, "sh"])
             .arg(self.at("etc"))
             .args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
             .arg(self.at("buildkite-dataflow"))
-            .arg("sweep")
+            .args(words)
             .env_clear()
             .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
             .env("HOME", self.at("agent"))
             .env("BUILDKITE_CONFIG_PATH", self.at("agent/buildkite-agent.cfg"))
             .output()
             .unwrap();
-        format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr))
+        let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        (status.code(), text)
     }
 }
 
@@ -95,6 +101,29 @@ fn a_config_map_whose_folder_all_may_write_rules_only_where_its_mount_is_read_on
         assert!(told.contains("..2024-rules") == ours, "{mode:o}: {told}");
         assert!(ours || told.contains("`sudo chmod go-w /etc/buildkite-dataflow`"), "{mode:o}: {told}");
     }
+}
+
+#[test]
+fn doctor_says_which_config_rules_and_what_a_job_could_change() {
+    let Some(places) = Places::new() else { return };
+    let (status, text) = places.said("true", &["doctor"]);
+    // This user has no home, and so no state directory.
+    assert!(status == Some(102) && text.contains("no host config is there"), "{text}");
+    assert!(text.contains("they can leave out") && text.contains("error[state-unusable]"), "{text}");
+    let hooks = places.at("hooks");
+    fs::create_dir(&hooks).unwrap();
+    symlink(places.at("buildkite-dataflow"), hooks.join("pre-command")).unwrap();
+    fs::write(places.at(RULES), format!("state-directory: {}\n", places.at("agent/state").display()))
+        .unwrap();
+    let (status, text) = places.said("true", &["doctor", "--hooks-path", hooks.to_str().unwrap()]);
+    assert!(status == Some(0) && text.contains("are this program: pre-command"), "{text}");
+    assert!(text.contains("config.yml` rules, and the job's user cannot change it"), "{text}");
+    fs::set_permissions(places.at("buildkite-dataflow"), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(places.said("true", &["doctor"]).1.contains("can be changed by the job's user, at `"));
+    fs::rename(places.at(RULES), places.at("etc/buildkite-dataflow/config.yaml")).unwrap();
+    let (status, text) = places.said("true", &["doctor"]);
+    assert!(status == Some(102) && text.contains("config.yaml` is not read"), "{text}");
+    assert!(text.contains("hint: `sudo mv "), "{text}");
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod jwk;
 mod keeper;
 mod keys;
 mod killed;
+mod limited;
 mod long;
 mod mtls;
 mod oauth;
