@@ -16,9 +16,13 @@ pub mod condition;
 pub mod credential;
 pub mod dataset;
 pub mod failure;
+pub mod file_name;
 pub mod secret;
 pub mod settlement;
 pub mod span;
+
+// The record: a published format, and nothing else.
+pub mod record;
 
 // Floor 1, doors: the only I/O of the crate.
 pub mod agent;
@@ -36,8 +40,8 @@ pub mod policy;
 pub mod lease;
 pub mod provider;
 
-// Floor 5, told: the record and where it goes.
-pub mod record;
+// Floor 5, told: where the record goes.
+pub mod delivery;
 pub mod sink;
 
 // Floor 6, stories: readable from top to bottom.

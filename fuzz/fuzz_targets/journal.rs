@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use buildkite_dataflow::config::sink::FileSink;
+use buildkite_dataflow::delivery;
 use buildkite_dataflow::lease::journal::{Journal, Parsed, parse};
 use buildkite_dataflow::lease::rest::Key;
 use buildkite_dataflow::record;
 use buildkite_dataflow::secret::{Fingerprint, Secret};
 use buildkite_dataflow::settlement::Settlement;
-use buildkite_dataflow::sink;
 use chrono::DateTime;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
@@ -107,7 +107,7 @@ fn delivered(journal: &mut Journal) {
     let directory = world.join("sink");
     fs::create_dir_all(directory.join("outside")).unwrap();
     let sinks = [FileSink::private(directory.clone())];
-    drop(sink::deliver(journal, &sinks));
+    drop(delivery::deliver(journal, &sinks));
     let names = |folder: &Path| {
         let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();

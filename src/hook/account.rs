@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::credential::EnvName;
 use crate::dataset::Dataset;
 use crate::failure::{Class, Failure};
-use crate::hook::Context;
+use crate::hook::{Context, in_record};
 use crate::host::{Env, env};
 use crate::job::Reported;
 use crate::job::identity::{Identity, LEEWAY};
@@ -55,7 +55,7 @@ pub(super) fn requested(decided: &Decided, context: &Context<'_>) -> Requested {
         origin: origin(&decided.request.origin),
         provider: kind.provider().to_owned(),
         target: kind.target(),
-        decision: Some(decided.decision.clone()),
+        decision: Some(in_record::decision(&decided.decision)),
         duration_seconds: policy::duration(kind, &context.loaded.config).as_secs(),
     }
 }
@@ -150,7 +150,7 @@ pub(super) fn data(datasets: &[Dataset]) -> Vec<DataUse> {
 pub(super) fn start(context: &Context<'_>, identity: &Identity, step: &crate::config::step::Step) -> Start {
     let Reported { said, creator, cut } = Reported::of(&context.host.env);
     Start {
-        identity: Some(parts::Identity::of(identity)),
+        identity: Some(in_record::identity(identity)),
         reported: said.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         asserted: creator
             .map(|who| ("build-creator".to_owned(), who))

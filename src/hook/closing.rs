@@ -3,7 +3,8 @@
 use super::Context;
 use super::restore::restore;
 use super::settle::{said, settle};
-use super::{account, survivors};
+use super::{account, in_record, survivors};
+use crate::delivery;
 use crate::failure::{Class, Failure};
 use crate::host::env;
 use crate::lease::Lease;
@@ -15,7 +16,6 @@ use crate::record::end::{End, JobOutcome, JobResult, Late, ResultTrust, SealedBy
 use crate::record::parts::Told;
 use crate::record::{Part, seal};
 use crate::settlement::Settlement;
-use crate::sink;
 
 /// How an account ended.
 #[derive(Debug, Default)]
@@ -166,7 +166,8 @@ fn write_end(context: &Context<'_>, journal: &mut Journal, end: End, ended: &mut
 }
 
 fn write(context: &Context<'_>, journal: &mut Journal, part: Part) -> Result<(), String> {
-    let link = seal(part, journal.opened(), &journal.links(), context.host.clock.now());
+    let (opened, now) = (journal.opened(), context.host.clock.now());
+    let link = seal(part, in_record::run(opened), &opened.records, &journal.links(), now);
     let link = link.map_err(|error| error.to_string())?;
     journal.append(vec![Entry::Sealed(link)]).map_err(|error| error.to_string())
 }
@@ -185,7 +186,7 @@ fn close(context: &Context<'_>, mut journal: Journal, ended: &mut Ended) {
     let waits = |lease: &Lease| survivors::waits(context, journal.folder(), lease);
     let left = journal.open_or_waiting(context.host.clock.now(), waits).len();
     survivors::forget(context, &journal, |_| left == 0);
-    match sink::deliver(&mut journal, &sink::folders(config, &context.state)) {
+    match delivery::deliver(&mut journal, &delivery::folders(config, &context.state)) {
         Ok(()) if journal.ended() && left == 0 => {
             tracing::info!("closed the account");
             if let Err(error) = journal.close() {

@@ -8,11 +8,12 @@ use super::account::{self, Decided};
 use super::block::Block;
 use super::callbacks::{self, Place};
 use super::exchange::Exchange;
-use super::{Context, Report, at_rest, closing, keeper, lend, profiles, survivors};
+use super::{Context, Report, at_rest, closing, in_record, keeper, lend, profiles, survivors};
 use crate::agent::job_api::JobApi;
 use crate::config::host::{FileSink, Mode};
 use crate::config::step::Release;
 use crate::credential::{Credential, NEVER};
+use crate::delivery;
 use crate::failure::{Class, Failure};
 use crate::host::Beside;
 use crate::job::identity::Identity;
@@ -86,7 +87,7 @@ impl<'a> Lending<'a> {
         if self.leases.is_empty() {
             self.seal_start(Vec::new()).map_err(failed)?;
             let sinks = self.sinks();
-            let delivered = sink::deliver(&mut self.journal, &sinks);
+            let delivered = delivery::deliver(&mut self.journal, &sinks);
             return self.stored(delivered).map_err(failed);
         }
         let folder = self.files.clone();
@@ -215,25 +216,26 @@ impl<'a> Lending<'a> {
         let not_durable = |error| Unusable::Journal(error).failure();
         let entries = self.with_start(entries)?;
         self.journal.note(entries).map_err(not_durable)?;
-        let (sync, links, folders) = (self.journal.syncing(), sink::outbox(&self.journal), self.sinks());
+        let (sync, links, folders) = (self.journal.syncing(), delivery::outbox(&self.journal), self.sinks());
         let told = Beside::begin(move || sync().map(|()| sink::to_sinks(links, &folders))).done().await;
         let told = told.map_err(not_durable)?;
         self.sealed = true;
-        let delivered = sink::delivered(&mut self.journal, told);
+        let delivered = delivery::delivered(&mut self.journal, told);
         self.stored(delivered)
     }
 
     /// These entries, and the START link.
     fn with_start(&self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Failure> {
         let now = self.context.host.clock.now();
-        let link = seal(Part::Start(Box::new(self.start.clone())), self.journal.opened(), &[], now);
+        let (part, opened) = (Part::Start(Box::new(self.start.clone())), self.journal.opened());
+        let link = seal(part, in_record::run(opened), &opened.records, &[], now);
         entries
             .push(Entry::Sealed(link.map_err(|_| super::bug("the START link cannot be written as JSON"))?));
         Ok(entries)
     }
 
     fn sinks(&self) -> Vec<FileSink> {
-        sink::folders(&self.context.loaded.config, &self.context.state)
+        delivery::folders(&self.context.loaded.config, &self.context.state)
     }
 
     /// Whether what could not be delivered is an obstacle.

@@ -20,6 +20,7 @@ mod closing;
 mod exchange;
 pub mod git;
 mod grant;
+mod in_record;
 mod junk;
 pub mod keeper;
 mod lend;

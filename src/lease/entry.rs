@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kept, Lease};
 use crate::host::process::ProcessId;
+use crate::record::Sealed;
 use crate::secret::Fingerprint;
 use crate::settlement::Settlement;
 
@@ -135,20 +136,6 @@ pub struct Exported {
     pub fingerprint: Fingerprint,
     /// What it was before; `None` when it was not there.
     pub previous: Option<Kept>,
-}
-
-/// A sealed link, kept until every sink has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Sealed {
-    /// `start`, `settled`, `end`, `late`.
-    pub kind: String,
-    /// The digest of its bytes.
-    pub digest: Fingerprint,
-    /// Where it belongs in a sink, for earlier versions of this program: this one computes it from the document.
-    pub path: String,
-    /// Its bytes: canonical JSON.
-    pub document: String,
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use super::entry::{Entry, Exported, Intent, Opened, Sealed};
+pub use super::entry::{Entry, Exported, Intent, Opened};
 
 use super::glance::Glance;
 use super::lines::line;

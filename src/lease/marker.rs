@@ -143,7 +143,7 @@ fn foreign_job(jobs: &Folder, names: &[OsString]) -> Option<String> {
 pub(super) fn is_block(name: &str) -> bool {
     let parts = || name.split('.');
     (2..=4).contains(&parts().count())
-        && parts().all(|part| !part.is_empty() && super::state::plain(part) == part)
+        && parts().all(|part| !part.is_empty() && crate::file_name::plain(part) == part)
 }
 
 fn mark(folder: Folder) -> Result<Folder, Foreign> {

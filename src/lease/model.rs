@@ -7,9 +7,10 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
-use super::entry::{Entry, Exported, Intent, Opened, Sealed};
+use super::entry::{Entry, Exported, Intent, Opened};
 use super::journal::{Journal, parse};
 use super::{Kept, Lease, Need};
+use crate::record::Sealed;
 use crate::secret::{Fingerprint, Secret};
 use crate::settlement::Settlement;
 

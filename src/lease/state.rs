@@ -10,6 +10,7 @@ use super::marker::{self, Foreign, is_block};
 use super::rest::Key;
 use crate::config::host::HostConfig;
 use crate::failure::{Class, Failure};
+use crate::file_name::plain;
 use crate::host::files::Untrusted;
 use crate::host::folder::{Folder, Is};
 use crate::host::process;
@@ -183,24 +184,9 @@ fn place(config: &HostConfig) -> Result<PathBuf, Unusable> {
     }
 }
 
-/// A text as one name in a folder: what could leave the folder or hide in it is replaced.
-pub fn plain(text: &str) -> String {
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_=".contains(c) { c } else { '_' };
-    let name: String = text.chars().map(safe).take(80).collect();
-    if name.is_empty() { "_".to_owned() } else { name }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_text_leaves_the_folder() {
-        for text in ["..", "../../etc", "a/b", "", "a\0b", ".hidden"] {
-            let name = plain(text);
-            assert!(!name.contains('/') && !name.contains('.') && !name.is_empty(), "{name}");
-        }
-    }
 
     #[test]
     fn a_state_directory_that_others_can_write_is_refused() {

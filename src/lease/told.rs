@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::entry::{Entry, Exported, Intent, Sealed};
+use super::entry::{Entry, Exported, Intent};
 use super::journal::Journal;
 use super::{Lease, RENEWAL, rest};
+use crate::record::Sealed;
 use crate::secret::Fingerprint;
 use crate::settlement::Settlement;
 

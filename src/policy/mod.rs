@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
 
 use crate::claims::Claims;
 use crate::config::credential::Kind;
@@ -24,9 +23,7 @@ const ENDPOINTS: &str = "endpoints";
 const KEY_FILES: &str = "key-files";
 
 /// The answer to one request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Yes or no.
     pub effect: Effect,
@@ -39,9 +36,7 @@ pub struct Decision {
 }
 
 /// Yes or no.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// It may be lent.
     Allow,
@@ -50,16 +45,13 @@ pub enum Effect {
 }
 
 /// A claim that is not as a grant wants it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     /// The claim's name.
     pub claim: String,
     /// The grant's pattern.
     pub expected: String,
     /// The token's value; absent when the token has no such claim.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub seen: Option<String>,
 }
 

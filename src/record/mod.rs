@@ -6,8 +6,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::lease::journal::{Opened, Sealed};
-use crate::lease::state::plain;
+use crate::file_name::plain;
 use crate::secret::Fingerprint;
 
 pub mod end;
@@ -98,17 +97,33 @@ pub enum Part {
     Late(Late),
 }
 
-/// Seals a link: the next after `earlier`, the links of the same journal.
+/// A sealed link, kept until every sink has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Sealed {
+    /// `start`, `settled`, `end`, `late`.
+    pub kind: String,
+    /// The digest of its bytes.
+    pub digest: Fingerprint,
+    /// Where it belongs in a sink, for earlier versions of this program: this one computes it from the document.
+    pub path: String,
+    /// Its bytes: canonical JSON.
+    pub document: String,
+}
+
+/// Seals a link of `run`: the next after `earlier`, the links of the same journal. `folder` is where they belong in a
+/// sink.
 pub fn seal(
     part: Part,
-    opened: &Opened,
+    run: Run,
+    folder: &str,
     earlier: &[&Sealed],
     now: DateTime<Utc>,
 ) -> Result<Sealed, serde_json::Error> {
     let sequence = u32::try_from(earlier.len()).unwrap_or(u32::MAX);
     let previous = earlier.last().map(|link| link.digest.clone());
-    let sealed = sealed(part, Run::of(opened), sequence, previous, now)?;
-    Ok(Sealed { path: format!("{}/{}", opened.records, sealed.path), ..sealed })
+    let sealed = sealed(part, run, sequence, previous, now)?;
+    Ok(Sealed { path: format!("{folder}/{}", sealed.path), ..sealed })
 }
 
 /// Seals the next link of a chain without its journal: `last` is the last, and `digest` is of its bytes.

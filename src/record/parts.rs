@@ -8,14 +8,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::words::{part, words};
-use crate::job::identity::{self, Trust};
-use crate::job::keys::Source;
-use crate::lease::journal::Opened;
-use crate::policy::Decision;
 use crate::secret::Fingerprint;
 
 /// This program and its version.
-pub(super) const PRODUCER: &str = concat!("buildkite-dataflow ", env!("CARGO_PKG_VERSION"));
+pub const PRODUCER: &str = concat!("buildkite-dataflow ", env!("CARGO_PKG_VERSION"));
 
 part! {
     /// Which job, which block of its step, which program.
@@ -34,21 +30,6 @@ part! {
         producer: String,
         /// Digest of the host config; absent for the embedded defaults.
         host_config: Option<Fingerprint>,
-    }
-}
-
-impl Run {
-    /// What a journal says about itself.
-    pub fn of(opened: &Opened) -> Self {
-        Self {
-            job: opened.job.clone(),
-            instance: opened.instance.clone(),
-            container: opened.container.clone(),
-            install: opened.install.clone(),
-            mode: opened.mode.clone(),
-            producer: PRODUCER.to_owned(),
-            host_config: opened.host_config.clone(),
-        }
     }
 }
 
@@ -115,7 +96,7 @@ part! {
         /// `verified`, or `reported` when the issuer's keys were out of reach.
         trust: IdentityTrust,
         /// Whether the keys were fetched for this job or kept from before; absent when there were none.
-        keys: Option<Source>,
+        keys: Option<KeySource>,
         /// Why it could not be verified.
         unverified_because: Option<String>,
         /// Every claim of the token.
@@ -126,24 +107,22 @@ part! {
 }
 
 words! {
+    /// Where an issuer's keys came from.
+    pub enum KeySource {
+        /// From the issuer, for this job.
+        Fetched,
+        /// From the issuer, at most an hour before.
+        Cached,
+    }
+}
+
+words! {
     /// How sure an identity is.
     pub enum IdentityTrust {
         /// Signature, issuer, audience and time were checked.
         Verified,
         /// Nobody checked the signature.
         Reported,
-    }
-}
-
-impl Identity {
-    /// What a check found.
-    pub fn of(identity: &identity::Identity) -> Self {
-        let (trust, keys, unverified_because) = match &identity.trust {
-            Trust::Verified(source) => (IdentityTrust::Verified, Some(*source), None),
-            Trust::Unverified(why) => (IdentityTrust::Reported, None, Some(why.clone())),
-        };
-        let claims = identity.claims.as_map().clone();
-        Self { trust, keys, unverified_because, claims, clock_skew_seconds: identity.skew }
     }
 }
 
@@ -164,6 +143,43 @@ part! {
         decision: Option<Decision>,
         /// How long it was to live, in seconds.
         duration_seconds: u64,
+    }
+}
+
+part! {
+    /// The answer to one request.
+    pub struct Decision {
+        /// Yes or no.
+        effect: Effect,
+        /// What decided: `built-in`, `grant:NAME`, `endpoints`, `key-files`, `aws.allowed-accounts`, `limits.duration`, `limits.token-lifetime`, `step-requests`.
+        rule: String,
+        /// Why not; empty for an allowance.
+        reason: String,
+        /// The claims that were not as a grant wants them; empty where claims did not decide.
+        failed: Vec<Mismatch>,
+    }
+}
+
+words! {
+    /// Yes or no.
+    pub enum Effect {
+        /// It may be lent.
+        Allow,
+        /// It may not.
+        Deny,
+    }
+}
+
+part! {
+    /// A claim that is not as a grant wants it.
+    pub struct Mismatch {
+        /// The claim's name.
+        claim: String,
+        /// The grant's pattern.
+        expected: String,
+        /// The token's value; absent when the token has no such claim.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        seen: Option<String>,
     }
 }
 

@@ -7,8 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Kind;
 use crate::claims::Claims;
-use crate::lease::journal::Opened;
-use crate::lease::state::plain;
+use crate::file_name::plain;
 
 /// The folders that lead from a sink to a link, and the link's file: columns for DuckDB, Athena and others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +16,15 @@ pub struct Place {
     pub folders: Vec<String>,
     /// The file's name.
     pub name: String,
+}
+
+/// What a journal says of the place of its links.
+#[derive(Clone, Copy, Debug)]
+pub struct Hint<'a> {
+    /// The folder, as it was computed when the journal was opened. Hostile input.
+    pub folder: &'a str,
+    /// When the journal was opened.
+    pub at: DateTime<Utc>,
 }
 
 /// What of a link says where it belongs; a later version's link may say more.
@@ -53,17 +61,17 @@ struct Identity {
 }
 
 impl Place {
-    /// Where a sealed document belongs whose record is the one that `opened` began; `None` where it is no link.
-    /// `first` is the first document of that record.
-    pub fn of(document: &str, first: &str, opened: &Opened) -> Option<Self> {
+    /// Where a sealed document belongs; `None` where it is no link. `first` is the first document of its record, `journal`
+    /// what the journal says of it.
+    pub fn of(document: &str, first: &str, journal: &Hint<'_>) -> Option<Self> {
         let sheet: Sheet = serde_json::from_str(document).ok()?;
         let first: Option<Sheet> = serde_json::from_str(first).ok();
         let began = first.filter(|first| first.run == sheet.run).and_then(|first| first.start);
         let claims = began.and_then(|start| start.identity).map(|identity| Claims::new(identity.claims));
         let folders = match claims {
-            Some(claims) => folders(&claims, opened.at),
+            Some(claims) => folders(&claims, journal.at),
             // The job died before its START was sealed: what its journal says counts where it has that shape.
-            None => told(&opened.records).unwrap_or_else(|| folders(&Claims::default(), opened.at)),
+            None => told(journal.folder).unwrap_or_else(|| folders(&Claims::default(), journal.at)),
         };
         Some(Self { folders, name: sheet.name() })
     }
@@ -117,12 +125,8 @@ mod tests {
 
     const GOOD: &str = "v=1/org=acme/date=1970-01-01/pipeline=web/build=7";
 
-    fn opened(records: &str) -> Opened {
-        let journal = json!({"version": 1, "job": "j", "instance": "i", "container": null,
-            "bootstrap": {"boot": null, "namespace": null, "pid": 1, "started": null}, "socket": null,
-            "release-at-pre-exit": false, "install": "plugin", "mode": "enforce", "host-config": null,
-            "records": records, "at": "1970-01-01T23:59:59Z"});
-        serde_json::from_value(journal).unwrap()
+    fn hint(folder: &str) -> Hint<'_> {
+        Hint { folder, at: DateTime::from_timestamp(86_399, 0).unwrap() }
     }
 
     fn document(kind: &str, start: &Value) -> String {
@@ -136,18 +140,18 @@ mod tests {
         let start = document("start", &json!({"identity": {"claims": claims}}));
         let end = document("end", &Value::Null);
         for records in ["../../x", "/etc", GOOD, ""] {
-            let place = Place::of(&end, &start, &opened(records)).unwrap();
+            let place = Place::of(&end, &start, &hint(records)).unwrap();
             let folders = ["v=1", "org=acme", "date=1970-01-01", "pipeline=a____b", "build=7"];
             assert_eq!(place.folders, folders, "{records}");
             assert_eq!(place.name, "job-___j.i.3-end.json");
         }
-        assert_eq!(Place::of("{}", &start, &opened(GOOD)), None);
+        assert_eq!(Place::of("{}", &start, &hint(GOOD)), None);
     }
 
     #[test]
     fn a_record_without_a_start_belongs_where_its_journal_says_in_the_shape_of_a_sink_only() {
         let end = document("end", &Value::Null);
-        let place = |records: &str| Place::of(&end, &end, &opened(records)).unwrap().folders.join("/");
+        let place = |records: &str| Place::of(&end, &end, &hint(records)).unwrap().folders.join("/");
         assert_eq!(place(GOOD), GOOD);
         let unknown = "v=1/org=unknown/date=1970-01-01/pipeline=unknown/build=unknown";
         for records in [

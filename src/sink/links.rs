@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::chain::Chain;
+use crate::file_name::plain;
 use crate::host::files;
-use crate::lease::state::plain;
 use crate::record::{self, Link};
 use crate::secret::Fingerprint;
 

@@ -1,9 +1,7 @@
-//! Sinks: where links are delivered. What is not delivered stays in its journal, which is the outbox.
+//! Sinks: where links are delivered. What is not delivered stays in its journal, which is the outbox
+//! (`delivery.rs`).
 
-use crate::config::host::HostConfig;
-use crate::config::sink::{FileSink, Sink};
-use crate::lease::journal::{Entry, Journal};
-use crate::lease::state::State;
+use crate::config::sink::FileSink;
 use crate::record::Place;
 use crate::secret::Fingerprint;
 
@@ -27,62 +25,28 @@ pub struct Error {
 /// A link on its way.
 #[derive(Clone, Debug)]
 pub struct Parcel {
-    digest: Fingerprint,
-    place: Option<Place>,
-    document: String,
+    /// The digest of its bytes.
+    pub digest: Fingerprint,
+    /// Where it belongs; `None` where the document is no link.
+    pub place: Option<Place>,
+    /// Its bytes: canonical JSON.
+    pub document: String,
 }
 
 /// What came of a parcel.
 #[derive(Debug)]
 pub struct Sent {
-    digest: Fingerprint,
-    is_over: bool,
-    result: Result<(), Error>,
-}
-
-/// The folders that this host's records go to.
-pub fn folders(config: &HostConfig, state: &State) -> Vec<FileSink> {
-    if config.sinks.is_empty() {
-        return vec![FileSink::private(state.records())];
-    }
-    config.sinks.iter().map(|Sink::File(file)| file.clone()).collect()
-}
-
-/// The links of a journal that no sink has confirmed, each with the place that it says itself.
-pub fn outbox(journal: &Journal) -> Vec<Parcel> {
-    let first = journal.links().first().map_or("", |link| link.document.as_str()).to_owned();
-    let parcel = |link: crate::lease::journal::Sealed| Parcel {
-        place: Place::of(&link.document, &first, journal.opened()),
-        digest: link.digest,
-        document: link.document,
-    };
-    journal.undelivered().into_iter().map(parcel).collect()
-}
-
-/// Delivers what the journal's outbox holds to every sink; the first error, after all were tried.
-pub fn deliver(journal: &mut Journal, folders: &[FileSink]) -> Result<(), Error> {
-    delivered(journal, to_sinks(outbox(journal), folders))
+    /// Which.
+    pub digest: Fingerprint,
+    /// Whether nothing is left to try.
+    pub is_over: bool,
+    /// The first error.
+    pub result: Result<(), Error>,
 }
 
 /// Delivers links to every sink: what came of each.
 pub fn to_sinks(parcels: Vec<Parcel>, folders: &[FileSink]) -> Vec<Sent> {
     parcels.into_iter().map(|parcel| to_all(parcel, folders)).collect()
-}
-
-/// Takes down what was delivered; the first error, if there is one.
-pub fn delivered(journal: &mut Journal, all: Vec<Sent>) -> Result<(), Error> {
-    let mut worst = Ok(());
-    for sent in all {
-        if sent.is_over {
-            // Lost, it would be delivered once more, to the same name.
-            if sent.result.is_ok() {
-                tracing::info!(digest = sent.digest.as_str(), "delivered a link of the record");
-            }
-            drop(journal.note(vec![Entry::Delivered { digest: sent.digest }]));
-        }
-        worst = worst.and(sent.result);
-    }
-    worst
 }
 
 fn to_all(parcel: Parcel, folders: &[FileSink]) -> Sent {

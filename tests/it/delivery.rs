@@ -4,8 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use buildkite_dataflow::config::sink::FileSink;
-use buildkite_dataflow::lease::entry::{Entry, Sealed};
+use buildkite_dataflow::delivery;
+use buildkite_dataflow::lease::entry::Entry;
 use buildkite_dataflow::lease::journal::Journal;
+use buildkite_dataflow::record::Sealed;
 use buildkite_dataflow::secret::Fingerprint;
 use buildkite_dataflow::sink;
 use proptest::prelude::*;
@@ -44,7 +46,7 @@ fn delivered(records: &str, entries: Vec<Entry>) -> (tempfile::TempDir, Result<(
     let mut journal = Journal::create(&folder, serde_json::from_value(opened).unwrap()).unwrap();
     journal.append(entries).unwrap();
     let sinks = [FileSink::private(world.path().join("sink"))];
-    let told = sink::deliver(&mut journal, &sinks);
+    let told = delivery::deliver(&mut journal, &sinks);
     (world, told)
 }
 
@@ -82,7 +84,7 @@ fn what_is_no_link_of_a_record_is_told_once_and_left_out() {
     assert!(told.unwrap_err().source.to_string().contains("no link of a record"));
     nothing_outside(world.path());
     let mut journal = Journal::open(&world.path().join("state/job.block")).unwrap();
-    assert!(sink::deliver(&mut journal, &[]).is_ok() && journal.undelivered().is_empty());
+    assert!(delivery::deliver(&mut journal, &[]).is_ok() && journal.undelivered().is_empty());
 }
 
 #[test]

@@ -6,12 +6,25 @@ use std::path::{Path, PathBuf};
 use crate::support::source::production;
 
 const FLOORS: &[&[&str]] = &[
-    &["claims", "competing", "condition", "credential", "dataset", "failure", "secret", "settlement", "span"],
+    &[
+        "claims",
+        "competing",
+        "condition",
+        "credential",
+        "dataset",
+        "failure",
+        "file_name",
+        "secret",
+        "settlement",
+        "span",
+    ],
+    &["record"],
     &["host", "agent"],
     &["job", "config", "pipeline"],
     &["policy"],
     &["provider", "lease"],
-    &["record", "sink"],
+    &["sink"],
+    &["delivery"],
     &["hook", "deny", "revoke", "rehearse"],
     &["cli", "schemas"],
 ];
