@@ -10,6 +10,7 @@
 )]
 
 // Floor 0, words: values without I/O.
+pub mod at_rest;
 pub mod claims;
 pub mod competing;
 pub mod condition;
@@ -17,6 +18,8 @@ pub mod credential;
 pub mod dataset;
 pub mod failure;
 pub mod file_name;
+pub mod near_name;
+pub mod revocation;
 pub mod secret;
 pub mod settlement;
 pub mod span;

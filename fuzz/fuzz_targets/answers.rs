@@ -23,7 +23,7 @@ use buildkite_dataflow::job::keys::KeyStore;
 use buildkite_dataflow::lease::Lease;
 use buildkite_dataflow::lease::journal::Entry;
 use buildkite_dataflow::policy::{Request, request};
-use buildkite_dataflow::provider::{self, Context, Settling, source::Sources, token::Tokens};
+use buildkite_dataflow::provider::{self, Context, SettleContext, source::Sources, token::Tokens};
 use buildkite_dataflow::secret::{Mask, Secret};
 use buildkite_dataflow::settlement::Settlement;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -291,7 +291,7 @@ async fn give_back(
     let read = serde_json::from_str(&line).unwrap();
     assert!(matches!(read, Entry::Leased(_)), "a lease is not read as it was written: {line}");
     let clock = Clock::manual(now());
-    let settling = Settling { host: config, http: &world.http, clock: &clock };
+    let settling = SettleContext { host: config, http: &world.http, clock: &clock };
     let settlement = provider::settle(&lease.terms(tried), &settling).await;
     let line = serde_json::to_string(&settlement).unwrap();
     assert_eq!(serde_json::from_str::<Settlement>(&line).unwrap(), settlement);

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use buildkite_dataflow::hook::renew::Callback;
 use buildkite_dataflow::host::{Clock, Env, Host};
-use buildkite_dataflow::lease::kept::Kept;
+use buildkite_dataflow::lease::cached::CachedCredential;
 use buildkite_dataflow::lease::survivor::{PrivateKey, Survivor};
 use buildkite_dataflow::pipeline::plugin;
 use buildkite_dataflow::record;
@@ -80,7 +80,7 @@ fn callback(bytes: &mut Bytes<'_>) {
         "secret": {"aws-keys": {"access-key-id": "A", "secret-access-key": "s", "session-token": "t"}}});
     fs::write(folder.join("block.json"), document(block, bytes)).unwrap();
     fs::write(folder.join("main.kept"), document(kept, bytes)).unwrap();
-    drop(Kept::read(&folder, "main"));
+    drop(CachedCredential::read(&folder, "main"));
     let callback = Callback::of(&world.host, folder, "main".to_owned());
     drop(world.runtime.block_on(callback.credential()));
 }

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::hook::keeper;
 use crate::hook::renew::{Callback, Renewed, not_renewed};
 use crate::host::{Host, env};
-use crate::lease::kept::Form;
+use crate::lease::cached::Form;
 use crate::secret::Secret;
 
 /// The longest request of git that is read, in bytes.

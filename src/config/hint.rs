@@ -1,6 +1,6 @@
 //! What the author of an unknown key meant: words of the plugins and actions that people come from. None is accepted.
 
-use super::place::nearest;
+use crate::near_name::nearest;
 
 /// How others call what we call by the words on the right; the first that is known where it stands.
 const ELSEWHERE: &[(&str, &[&str])] = &[

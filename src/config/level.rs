@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::hint::elsewhere;
 use super::path::{Segment, get, get_mut, written};
-use super::place::{Error, Mend, nearest};
+use super::place::{Error, Mend};
+use crate::near_name::nearest;
 
 type Judge<'a> = dyn Fn(&Value) -> Option<Error> + 'a;
 

@@ -10,6 +10,7 @@ use super::path::{Segment, get, locate, written};
 use super::shown::{self, shown};
 use super::{collect, de, template, yaml};
 use crate::failure::{Class, Failure};
+use crate::near_name::nearest;
 
 /// A configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -239,14 +240,6 @@ fn unknown_key(error: Error, key: String, known: &'static [&'static str]) -> Err
             .hinted(format!("known here: `{}`", known.join("`, `")))
             .mended_by(Mend::Key(key, None, known)),
     }
-}
-
-/// The known word that the author probably meant, however it is spelled: `Session_Name` is `session-name`.
-pub fn nearest<'a>(seen: &str, known: &[&'a str]) -> Option<&'a str> {
-    let plain = |word: &str| word.replace(['_', '-', ' '], "").to_lowercase();
-    let seen = plain(seen);
-    let distance = |word: &&str| strsim::damerau_levenshtein(&seen, &plain(word));
-    known.iter().copied().min_by_key(distance).filter(|word| distance(word) <= (word.len() / 3).max(1))
 }
 
 #[cfg(test)]

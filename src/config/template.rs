@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::claim_names;
 use super::grammar::{self, Part};
-use super::place::{Error, nearest};
+use super::place::Error;
 use crate::claims::Claims;
+use crate::near_name::nearest;
 
 const OPEN: &str = "${claims.";
 /// After a claim's name: its text is made to fit anywhere.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::ask::Ask;
-use super::place::{Error, nearest};
+use super::place::Error;
+use crate::near_name::nearest;
 
 /// One entry among others, wherever each was written.
 #[derive(Clone, Copy, Debug)]

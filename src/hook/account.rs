@@ -78,7 +78,7 @@ pub(super) fn lent(lease: &Lease) -> Lent {
         fingerprint: lease.fingerprint.clone(),
         issued_at: lease.issued_at,
         expires_at: lease.expires_at,
-        facts: lease.facts(),
+        facts: lease.facts(provider::public_details(&lease.provider)),
     }
 }
 
@@ -90,7 +90,7 @@ pub(super) fn of_lease(lease: &Lease, answer_lost: bool, latest: DateTime<Utc>) 
             format!("an earlier answer to request {id} was lost: a second session may live until {until}");
         told("answer-lost", what)
     });
-    let full = aws::nearly_full(&lease.facts()).map(|percent| {
+    let full = aws::nearly_full(&lease.facts(&[])).map(|percent| {
         let what = format!(
             "the session policies and tags of request {id} take {percent} % of what STS packs: at more than \
              100 % it refuses"

@@ -6,8 +6,8 @@ use super::account::Decided;
 use super::{asked, git};
 use crate::credential::{Credential, PrivateFile, Variable};
 use crate::host::{Clock, Env};
+use crate::lease::cached::CachedCredential;
 use crate::lease::export::{Error, Export};
-use crate::lease::kept::Kept;
 use crate::lease::private::Owner;
 use crate::policy::Request;
 use crate::secret::{Fingerprint, Secret};
@@ -78,9 +78,9 @@ pub(super) fn prepare(
     callbacks.files.push(PrivateFile { name: asked::FILE.into(), content: block.into(), secret: false });
     for (request, credential) in requests.iter().zip(credentials) {
         let Some(name) = request.name.as_ref().filter(|_| request.may_be_renewed()) else { continue };
-        let content = Kept::of(credential, place.clock.now()).text()?.into();
+        let content = CachedCredential::of(credential, place.clock.now()).text()?.into();
         // Its values are told to the redactor one by one.
-        callbacks.files.push(PrivateFile { name: Kept::file(name), content, secret: false });
+        callbacks.files.push(PrivateFile { name: CachedCredential::file(name), content, secret: false });
         callbacks.secrets.extend(credential.secrets());
     }
     Ok(callbacks)

@@ -17,7 +17,7 @@ use crate::host::http::Http;
 use crate::host::{Host, drop_box, process};
 use crate::lease::survivor::{Answer, MOST, PrivateKey, Survivor, Unreadable};
 use crate::lease::{Lease, Need};
-use crate::provider::Settling;
+use crate::provider::SettleContext;
 use crate::settlement::Settlement;
 
 /// How many leases are given back at once.
@@ -179,7 +179,7 @@ impl<'a> Sweeper<'a> {
     /// Children before what they were made with, and not too many at once.
     async fn settle(&self, found: Vec<Found>, report: &mut Report) {
         let http = Http::new(self.loaded.config.network());
-        let settling = Settling { host: &self.loaded.config, http: &http, clock: &self.host.clock };
+        let settling = SettleContext { host: &self.loaded.config, http: &http, clock: &self.host.clock };
         for wave in waves(found.iter().collect(), |found| &found.lease) {
             for some in wave.chunks(AT_ONCE) {
                 let asked = some.iter().map(|found| self.one(&settling, found));
@@ -201,7 +201,7 @@ impl<'a> Sweeper<'a> {
     }
 
     /// Gives one back. The answer is there before the request is: who comes after a crash must know of it.
-    async fn one(&self, settling: &Settling<'_>, found: &Found) -> std::io::Result<Settlement> {
+    async fn one(&self, settling: &SettleContext<'_>, found: &Found) -> std::io::Result<Settlement> {
         let (lease, path) = (&found.lease, found.path.with_extension(ANSWER));
         let (earlier, until) = (self.said(&path).map(|answer| answer.settlement), lease.expires_at);
         let settlement = match earlier {

@@ -20,9 +20,9 @@ use crate::config::step::Step;
 use crate::credential::Credential;
 use crate::failure::{Class, Failure};
 use crate::host::{Host, files};
+use crate::lease::cached::CachedCredential;
 use crate::lease::forms;
 use crate::lease::journal::{Entry, Journal};
-use crate::lease::kept::Kept;
 use crate::lease::state::Unusable;
 use crate::policy::{Request, request};
 use crate::provider;
@@ -48,7 +48,7 @@ pub struct Callback<'a> {
 #[derive(Debug)]
 pub struct Renewed {
     /// What it is.
-    pub kept: Kept,
+    pub kept: CachedCredential,
     /// What the provider's user name for git is.
     pub git_username: &'static str,
     /// Whether git must send it as `Authorization: Bearer`.
@@ -74,7 +74,9 @@ impl<'a> Callback<'a> {
         let kind = wanted.ask.kind();
         let (git_username, git_wants_bearer) = (kind.git_username(), kind.git_wants_bearer());
         let _alone = self.alone().await?;
-        if let Some(kept) = Kept::read(&self.folder, &self.name).filter(|kept| self.is_enough(kept)) {
+        if let Some(kept) =
+            CachedCredential::read(&self.folder, &self.name).filter(|kept| self.is_enough(kept))
+        {
             return Ok(Renewed { kept, git_username, git_wants_bearer });
         }
         let exchange = Exchange::new(&context)?;
@@ -141,7 +143,7 @@ impl<'a> Callback<'a> {
 
     /// Forgets what is kept: somebody was refused with it.
     pub fn forget(&self) -> Result<(), Failure> {
-        let removed = files::remove(&Kept::path(&self.folder, &self.name));
+        let removed = files::remove(&CachedCredential::path(&self.folder, &self.name));
         removed.map_err(|error| not_renewed(format!("what is kept cannot be removed: {error}")))
     }
 
@@ -176,7 +178,7 @@ impl<'a> Callback<'a> {
         })
     }
 
-    fn is_enough(&self, kept: &Kept) -> bool {
+    fn is_enough(&self, kept: &CachedCredential) -> bool {
         let now = self.host.clock.now();
         kept.expires_at > now && (kept.expires_at - now >= ENOUGH || now - kept.issued_at < YOUNG)
     }
@@ -214,10 +216,14 @@ impl<'a> Callback<'a> {
         forms::register(&job, forms::of_all(secrets.iter())).await.map_err(|error| error.failure())
     }
 
-    async fn keep(&self, context: &Context<'_>, credential: Option<Credential>) -> Result<Kept, Failure> {
+    async fn keep(
+        &self,
+        context: &Context<'_>,
+        credential: Option<Credential>,
+    ) -> Result<CachedCredential, Failure> {
         let credential = credential.ok_or_else(|| bug("a renewal answered nothing"))?;
         self.redact(&credential.secrets()).await?;
-        let kept = Kept::of(&credential, context.host.clock.now());
+        let kept = CachedCredential::of(&credential, context.host.clock.now());
         let written = kept.write(&self.folder, &self.name);
         written.map_err(|error| not_renewed(format!("the renewed credential cannot be kept: {error}")))?;
         Ok(kept)
@@ -226,8 +232,11 @@ impl<'a> Callback<'a> {
 
 /// Nobody will see what was lent, and no journal will give it back: it is given back here.
 async fn give_back(context: &Context<'_>, leases: &[crate::lease::Lease]) {
-    let settling =
-        provider::Settling { host: &context.loaded.config, http: &context.http, clock: &context.host.clock };
+    let settling = provider::SettleContext {
+        host: &context.loaded.config,
+        http: &context.http,
+        clock: &context.host.clock,
+    };
     for lease in leases {
         let time = context.loaded.config.deadlines.release.0;
         let settlement =

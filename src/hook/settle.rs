@@ -10,8 +10,9 @@ use super::closing::Ended;
 use super::{Context, survivors};
 use crate::lease::Lease;
 use crate::lease::journal::{Entry, Journal};
-use crate::provider::{self, Terms};
+use crate::provider::{self};
 use crate::record::end::{ClaimedBy, SealedBy, SettledLease};
+use crate::revocation::RevocationTarget;
 use crate::secret::Mask;
 use crate::settlement::Settlement;
 
@@ -118,7 +119,7 @@ async fn one<'l>(
     // What it says is printed, too.
     let terms = lease.terms(tried);
     terms.handle.iter().for_each(|handle| context.host.mask.add(handle));
-    let settling = provider::Settling { host: &context.loaded.config, http: &context.http, clock };
+    let settling = provider::SettleContext { host: &context.loaded.config, http: &context.http, clock };
     (lease, ask(&settling, &terms, left).await)
 }
 
@@ -141,7 +142,11 @@ fn locked(context: &Context<'_>, journal: &Path, lease: &Lease, tried: bool) -> 
 }
 
 /// Gives one lease back, in the time that is left.
-pub(super) async fn ask(settling: &provider::Settling<'_>, terms: &Terms, left: Duration) -> Settlement {
+pub(super) async fn ask(
+    settling: &provider::SettleContext<'_>,
+    terms: &RevocationTarget,
+    left: Duration,
+) -> Settlement {
     let settlement = settling.clock.within(left, provider::settle(terms, settling)).await;
     match settlement {
         // The record tells it, and a server may repeat what it was sent.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Kept, Lease};
+use super::Lease;
+use crate::at_rest::AtRest;
 use crate::host::process::ProcessId;
 use crate::record::Sealed;
 use crate::secret::Fingerprint;
@@ -46,7 +47,7 @@ pub enum Entry {
         /// Which variable.
         name: String,
         /// What it was before either block.
-        previous: Option<Kept>,
+        previous: Option<AtRest>,
     },
     /// A link of the record was sealed; the journal is its outbox.
     Sealed(Sealed),
@@ -135,7 +136,7 @@ pub struct Exported {
     /// Digest of the value that is set.
     pub fingerprint: Fingerprint,
     /// What it was before; `None` when it was not there.
-    pub previous: Option<Kept>,
+    pub previous: Option<AtRest>,
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Kept;
 use super::around::{compete, cover, list_of_names, whereabouts};
 use super::forms::{self, Forms};
 use super::journal::Exported;
@@ -10,6 +9,7 @@ use super::private;
 pub use super::restore::{Restore, restore, restoring};
 use crate::agent::job_api::{self, JobApi};
 use crate::agent::protected::is_protected;
+use crate::at_rest::AtRest;
 use crate::competing::Found;
 use crate::credential::{Content, PrivateFile, Value, Variable};
 use crate::failure::{Class, Failure};
@@ -113,7 +113,7 @@ impl Export {
         let previous = variables.iter().map(|variable| Exported {
             name: variable.name.to_string(),
             fingerprint: Fingerprint::of(variable.value.expose().as_bytes()),
-            previous: env.standing(&variable.name).cloned().map(Kept),
+            previous: env.standing(&variable.name).cloned().map(AtRest),
         });
         Ok(Self {
             previous: previous.collect(),

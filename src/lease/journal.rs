@@ -290,7 +290,7 @@ mod tests {
 
     use super::super::lines::check;
     use super::*;
-    use crate::lease::Kept;
+    use crate::at_rest::AtRest;
     use crate::secret::{Fingerprint, Secret};
     use crate::settlement::Settlement;
 
@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn debug_of_an_entry_does_not_show_previous_values() {
-        let previous = Some(Kept(Secret::new("old-secret-value")));
+        let previous = Some(AtRest(Secret::new("old-secret-value")));
         let entry = Entry::Rebased { name: "X".into(), previous };
         assert!(!format!("{entry:?}").contains("old-secret"));
     }
@@ -418,7 +418,7 @@ mod tests {
         let exporting = |previous: Option<&str>| Exported {
             name: "X".into(),
             fingerprint: Fingerprint::of(b"b"),
-            previous: previous.map(|text| Kept(Secret::new(text))),
+            previous: previous.map(|text| AtRest(Secret::new(text))),
         };
         let (_state, folder) = written(vec![
             Entry::Exporting { variables: vec![exporting(Some("a"))] },
@@ -433,7 +433,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("block");
         let mut journal = Journal::create(&folder, Opened::of_nobody()).unwrap();
-        let previous = Some(Kept(Secret::new("old-secret-value")));
+        let previous = Some(AtRest(Secret::new("old-secret-value")));
         let exported = Exported { name: "TOKEN".into(), fingerprint: Fingerprint::of(b""), previous };
         journal.append(vec![Entry::Exporting { variables: vec![exported] }]).unwrap();
         drop(journal);
@@ -453,7 +453,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("block");
         let mut journal = Journal::create(&folder, Opened::of_nobody()).unwrap();
-        let previous = Some(Kept(Secret::new("old-secret-value")));
+        let previous = Some(AtRest(Secret::new("old-secret-value")));
         journal.append(vec![Entry::Rebased { name: "TOKEN".into(), previous }]).unwrap();
         assert!(Key::of(&folder).is_some());
         journal.close().unwrap();

@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::at_rest::AtRest;
 use crate::credential::{Credential, SettleWith};
-use crate::provider::{Terms, vault};
-use crate::secret::{Fingerprint, Secret};
+use crate::revocation::RevocationTarget;
+use crate::secret::Fingerprint;
 
 mod around;
 mod believed;
+pub mod cached;
 pub mod entry;
 pub mod export;
 pub mod forms;
 pub mod glance;
 pub mod journal;
-pub mod kept;
 mod lines;
 pub mod marker;
 #[cfg(test)]
@@ -74,26 +75,10 @@ pub enum Need {
     /// The credential's own handle, and where it is known.
     Handle {
         /// The handle.
-        secret: Kept,
+        secret: AtRest,
         /// What else the provider needs to find it again.
         detail: BTreeMap<String, String>,
     },
-}
-
-/// A secret that is written to the journal, and nowhere else.
-#[derive(Clone, Debug)]
-pub struct Kept(pub Secret);
-
-impl Serialize for Kept {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.expose())
-    }
-}
-
-impl<'de> Deserialize<'de> for Kept {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
-    }
 }
 
 impl Lease {
@@ -121,24 +106,21 @@ impl Lease {
                 SettleWith::Detail(detail) => Need::Detail(detail.clone()),
                 SettleWith::Facts(facts) => Need::Facts(facts.clone()),
                 SettleWith::Handle { secret, detail } => {
-                    Need::Handle { secret: Kept(secret.clone()), detail: detail.clone() }
+                    Need::Handle { secret: AtRest(secret.clone()), detail: detail.clone() }
                 }
             },
         }
     }
 
-    /// What else is known of it, for the record.
-    pub fn facts(&self) -> BTreeMap<String, String> {
+    /// What else is known of it, for the record: of what its settlement needs, only what `public` names.
+    pub fn facts(&self, public: &[&str]) -> BTreeMap<String, String> {
         match &self.settle_with {
             Need::Facts(facts) => facts.clone(),
-            // An operator who is to revoke it must know where it is.
-            Need::Handle { detail, .. } | Need::Detail(detail) if self.provider == vault::NAME => {
-                let told = [vault::ADDRESS, vault::NAMESPACE, vault::LIVING];
-                let told =
-                    told.iter().filter_map(|name| Some(((*name).to_owned(), detail.get(*name)?.clone())));
-                told.collect()
+            Need::Handle { detail, .. } | Need::Detail(detail) => {
+                let known = |name: &&str| Some(((*name).to_owned(), detail.get(*name)?.clone()));
+                public.iter().filter_map(known).collect()
             }
-            _ => BTreeMap::new(),
+            Need::Nothing => BTreeMap::new(),
         }
     }
 
@@ -158,7 +140,7 @@ impl Lease {
     }
 
     /// What a provider needs to know to settle it; `tried` when an earlier process may have done so.
-    pub fn terms(&self, tried: bool) -> Terms {
+    pub fn terms(&self, tried: bool) -> RevocationTarget {
         let (handle, detail) = match &self.settle_with {
             Need::Handle { secret, detail } => {
                 (Some(secret.0.clone()).filter(|_| !rest::is_sealed(secret)), detail.clone())
@@ -166,7 +148,13 @@ impl Lease {
             Need::Detail(known) | Need::Facts(known) => (None, known.clone()),
             Need::Nothing => (None, BTreeMap::new()),
         };
-        Terms { provider: self.provider.clone(), expires_at: self.expires_at, handle, detail, tried }
+        RevocationTarget {
+            provider: self.provider.clone(),
+            expires_at: self.expires_at,
+            handle,
+            detail,
+            tried,
+        }
     }
 }
 
@@ -194,6 +182,7 @@ impl Lease {
 mod tests {
     use super::*;
     use crate::credential::Material;
+    use crate::secret::Secret;
 
     #[test]
     fn a_lease_of_a_token_that_makes_more_of_it_ends_later_and_its_renewal_does_not() {

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use super::entry::{Entry, Exported, Intent, Opened};
 use super::journal::{Journal, parse};
-use super::{Kept, Lease, Need};
+use super::{Lease, Need};
+use crate::at_rest::AtRest;
 use crate::record::Sealed;
 use crate::secret::{Fingerprint, Secret};
 use crate::settlement::Settlement;
@@ -72,7 +73,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 fn lease(id: u8) -> Lease {
-    let secret = Kept(Secret::new(format!("handle-of-{id}")));
+    let secret = AtRest(Secret::new(format!("handle-of-{id}")));
     Lease {
         id: id.to_string(),
         fingerprint: Fingerprint::of(&[id]),
@@ -123,7 +124,7 @@ impl Model {
             Act::Cover(id, previous) => {
                 let name = format!("V{id}");
                 self.covered.push((name.clone(), previous.clone()));
-                let previous = previous.as_ref().map(|text| Kept(Secret::new(text.as_str())));
+                let previous = previous.as_ref().map(|text| AtRest(Secret::new(text.as_str())));
                 Entry::Exporting { variables: vec![Exported { name, fingerprint: digest(*id), previous }] }
             }
             Act::Newer | Act::Torn(_) | Act::Reopen => return None,
@@ -247,7 +248,7 @@ fn what_it_tells(journal: &Journal) -> serde_json::Value {
         serde_json::json!({
             "id": lease.id, "provider": terms.provider, "expires-at": terms.expires_at, "tried": terms.tried,
             "handle": terms.handle.map(|handle| handle.expose().to_owned()), "detail": terms.detail,
-            "facts": lease.facts(), "locked": lease.is_locked(), "children": lease.children,
+            "facts": lease.facts(&["address", "namespace", "living"]), "locked": lease.is_locked(), "children": lease.children,
         })
     });
     let covered = journal.exported().into_iter();

@@ -11,8 +11,9 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
+use super::Need;
 use super::entry::Entry;
-use super::{Kept, Need};
+use crate::at_rest::AtRest;
 use crate::host::{files, memory};
 use crate::secret::{Fingerprint, Secret};
 
@@ -89,12 +90,12 @@ pub(super) fn name(folder: &Path) -> String {
 }
 
 /// Whether a text is encrypted.
-pub fn is_sealed(kept: &Kept) -> bool {
+pub fn is_sealed(kept: &AtRest) -> bool {
     kept.0.expose().starts_with(PREFIX)
 }
 
 /// Every secret of an entry.
-pub fn secrets(entry: &mut Entry) -> Vec<&mut Kept> {
+pub fn secrets(entry: &mut Entry) -> Vec<&mut AtRest> {
     match entry {
         Entry::Leased(lease) => match &mut lease.settle_with {
             Need::Handle { secret, .. } => vec![secret],

@@ -197,7 +197,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::lease::{Kept, Need};
+    use crate::at_rest::AtRest;
+    use crate::lease::Need;
     use crate::secret::Secret;
 
     /// `openssl genpkey -algorithm X25519`, and `openssl pkey -pubout` of it: the key pair of RFC 7748, section 6.1.
@@ -207,7 +208,7 @@ mod tests {
         MCowBQYDK2VuAyEAhSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n-----END PUBLIC KEY-----\n";
 
     fn lease() -> Lease {
-        let secret = Kept(Secret::new("hvs.secret-handle"));
+        let secret = AtRest(Secret::new("hvs.secret-handle"));
         Lease { settle_with: Need::Handle { secret, detail: BTreeMap::new() }, ..Lease::of_nobody() }
     }
 

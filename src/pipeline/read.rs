@@ -9,7 +9,7 @@ use super::interpolate::Variables;
 use super::place::Path;
 use super::wire::{Written, respell};
 use super::{Kind, Pipeline, Step, fields, jobs, keys, scalar, tree};
-use crate::config::place::nearest;
+use crate::near_name::nearest;
 
 /// The most jobs that a build may have; more steps are a mistake or an attack.
 const MOST_STEPS: usize = 4000;

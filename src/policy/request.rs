@@ -8,10 +8,11 @@ use crate::condition::Condition;
 use crate::config::credential::{self, Ask, Credential, Entry, Settle, What};
 use crate::config::git_ssh::GitSsh;
 use crate::config::host::HostConfig;
-use crate::config::place::{Error, nearest};
+use crate::config::place::Error;
 use crate::config::step::{self, Step};
 use crate::config::template;
 use crate::job::Reported;
+use crate::near_name::nearest;
 
 /// One credential that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

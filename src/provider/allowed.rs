@@ -3,16 +3,16 @@
 
 use url::Url;
 
-use super::Terms;
 use crate::config::aws::is_safe;
 use crate::config::credential::What;
 use crate::config::host::HostConfig;
+use crate::revocation::RevocationTarget;
 
 /// Providers whose own address takes credentials back, where nobody names another.
 const OWN: [&str; 2] = ["https://api.github.com", "https://api.buildkite.com"];
 
 /// The first address of a lease to which this host sends nothing.
-pub(super) fn stranger(lease: &Terms, host: &HostConfig) -> Option<String> {
+pub(super) fn stranger(lease: &RevocationTarget, host: &HostConfig) -> Option<String> {
     // Without a handle nobody is asked.
     lease.handle.as_ref()?;
     let urls = lease.detail.values().filter_map(|text| Url::parse(text).ok()).filter(Url::has_host);
@@ -37,7 +37,7 @@ mod tests {
 
     fn stranger_of(address: &str, config: &str) -> Option<String> {
         let detail = [("address", address), ("namespace", "team:a"), ("living", "kv/x")];
-        let lease = Terms {
+        let lease = RevocationTarget {
             provider: "vault".into(),
             expires_at: chrono::DateTime::UNIX_EPOCH,
             handle: Some(Secret::new("hvs.x")),
@@ -45,7 +45,7 @@ mod tests {
             tried: false,
         };
         let host = crate::config::host::parse("config.yml", config).unwrap();
-        assert_eq!(stranger(&Terms { handle: None, ..lease.clone() }, &host), None);
+        assert_eq!(stranger(&RevocationTarget { handle: None, ..lease.clone() }, &host), None);
         stranger(&lease, &host)
     }
 

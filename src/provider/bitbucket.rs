@@ -14,12 +14,13 @@ use super::call::{CallError, Refusal, Remedy, TIMEOUT, call};
 use super::door::{Token, edge, of_token};
 use super::json::Tree;
 use super::oauth::wire::{Client, Form, explain, plain};
-use super::{Context, Error, Provider, Settling, Terms, giving_back};
+use super::{Context, Error, Provider, SettleContext, giving_back};
 use crate::config::bitbucket::{Bitbucket, Consumer, DataCenter};
 use crate::config::credential::Kind as _;
 use crate::config::oauth::{ClientAuth, Grant};
 use crate::credential::{Credential, Material, SettleWith, Value, Variable};
 use crate::host::http::{Method, Request, StatusCode};
+use crate::revocation::RevocationTarget;
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 use crate::span::Span;
@@ -67,7 +68,7 @@ impl Provider for AccessToken<'_> {
         })
     }
 
-    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+    async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
         if lease.expires_at <= context.clock.now() {
             return Settlement::AlreadyExpired { at: lease.expires_at };
         }

@@ -9,13 +9,14 @@ use super::call::{Refusal, TIMEOUT, call};
 use super::door::Token;
 use super::oauth::wire::{Client, Form, explain};
 use super::signer::Signer;
-use super::{Context, Error, Provider, Settling, Terms, giving_back};
+use super::{Context, Error, Provider, SettleContext, giving_back};
 use crate::config::buildkite::Buildkite;
 use crate::config::credential::Kind as _;
 use crate::config::oauth::Grant;
 use crate::credential::{Credential, Material, SettleWith, Value, Variable};
 use crate::host::http::StatusCode;
 use crate::policy;
+use crate::revocation::RevocationTarget;
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 
@@ -70,7 +71,7 @@ impl Provider for ApiToken<'_> {
         })
     }
 
-    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+    async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
         let api = lease.detail.get(API_URL);
         let url =
             api.and_then(|api| Url::parse(&format!("{}/v2/access-token", api.trim_end_matches('/'))).ok());

@@ -7,11 +7,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::call::CallError;
-use super::{Context, Error, Settling, Terms, key_of, secrets, settle};
+use super::{Context, Error, SettleContext, key_of, secrets, settle};
 use crate::config::credential::Kind;
 use crate::config::host::Mode;
 use crate::credential::{Credential, Flaw, Material, PrivateFile, SettleWith, Value};
 use crate::policy::{self, Request};
+use crate::revocation::RevocationTarget;
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 use crate::span::Span;
@@ -79,14 +80,14 @@ pub(super) async fn take(
     };
     credential.secrets().iter().for_each(|secret| context.mask.add(secret));
     let SettleWith::Handle { secret, detail } = credential.settle_with else { return Err(error) };
-    let terms = Terms {
+    let terms = RevocationTarget {
         provider: provider.to_owned(),
         expires_at: credential.expires_at,
         handle: Some(secret),
         detail,
         tried: false,
     };
-    let settling = Settling { host: context.host, http: context.http, clock: context.clock };
+    let settling = SettleContext { host: context.host, http: context.http, clock: context.clock };
     let release = context.host.deadlines.release.0;
     match context.clock.within(release, settle(&terms, &settling)).await {
         Some(

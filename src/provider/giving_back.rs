@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Settling, Terms};
+use super::SettleContext;
 use crate::host::http::{Error, Method, Request, Response, StatusCode};
+use crate::revocation::RevocationTarget;
 use crate::settlement::Settlement;
 
 /// The longest that one request may take; two of them fit into the usual deadline.
@@ -13,7 +14,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a provider answered.
 #[derive(Debug)]
-pub struct Given {
+pub struct RevokeAnswer {
     /// Its answer.
     pub response: Response,
     /// Whether an earlier try was not answered, and may have worked.
@@ -22,22 +23,22 @@ pub struct Given {
 
 /// Sends a request, and once more where no whole answer came or the provider was busy. An error is a reason.
 pub async fn send(
-    context: &Settling<'_>,
+    context: &SettleContext<'_>,
     make: impl Fn() -> Result<Request, Error>,
-) -> Result<Given, String> {
+) -> Result<RevokeAnswer, String> {
     let mut lost = false;
     loop {
         let request = make().map_err(|error| error.to_string())?;
         match context.http.send(request).await {
             Ok(response) if response.status.is_server_error() && !lost => lost = true,
-            Ok(response) => return Ok(Given { response, lost }),
+            Ok(response) => return Ok(RevokeAnswer { response, lost }),
             Err(error) if error.is_transient() && !lost => lost = true,
             Err(error) => return Err(error.to_string()),
         }
     }
 }
 
-impl Given {
+impl RevokeAnswer {
     /// The reason why this answer settles nothing.
     pub fn reason(&self, host: &str) -> String {
         format!("`{host}` answered {}", self.response.status)
@@ -46,8 +47,8 @@ impl Given {
 
 /// Has a token delete itself: 204 is a confirmation, 401 says that it was gone.
 pub async fn delete_itself(
-    lease: &Terms,
-    context: &Settling<'_>,
+    lease: &RevocationTarget,
+    context: &SettleContext<'_>,
     url: Option<Url>,
     accept: &str,
 ) -> Settlement {
@@ -70,11 +71,11 @@ pub async fn delete_itself(
 
 /// What an answer to a DELETE means, where these statuses say that there is nothing to delete.
 pub fn outcome(
-    given: Result<Given, String>,
+    given: Result<RevokeAnswer, String>,
     gone: &[StatusCode],
     url: &Url,
-    lease: &Terms,
-    context: &Settling<'_>,
+    lease: &RevocationTarget,
+    context: &SettleContext<'_>,
 ) -> Settlement {
     let at = context.clock.now();
     match given {

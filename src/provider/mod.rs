@@ -2,7 +2,6 @@
 //!
 //! One folder or file per provider; the matches below list them.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 
@@ -16,7 +15,8 @@ use crate::host::Clock;
 use crate::host::http::Http;
 use crate::host::retry::Backoff;
 use crate::policy::Request;
-use crate::secret::{Mask, Secret};
+use crate::revocation::RevocationTarget;
+use crate::secret::Mask;
 use crate::settlement::Settlement;
 
 mod allowed;
@@ -84,12 +84,12 @@ pub trait Provider {
     ) -> impl Future<Output = Result<Credential, Error>>;
 
     /// Gives a lease back, as far as this provider can.
-    fn settle(lease: &Terms, context: &Settling<'_>) -> impl Future<Output = Settlement>;
+    fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> impl Future<Output = Settlement>;
 }
 
 /// What every settlement is given; it ends inside the caller's deadline or is cut off.
 #[derive(Debug)]
-pub struct Settling<'a> {
+pub struct SettleContext<'a> {
     /// The host's rules.
     pub host: &'a HostConfig,
     /// The way out.
@@ -98,40 +98,9 @@ pub struct Settling<'a> {
     pub clock: &'a Clock,
 }
 
-/// What is known of a lease when it is to be settled.
-#[derive(Clone, Debug)]
-pub struct Terms {
-    /// Which provider lent it.
-    pub provider: String,
-    /// When it ends by itself.
-    pub expires_at: DateTime<Utc>,
-    /// The credential's own handle, where it can be given back.
-    pub handle: Option<Secret>,
-    /// What else the provider needs to find it again: its address, a namespace.
-    pub detail: BTreeMap<String, String>,
-    /// Whether an earlier process tried to give it back and did not hear, or died before it heard: a
-    /// credential that is gone was taken back by that try.
-    pub tried: bool,
-}
-
-impl Terms {
-    /// What becomes of it where there is nobody to ask: without a handle there is nothing to give back, and a
-    /// handle without the rest should have been.
-    fn without_a_way_back(&self) -> Settlement {
-        let until = self.expires_at;
-        match self.handle {
-            None => Settlement::Expires { at: until },
-            Some(_) => {
-                Settlement::Failed { reason: "the journal lacks where it is given back".to_owned(), until }
-            }
-        }
-    }
-
-    /// What becomes of a credential that nobody can take back.
-    fn runs_out(&self, now: DateTime<Utc>) -> Settlement {
-        let at = self.expires_at;
-        if at <= now { Settlement::AlreadyExpired { at } } else { Settlement::Expires { at } }
-    }
+/// Of what a settlement needs, what an operator may read in the record: they must know where to revoke it.
+pub fn public_details(provider: &str) -> &'static [&'static str] {
+    if provider == vault::NAME { &[vault::ADDRESS, vault::NAMESPACE, vault::LIVING] } else { &[] }
 }
 
 /// The token that a request needs, where it is one of the job's.
@@ -189,7 +158,7 @@ async fn ask(request: &Request, session: &str, context: &Context<'_>) -> Result<
 }
 
 /// Gives a lease back, as far as its provider can. One that this version does not know is left to expire.
-pub async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+pub async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
     if lease.expires_at > context.clock.now()
         && let Some(stranger) = allowed::stranger(lease, context.host)
     {
@@ -215,18 +184,22 @@ pub async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::secret::Secret;
 
     #[test]
     fn whoever_has_nobody_to_ask_fails_only_where_there_was_something_to_give_back() {
         let clock = Clock::System;
         let (host, http) = (HostConfig::default(), Http::new(crate::host::http::Network::default()));
-        let context = Settling { host: &host, http: &http, clock: &clock };
+        let context = SettleContext { host: &host, http: &http, clock: &clock };
         let word = |provider: &str, handle: Option<&str>| {
             let expires_at = clock.now() + chrono::TimeDelta::hours(1);
             let handle = handle.map(Secret::new);
             let detail = BTreeMap::new();
-            let lease = Terms { provider: provider.to_owned(), expires_at, handle, detail, tried: false };
+            let lease =
+                RevocationTarget { provider: provider.to_owned(), expires_at, handle, detail, tried: false };
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(settle(&lease, &context)).word()
         };

@@ -12,8 +12,8 @@ use super::sandbox::sts::Role;
 use super::sandbox::{KNOWN_AS, trust};
 use crate::config::aws::Partition;
 use crate::config::credential::Ask;
-use crate::config::place::nearest;
 use crate::host::files;
+use crate::near_name::nearest;
 
 /// The longest session of any role, in seconds: how long each really may be is said in no trust policy.
 const LONGEST: i64 = 43_200;

@@ -12,7 +12,7 @@ use crate::failure::{Class, Failure};
 use crate::hook::Report;
 use crate::host::Host;
 use crate::host::http::Http;
-use crate::provider::Settling;
+use crate::provider::SettleContext;
 use crate::provider::vault::{self, accessor};
 use crate::record::end::{ClaimedBy, SettledLease};
 use crate::record::parts::{Lent, Told};
@@ -57,7 +57,7 @@ async fn attempt(host: &Host, loaded: &Loaded, order: &Order, report: &mut Repor
         return Err(impossible(sentence).caused_by(cause).hinted(chain::WHERE));
     }
     let http = Http::new(operator.network(&host.env, loaded));
-    let context = Settling { host: &loaded.config, http: &http, clock: &host.clock };
+    let context = SettleContext { host: &loaded.config, http: &http, clock: &host.clock };
     let mut story = Story { operator, context, report, order, unrevoked: found.broken };
     let logins = |link| chain::lent(link).filter(|lent| lent.provider == vault::NAME);
     for lent in found.unattached.iter().flat_map(logins) {
@@ -81,7 +81,7 @@ async fn attempt(host: &Host, loaded: &Loaded, order: &Order, report: &mut Repor
 /// One run, and what it has to say.
 struct Story<'a> {
     operator: Operator,
-    context: Settling<'a>,
+    context: SettleContext<'a>,
     report: &'a mut Report,
     order: &'a Order,
     /// What should be revoked and is not, or nobody can tell.

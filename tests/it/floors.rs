@@ -7,6 +7,7 @@ use crate::support::source::production;
 
 const FLOORS: &[&[&str]] = &[
     &[
+        "at_rest",
         "claims",
         "competing",
         "condition",
@@ -14,6 +15,8 @@ const FLOORS: &[&[&str]] = &[
         "dataset",
         "failure",
         "file_name",
+        "near_name",
+        "revocation",
         "secret",
         "settlement",
         "span",

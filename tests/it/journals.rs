@@ -3,10 +3,11 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use buildkite_dataflow::at_rest::AtRest;
 use buildkite_dataflow::host::process::ProcessId;
 use buildkite_dataflow::lease::entry::{Entry, Intent, Opened};
 use buildkite_dataflow::lease::journal::{Journal, VERSION};
-use buildkite_dataflow::lease::{Kept, Lease, Need};
+use buildkite_dataflow::lease::{Lease, Need};
 use buildkite_dataflow::record::end::{ClaimedBy, SealedBy};
 use buildkite_dataflow::secret::{Fingerprint, Secret};
 use buildkite_dataflow::settlement::Settlement;
@@ -76,7 +77,7 @@ fn a_forged_journal_makes_no_sweep_ask_a_host_that_is_not_allowed() {
         if let (Entry::Leased(Lease { settle_with: Need::Handle { secret, .. }, .. }), "oauth") =
             (&mut entry, provider)
         {
-            *secret = Kept(Secret::new(oauth));
+            *secret = AtRest(Secret::new(oauth));
         }
         forged(&stage, vec![entry]);
         let swept = stage.sweep();

@@ -5,7 +5,7 @@
 use url::Url;
 
 use super::words::Region;
-use crate::config::place::nearest;
+use crate::near_name::nearest;
 
 /// One of AWS's separate worlds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

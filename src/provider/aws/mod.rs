@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 
-use super::{Context, Provider, Settling, Terms, callback};
+use super::{Context, Provider, SettleContext, callback};
 use crate::config::aws::{self, Aws, Hop, MIN_DURATION, SessionPolicy};
 use crate::config::credential::Kind as _;
 use crate::credential::{Credential, Material, SettleWith};
 use crate::host::files;
 use crate::policy;
+use crate::revocation::RevocationTarget;
 use crate::settlement::Settlement;
 
 mod ask;
@@ -80,7 +81,7 @@ impl Provider for Role<'_> {
         Ok(credential(lent, &sessions, narrowed.deadline, handed))
     }
 
-    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+    async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
         let deadline = lease.detail.get(DEADLINE).and_then(|at| at.parse::<DateTime<Utc>>().ok());
         if let Some(at) = deadline {
             return Settlement::Bounded { at };

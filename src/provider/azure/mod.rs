@@ -8,13 +8,14 @@ use url::Url;
 
 use super::call::{CallError, TIMEOUT, call};
 use super::token::{Key, last_use};
-use super::{Context, Error, Provider, Settling, Terms};
+use super::{Context, Error, Provider, SettleContext};
 use crate::claims::SubjectToken;
 use crate::config::azure::{ARM_VARIABLES, Azure, DEVOPS, DEVOPS_VARIABLE, IDENTITY_VARIABLES, TOKEN_FILE};
 use crate::config::credential::Kind as _;
 use crate::credential::{Credential, Material, PrivateFile, SettleWith, Value, Variable};
 use crate::host::http::{Method, Request};
 use crate::policy;
+use crate::revocation::RevocationTarget;
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 
@@ -49,7 +50,7 @@ impl Provider for Identity<'_> {
         self.hand_over(&subject, &made, context)
     }
 
-    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+    async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
         lease.runs_out(context.clock.now())
     }
 }

@@ -12,11 +12,12 @@ use super::answer::own_end;
 use super::call::{Answer, CallError, TIMEOUT, call};
 use super::door::Ends;
 use super::token::Key;
-use super::{Context, Error, Provider, Settling, Terms};
+use super::{Context, Error, Provider, SettleContext};
 use crate::claims::SubjectToken;
 use crate::config::gcp::{CLOUD_PLATFORM, Gcp, IdToken, ServiceAccount};
 use crate::credential::Credential;
 use crate::host::http::{Method, Request};
+use crate::revocation::RevocationTarget;
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 use crate::span::Span;
@@ -91,7 +92,7 @@ impl Provider for Federation<'_> {
         self.hand_over(Made { subject, access, id, source, lost }, context)
     }
 
-    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+    async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
         lease.runs_out(context.clock.now())
     }
 }

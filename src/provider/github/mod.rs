@@ -8,11 +8,12 @@ use url::Url;
 use super::call::{Answer, CallError, Refusal, Remedy, TIMEOUT, call};
 use super::door::Token;
 use super::token::Key as TokenKey;
-use super::{Context, Error, Provider, Settling, Terms, giving_back};
+use super::{Context, Error, Provider, SettleContext, giving_back};
 use crate::config::credential::Kind as _;
 use crate::config::github::{Domain, GitHub, OCTO_STS, Via};
 use crate::credential::{Credential, Material, SettleWith, Value, Variable};
 use crate::host::http::{Method, Request, StatusCode};
+use crate::revocation::RevocationTarget;
 use crate::settlement::Settlement;
 use crate::span::Span;
 
@@ -65,7 +66,7 @@ impl Provider for Installation<'_> {
         })
     }
 
-    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+    async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
         let api = lease.detail.get(API_URL).and_then(|api| join(api, "/installation/token").ok());
         giving_back::delete_itself(lease, context, api, "application/vnd.github+json").await
     }

@@ -8,11 +8,12 @@ use super::call::{Answer, CallError, TIMEOUT, call};
 use super::door::{Token, edge, of_token};
 use super::signer::Signer;
 use super::token::Key as TokenKey;
-use super::{Context, Error, Provider, Settling, Terms};
+use super::{Context, Error, Provider, SettleContext};
 use crate::claims::SubjectToken;
 use crate::config::credential::Kind as _;
 use crate::config::oauth::{Grant, OAuth};
 use crate::credential::{Credential, Material, PrivateFile, SettleWith, Value, Variable};
+use crate::revocation::RevocationTarget;
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 
@@ -74,7 +75,7 @@ impl Provider for Client<'_> {
         })
     }
 
-    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+    async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
         settle::settle(lease, context).await
     }
 }

@@ -8,12 +8,13 @@ use url::Url;
 
 use super::discovery::Endpoints;
 use super::wire::{Client, Form, basic, told};
+use crate::at_rest::AtRest;
 use crate::config::oauth::ClientAuth;
 use crate::credential::SettleWith;
-use crate::lease::Kept;
-use crate::provider::giving_back::{Given, TIMEOUT, send};
+use crate::provider::SettleContext;
+use crate::provider::giving_back::{RevokeAnswer, TIMEOUT, send};
 use crate::provider::json::Tree;
-use crate::provider::{Settling, Terms};
+use crate::revocation::RevocationTarget;
 use crate::secret::{Mask, Secret};
 use crate::settlement::Settlement;
 
@@ -27,11 +28,11 @@ const INTROSPECTION: &str = "introspection-endpoint";
 /// What is kept for the settlement, as the lease's one secret.
 #[derive(Serialize, Deserialize)]
 struct Handle {
-    token: Kept,
+    token: AtRest,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     /// The client's secret, or two assertions for each request.
-    secrets: Vec<Kept>,
+    secrets: Vec<AtRest>,
     how: How,
 }
 
@@ -69,11 +70,11 @@ pub(super) fn settle_with(token: &Secret, endpoints: &Endpoints, clients: &[Clie
     };
     let secret = |client: &Client| match client {
         Client::Public(_) => None,
-        Client::Secret { secret, .. } => Some(Kept(secret.clone())),
-        Client::Assertion { assertion, .. } => Some(Kept(assertion.clone())),
+        Client::Secret { secret, .. } => Some(AtRest(secret.clone())),
+        Client::Assertion { assertion, .. } => Some(AtRest(assertion.clone())),
     };
     let secrets = clients.iter().filter_map(secret).collect();
-    let handle = Handle { token: Kept(token.clone()), id, secrets, how };
+    let handle = Handle { token: AtRest(token.clone()), id, secrets, how };
     let Ok(handle) = serde_json::to_string(&handle) else { return SettleWith::Nothing };
     let mut detail = BTreeMap::from([(REVOCATION.to_owned(), revocation.to_string())]);
     if let Some(introspection) = &endpoints.introspection {
@@ -83,7 +84,7 @@ pub(super) fn settle_with(token: &Secret, endpoints: &Endpoints, clients: &[Clie
 }
 
 /// Takes a token back, as far as the server does.
-pub(super) async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+pub(super) async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
     if lease.expires_at <= context.clock.now() {
         return Settlement::AlreadyExpired { at: lease.expires_at };
     }
@@ -126,7 +127,12 @@ pub(super) async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement 
     }
 }
 
-async fn post(handle: &Handle, number: usize, url: &Url, context: &Settling<'_>) -> Result<Given, String> {
+async fn post(
+    handle: &Handle,
+    number: usize,
+    url: &Url,
+    context: &SettleContext<'_>,
+) -> Result<RevokeAnswer, String> {
     let number = Cell::new(number);
     let make = || {
         // A second try shows another assertion: a server may take each one once.
@@ -150,7 +156,7 @@ fn client(handle: &Handle, number: usize) -> Client {
     }
 }
 
-fn is_active(given: &Given) -> Option<bool> {
+fn is_active(given: &RevokeAnswer) -> Option<bool> {
     let answer = Tree::of(given.response.body.bytes());
     answer.first(&["/active"])?.as_bool().filter(|_| given.response.status.is_success())
 }

@@ -8,10 +8,11 @@ use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 
 use super::value::{Found, Values, pick};
-use super::{Context, Error, Provider, Settling, Terms, vault};
+use super::{Context, Error, Provider, SettleContext, vault};
 use crate::config::credential::Kind as _;
 use crate::config::secrets::{Secrets, Store, Stored};
 use crate::credential::{Credential, Material, NEVER, SettleWith};
+use crate::revocation::RevocationTarget;
 use crate::settlement::Settlement;
 
 mod aws;
@@ -50,7 +51,7 @@ impl Provider for Reading<'_> {
         })
     }
 
-    async fn settle(lease: &Terms, _: &Settling<'_>) -> Settlement {
+    async fn settle(lease: &RevocationTarget, _: &SettleContext<'_>) -> Settlement {
         let living = lease.detail.get(LIVING).map(|names| names.lines().map(str::to_owned).collect());
         Settlement::Stored { living: living.unwrap_or_default() }
     }

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{JSON, Place, error};
 use crate::host::http::{Method, Response, StatusCode};
-use crate::provider::Settling;
+use crate::provider::SettleContext;
 use crate::provider::giving_back::send;
 use crate::provider::json::Tree;
 use crate::secret::{Mask, Secret};
@@ -51,7 +51,7 @@ pub async fn revoke(
     (address, namespace): (&Url, Option<&str>),
     login: Recorded<'_>,
     operator: &Secret,
-    context: &Settling<'_>,
+    context: &SettleContext<'_>,
 ) -> Outcome {
     let place = Place { address: address.clone(), namespace: namespace.map(str::to_owned) };
     let body = json!({ "accessor": login.accessor }).to_string();

@@ -11,13 +11,14 @@ use url::Url;
 use super::call::{self, CallError, call};
 use super::door::of_token;
 use super::value::Found;
-use super::{Context, Error, Provider, Settling, Terms};
+use super::{Context, Error, Provider, SettleContext};
 use crate::config::credential::Kind as _;
 use crate::config::secrets::Stored;
 use crate::config::vault::{Read, Vault};
 use crate::credential::{Credential, Flaw, Material, SettleWith, Value, Variable};
 use crate::host::http::{self, Http, Method, Request, StatusCode};
 use crate::policy;
+use crate::revocation::RevocationTarget;
 use crate::secret::Secret;
 use crate::settlement::Settlement;
 
@@ -49,7 +50,7 @@ const JSON: &str = "application/json";
 pub struct Login<'a>(pub &'a Vault);
 
 /// A login that was given.
-struct Given {
+struct RevokeAnswer {
     token: Secret,
     /// Empty where it has none.
     accessor: String,
@@ -134,13 +135,13 @@ impl Provider for Login<'_> {
         }
     }
 
-    async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+    async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
         revoke::settle(lease, context).await
     }
 }
 
 /// What a login that is good for few requests is refused with says nothing of that.
-fn used_up(error: Error, given: &Given, requests: usize) -> Error {
+fn used_up(error: Error, given: &RevokeAnswer, requests: usize) -> Error {
     match error {
         Error::Call(CallError::Refused { status, .. })
             if status == StatusCode::FORBIDDEN && (1..requests as u64).contains(&given.uses) =>
@@ -157,7 +158,7 @@ fn used_up(error: Error, given: &Given, requests: usize) -> Error {
 }
 
 impl Login<'_> {
-    async fn login(&self, context: &Context<'_>) -> Result<Given, Error> {
+    async fn login(&self, context: &Context<'_>) -> Result<RevokeAnswer, Error> {
         let Login(vault) = self;
         let audience = vault.token().map(|(_, audience)| audience).unwrap_or_default();
         let shape = vault.token.shape(&audience);
@@ -180,7 +181,7 @@ impl Login<'_> {
         context.mask.add(&token.secret);
         let usual = policy::duration(*vault, context.host);
         let ends = fields.ends_in("/auth/lease_duration", &token, usual, context.clock.now());
-        Ok(Given {
+        Ok(RevokeAnswer {
             // Its name stands in records: a login without a name that can be told is one without a name.
             accessor: fields
                 .text(&["/auth/accessor"])
@@ -196,9 +197,9 @@ impl Login<'_> {
         })
     }
 
-    fn credential(&self, given: Given, read: read::Everything) -> Credential {
+    fn credential(&self, given: RevokeAnswer, read: read::Everything) -> Credential {
         let Login(vault) = self;
-        let Given { token, accessor, is_batch, expires_at, answer_lost, flaw, .. } = given;
+        let RevokeAnswer { token, accessor, is_batch, expires_at, answer_lost, flaw, .. } = given;
         let ours = [
             ("VAULT_TOKEN", Some(Value::Secret(token.clone()))),
             ("VAULT_ADDR", Some(Value::Plain(vault.base()))),

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{Http, Place, error};
 use crate::host::http::{Method, Response};
 use crate::host::retry::{Backoff, Verdict, retry};
-use crate::provider::{Settling, Terms};
+use crate::provider::SettleContext;
+use crate::revocation::RevocationTarget;
 use crate::secret::{Mask, Secret};
 use crate::settlement::Settlement;
 
@@ -68,7 +69,7 @@ pub(super) async fn now(place: &Place, token: &Secret, http: &Http) -> Answer {
 }
 
 /// Gives the login of a lease back.
-pub(super) async fn settle(lease: &Terms, context: &Settling<'_>) -> Settlement {
+pub(super) async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
     let (clock, until) = (context.clock, lease.expires_at);
     let detail = |name: &str| lease.detail.get(name).cloned();
     let living: Vec<String> =

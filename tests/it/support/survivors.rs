@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
 
+use buildkite_dataflow::at_rest::AtRest;
 use buildkite_dataflow::host::process::ProcessId;
 use buildkite_dataflow::lease::survivor::{Label, PublicKey, seal};
-use buildkite_dataflow::lease::{Kept, Lease, Need};
+use buildkite_dataflow::lease::{Lease, Need};
 use buildkite_dataflow::secret::{Fingerprint, Secret};
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
@@ -148,7 +149,7 @@ pub(crate) fn lease(provider: &str, handle: &str, detail: &[(&str, &str)]) -> Le
         expires_at: Utc::now() + TimeDelta::hours(1),
         children: Vec::new(),
         leave: false,
-        settle_with: Need::Handle { secret: Kept(Secret::new(handle)), detail },
+        settle_with: Need::Handle { secret: AtRest(Secret::new(handle)), detail },
     }
 }
 

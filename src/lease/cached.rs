@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Kept as Written;
+use crate::at_rest::AtRest;
 use crate::credential::{Credential, Material};
 use crate::host::files;
 use crate::secret::Secret;
@@ -15,7 +15,7 @@ use crate::secret::Secret;
 /// What is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Kept {
+pub struct CachedCredential {
     /// When it was lent.
     pub issued_at: DateTime<Utc>,
     /// When it ends.
@@ -33,35 +33,35 @@ pub enum Form {
     /// Nothing that a callback could hand out.
     Nothing,
     /// One token.
-    Token(Written),
+    Token(AtRest),
     /// Keys of AWS.
     AwsKeys {
         /// Public name of the keys.
         access_key_id: String,
         /// Signs.
-        secret_access_key: Written,
+        secret_access_key: AtRest,
         /// Goes with every request.
-        session_token: Written,
+        session_token: AtRest,
     },
     /// Named values.
-    Fields(BTreeMap<String, Written>),
+    Fields(BTreeMap<String, AtRest>),
 }
 
-impl Kept {
+impl CachedCredential {
     /// What is kept of a credential lent `now`.
     pub fn of(credential: &Credential, now: DateTime<Utc>) -> Self {
         let secret = match &credential.material {
             Material::Nothing => Form::Nothing,
-            Material::Token(token) => Form::Token(Written(token.clone())),
+            Material::Token(token) => Form::Token(AtRest(token.clone())),
             Material::AwsKeys { access_key_id, secret_access_key, session_token } => Form::AwsKeys {
                 access_key_id: access_key_id.clone(),
-                secret_access_key: Written(secret_access_key.clone()),
-                session_token: Written(session_token.clone()),
+                secret_access_key: AtRest(secret_access_key.clone()),
+                session_token: AtRest(session_token.clone()),
             },
             Material::Fields(fields) => Form::Fields(
                 fields
                     .iter()
-                    .map(|(name, value)| (name.clone(), Written(Secret::new(value.expose()))))
+                    .map(|(name, value)| (name.clone(), AtRest(Secret::new(value.expose()))))
                     .collect(),
             ),
         };
