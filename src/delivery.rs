@@ -1,12 +1,12 @@
 //! From a journal to the sinks: the journal is the outbox, and is told what was delivered.
 
-use crate::config::host::HostConfig;
-use crate::config::sink::{FileSink, Sink};
-use crate::lease::journal::{Entry, Journal};
-use crate::lease::state::State;
-use crate::record::Sealed;
-use crate::record::place::{Hint, Place};
-use crate::sink::{Error, Parcel, Sent, to_sinks};
+use dataflow_config::host::HostConfig;
+use dataflow_config::sink::{FileSink, Sink};
+use dataflow_lease::journal::{Entry, Journal};
+use dataflow_lease::state::State;
+use dataflow_record::Sealed;
+use dataflow_record::place::{Hint, Place};
+use dataflow_sinks::{Error, Parcel, Sent, to_sinks};
 
 /// The folders that this host's records go to.
 pub fn folders(config: &HostConfig, state: &State) -> Vec<FileSink> {

@@ -1,59 +1,37 @@
 //! Buildkite hooks that lend a step exactly the credentials it may have, take them back when the
 //! step ends, and leave one record of it.
 //!
-//! The modules stand on floors: a module uses its own floor or lower ones (`tests/it/floors.rs`).
-//! `ARCHITECTURE.md` has the map.
+//! This package is the program: its arguments, what it prints, and the phases of a step. What it stands on are the crates
+//! of `crates/`, each under the name of what it holds. `ARCHITECTURE.md` has the map.
 
 #![cfg_attr(
     test,
     expect(clippy::disallowed_methods, reason = "tests stand outside the doors that the lints guard")
 )]
 
-// Floor 0, words: values without I/O.
-pub mod at_rest;
-pub mod claims;
-pub mod competing;
-pub mod condition;
-pub mod credential;
-pub mod dataset;
-pub mod failure;
-pub mod file_name;
-pub mod near_name;
-pub mod revocation;
-pub mod secret;
-pub mod settlement;
-pub mod span;
+// The crates, for the tests and the fuzz targets, which see the program as one.
+pub use dataflow_config as config;
+pub use dataflow_host::{self as host, agent};
+pub use dataflow_job as job;
+pub use dataflow_lease::{self as lease, competing};
+pub use dataflow_pipeline::{self as pipeline, condition};
+pub use dataflow_policy as policy;
+pub use dataflow_providers as provider;
+pub use dataflow_record as record;
+pub use dataflow_sinks as sink;
+pub use dataflow_types::{
+    at_rest, claims, credential, dataset, failure, file_name, near_name, revocation, secret, settlement, span,
+};
 
-// The record: a published format, and nothing else.
-pub mod record;
-
-// Floor 1, doors: the only I/O of the crate.
-pub mod agent;
-pub mod host;
-
-// Floor 2, asked: what is wanted, by whom.
-pub mod config;
-pub mod job;
-pub mod pipeline;
-
-// Floor 3, allowed: pure decisions.
-pub mod policy;
-
-// Floor 4, lent: exchanges, and the promise to give back.
-pub mod lease;
-pub mod provider;
-
-// Floor 5, told: where the record goes.
 pub mod delivery;
-pub mod sink;
 
-// Floor 6, stories: readable from top to bottom.
+// Stories: readable from top to bottom.
 pub mod deny;
 pub mod hook;
 pub mod rehearse;
 pub mod revoke;
 
-// Floor 7, face: arguments in, text and an exit code out; the only printer.
+// The face: arguments in, text and an exit code out; the only printer.
 pub mod cli;
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
-use crate::config::host::HostConfig;
-use crate::config::step::Step;
-use crate::record::Link;
+use dataflow_config::host::HostConfig;
+use dataflow_config::step::Step;
+use dataflow_record::Link;
 
 fn schema_of<T: JsonSchema>(title: &str) -> Schema {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::print;
 use crate::rehearse::Row;
 use crate::rehearse::perform::Performed;
-use crate::settlement::Settlement;
+use dataflow_types::settlement::Settlement;
 
 /// Prints what was lent, to whom, and how it was settled; whether every job passed.
 pub(super) fn table(rows: &[Row]) -> bool {
@@ -70,7 +70,7 @@ fn lent(performed: &Performed) -> Vec<(String, String, String)> {
     };
     let starts = performed.links.iter().filter_map(|link| link.start.as_deref());
     let leases = starts.flat_map(|start| start.leases.iter().map(move |lease| (start, lease)));
-    let row = |(start, lease): (&crate::record::Start, &crate::record::parts::Lent)| {
+    let row = |(start, lease): (&dataflow_record::Start, &dataflow_record::parts::Lent)| {
         let asked = start.requests.iter().find(|request| request.id == lease.request);
         let role = asked.map(|request| request.target.clone()).unwrap_or_default();
         let settled = settled(&lease.request).map_or_else(|| "OPEN".to_owned(), Settlement::to_string);

@@ -7,12 +7,12 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::print;
-use crate::failure::Failure;
 use crate::hook::keeper;
 use crate::hook::renew::{Callback, Renewed, not_renewed};
-use crate::host::{Host, env};
-use crate::lease::cached::Form;
-use crate::secret::Secret;
+use dataflow_host::{Host, env};
+use dataflow_lease::cached::Form;
+use dataflow_types::failure::Failure;
+use dataflow_types::secret::Secret;
 
 /// The longest request of git that is read, in bytes.
 const MAX_REQUEST: u64 = 64 << 10;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use url::Url;
 
-use crate::config::load;
 use crate::deny::{self, Order};
-use crate::failure::Failure;
 use crate::hook::Report;
-use crate::host::Host;
-use crate::span::Span;
+use dataflow_config::load;
+use dataflow_host::Host;
+use dataflow_types::failure::Failure;
+use dataflow_types::span::Span;
 
 /// Deny sessions of AWS that jobs were lent, from outside of their hosts.
 ///

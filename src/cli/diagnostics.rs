@@ -9,8 +9,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::host::Log;
-use crate::secret::Mask;
+use dataflow_config::host::Log;
+use dataflow_types::secret::Mask;
 
 /// Starts diagnostics for the rest of the process.
 pub(super) fn start(log: Log, mask: &Mask) {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::load;
-use crate::failure::Failure;
 use crate::hook::Report;
-use crate::host::Host;
-use crate::host::trail::Trail;
-use crate::lease::state::State;
+use dataflow_config::load;
+use dataflow_host::Host;
+use dataflow_host::trail::Trail;
+use dataflow_lease::state::State;
+use dataflow_types::failure::Failure;
 
 /// The hooks that can be this program.
 const HOOKS: [&str; 4] = ["environment", "pre-command", "post-command", "pre-exit"];

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::load::{self, LoadError, Loaded};
-use crate::failure::Failure;
 use crate::hook::{self, Form, Phase, Report};
-use crate::host::{Host, closed};
+use dataflow_config::load::{self, LoadError, Loaded};
+use dataflow_host::{Host, closed};
+use dataflow_types::failure::Failure;
 
 mod account;
 mod callback;
@@ -56,7 +56,7 @@ enum Command {
 pub fn main() -> ExitCode {
     // Before there is anything to read.
     let closed = closed::close();
-    match crate::host::runtime::with_room(move || run(closed)) {
+    match dataflow_host::runtime::with_room(move || run(closed)) {
         Ok(code) => code,
         Err(error) => finish(&Host::real(), &failed(hook::exhausted(&error))),
     }
@@ -95,7 +95,7 @@ fn run_hook(host: &Host, closed: bool, form: Form, phase: Phase) -> ExitCode {
     let loaded = load::load(host);
     start_diagnostics(host, &loaded, closed);
     let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        match crate::host::runtime::start() {
+        match dataflow_host::runtime::start() {
             Ok(runtime) => {
                 let _span = span(phase).entered();
                 let report = runtime.block_on(hook::run(host, loaded, form, phase));
@@ -152,7 +152,7 @@ fn run_command(host: &Host, closed: bool, arguments: &Arguments) -> ExitCode {
     if !matches!(arguments.command, Command::Token(_)) {
         start_diagnostics(host, &load::load(host), closed);
     }
-    let runtime = match crate::host::runtime::start() {
+    let runtime = match dataflow_host::runtime::start() {
         Ok(runtime) => runtime,
         Err(error) => {
             return finish(host, &failed(hook::exhausted(&error)));

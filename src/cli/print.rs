@@ -10,9 +10,9 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 
-use crate::failure::Failure;
 use crate::hook::Report;
-use crate::secret::{Mask, Secret};
+use dataflow_types::failure::Failure;
+use dataflow_types::secret::{Mask, Secret};
 
 /// Prints what a hook has to say.
 pub(super) fn report(report: &Report, mask: &Mask) {

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::print;
-use crate::failure::{Class, Failure};
 use crate::hook::Report;
-use crate::host::interrupts::Interrupts;
-use crate::host::{Host, descendants};
 use crate::rehearse::job::Build;
 use crate::rehearse::perform::Performed;
 use crate::rehearse::{Error, Event, Options, fixture, rehearse};
+use dataflow_host::interrupts::Interrupts;
+use dataflow_host::{Host, descendants};
+use dataflow_types::failure::{Class, Failure};
 
 /// Run a pipeline's steps for real, hooks and all, against a sandbox with no account anywhere.
 #[derive(Debug, Args)]

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::load;
-use crate::failure::Failure;
 use crate::hook::Report;
-use crate::host::Host;
 use crate::revoke::{self, Order};
+use dataflow_config::load;
+use dataflow_host::Host;
+use dataflow_types::failure::Failure;
 
 /// Revoke logins of Vault that jobs were lent, from outside of their hosts.
 ///

@@ -7,17 +7,17 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::config::aws::{Partition, is_safe};
-use crate::config::load::Loaded;
-use crate::failure::{Class, Failure};
 use crate::hook::Report;
-use crate::host::Host;
-use crate::host::http::Http;
-use crate::host::retry::{Backoff, Verdict};
-use crate::provider::aws::iam::{Iam, Query};
-use crate::provider::call::CallError;
-use crate::provider::sigv4::Keys;
-use crate::span::Span;
+use dataflow_config::aws::{Partition, is_safe};
+use dataflow_config::load::Loaded;
+use dataflow_host::Host;
+use dataflow_host::http::Http;
+use dataflow_host::retry::{Backoff, Verdict};
+use dataflow_providers::aws::iam::{Iam, Query};
+use dataflow_providers::call::CallError;
+use dataflow_providers::sigv4::Keys;
+use dataflow_types::failure::{Class, Failure};
+use dataflow_types::span::Span;
 
 mod operator;
 mod role;

@@ -2,13 +2,13 @@
 
 use super::session::RoleName;
 use super::{Doors, Order, impossible};
-use crate::config::aws::Endpoint;
-use crate::failure::{Class, Failure};
-use crate::host::{Env, env};
-use crate::provider::aws;
-use crate::provider::aws::iam;
-use crate::provider::sigv4::Keys;
-use crate::sink::chain::Chain;
+use dataflow_config::aws::Endpoint;
+use dataflow_host::{Env, env};
+use dataflow_providers::aws;
+use dataflow_providers::aws::iam;
+use dataflow_providers::sigv4::Keys;
+use dataflow_sinks::chain::Chain;
+use dataflow_types::failure::{Class, Failure};
 
 /// The operator's keys, from the variables that AWS's own tools read.
 pub(super) fn keys(env: &Env) -> Result<Keys, Failure> {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::session::{Denial, RoleName, Session, is_id, is_over, size};
-use crate::provider::aws::iam::{self, Iam};
-use crate::provider::call::CallError;
+use dataflow_providers::aws::iam::{self, Iam};
+use dataflow_providers::call::CallError;
 
 /// How much all inline policies of one role may say together, in characters.
 const ROOM: usize = 10_240;

@@ -5,10 +5,10 @@ use std::fmt;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use crate::config::aws::{Partition, SessionName};
-use crate::provider::aws::USERID;
-use crate::record::parts::Lent;
-use crate::secret::Fingerprint;
+use dataflow_config::aws::{Partition, SessionName};
+use dataflow_providers::aws::USERID;
+use dataflow_record::parts::Lent;
+use dataflow_types::secret::Fingerprint;
 
 /// What the names of our policies begin with; then follow until when, and whom.
 const PREFIX: &str = "buildkite-dataflow-deny.";

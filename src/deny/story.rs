@@ -7,19 +7,19 @@ use chrono::{DateTime, Utc};
 use super::role::{Outcome, Standing};
 use super::session::{Denial, RoleName, Session};
 use super::{Doors, Order, impossible, operator, refused};
-use crate::config::load::Loaded;
-use crate::failure::{Class, Failure};
 use crate::hook::Report;
-use crate::host::Host;
-use crate::host::http::Http;
-use crate::provider::aws;
-use crate::provider::aws::iam::Iam;
-use crate::provider::call::CallError;
-use crate::record::end::{ClaimedBy, SettledLease};
-use crate::record::parts::Told;
-use crate::settlement::Settlement;
-use crate::sink;
-use crate::sink::chain::{self, Chain, Wanted};
+use dataflow_config::load::Loaded;
+use dataflow_host::Host;
+use dataflow_host::http::Http;
+use dataflow_providers::aws;
+use dataflow_providers::aws::iam::Iam;
+use dataflow_providers::call::CallError;
+use dataflow_record::end::{ClaimedBy, SettledLease};
+use dataflow_record::parts::Told;
+use dataflow_sinks as sink;
+use dataflow_sinks::chain::{self, Chain, Wanted};
+use dataflow_types::failure::{Class, Failure};
+use dataflow_types::settlement::Settlement;
 
 /// One session, and where it is told of.
 #[derive(Debug)]

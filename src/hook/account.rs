@@ -4,24 +4,24 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::credential::EnvName;
-use crate::dataset::Dataset;
-use crate::failure::{Class, Failure};
 use crate::hook::{Context, in_record};
-use crate::host::{Env, env};
-use crate::job::Reported;
-use crate::job::identity::{Identity, LEEWAY};
-use crate::lease::Lease;
-use crate::lease::export::{Export, NAMES, Restore};
-use crate::lease::journal::{Entry, Exported};
-use crate::policy::wanted::LeftOut;
-use crate::policy::{self, Decision, Origin, Request};
-use crate::provider::token::Key;
-use crate::provider::{self, aws};
-use crate::record::end;
-use crate::record::parts::{self, DataTrust, DataUse, Lent, Outcome, Requested, Start, TokenUse, Told};
-use crate::settlement::Settlement;
-use crate::span::Span;
+use dataflow_host::{Env, env};
+use dataflow_job::Reported;
+use dataflow_job::identity::{Identity, LEEWAY};
+use dataflow_lease::Lease;
+use dataflow_lease::export::{Export, NAMES, Restore};
+use dataflow_lease::journal::{Entry, Exported};
+use dataflow_policy::wanted::LeftOut;
+use dataflow_policy::{self as policy, Decision, Origin, Request};
+use dataflow_providers::token::Key;
+use dataflow_providers::{self as provider, aws};
+use dataflow_record::end;
+use dataflow_record::parts::{self, DataTrust, DataUse, Lent, Outcome, Requested, Start, TokenUse, Told};
+use dataflow_types::credential::EnvName;
+use dataflow_types::dataset::Dataset;
+use dataflow_types::failure::{Class, Failure};
+use dataflow_types::settlement::Settlement;
+use dataflow_types::span::Span;
 
 /// One request with its answer.
 #[derive(Debug)]
@@ -125,8 +125,8 @@ pub(super) fn not_lent(id: &str, error: &provider::Error, reason: String) -> Opt
     Some(Entry::Settled { id: id.to_owned(), settlement })
 }
 
-pub(super) fn token_use(key: &Key, token: &crate::claims::SubjectToken) -> TokenUse {
-    use crate::config::token::From;
+pub(super) fn token_use(key: &Key, token: &dataflow_types::claims::SubjectToken) -> TokenUse {
+    use dataflow_config::token::From;
     let claims = token.unverified_claims().unwrap_or_default();
     let source = match &key.from {
         From::Agent => "agent",
@@ -147,7 +147,7 @@ pub(super) fn data(datasets: &[Dataset]) -> Vec<DataUse> {
 }
 
 /// What is known before anything was lent.
-pub(super) fn start(context: &Context<'_>, identity: &Identity, step: &crate::config::step::Step) -> Start {
+pub(super) fn start(context: &Context<'_>, identity: &Identity, step: &dataflow_config::step::Step) -> Start {
     let Reported { said, creator, cut } = Reported::of(&context.host.env);
     Start {
         identity: Some(in_record::identity(identity)),
@@ -194,10 +194,10 @@ fn identity_findings(identity: &Identity) -> Vec<Told> {
     let skew = identity.skew.filter(|skew| skew.abs() > LEEWAY / 5);
     let skew = skew.map(|skew| told("clock-skew", format!("the host's clock is {skew} s off the issuer's")));
     let unverified = match &identity.trust {
-        crate::job::identity::Trust::Unverified(why) => {
+        dataflow_job::identity::Trust::Unverified(why) => {
             Some(told("identity-unverified", format!("the job's token could not be verified: {why}")))
         }
-        crate::job::identity::Trust::Verified(_) => None,
+        dataflow_job::identity::Trust::Verified(_) => None,
     };
     skew.into_iter().chain(unverified).collect()
 }

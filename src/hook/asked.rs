@@ -10,17 +10,17 @@ use super::Context;
 use super::account::{self, Decided};
 use super::exchange::Exchange;
 use super::renew::not_renewed;
-use crate::condition::{Condition, Scope, Value};
-use crate::config::host::Mode;
-use crate::failure::Failure;
-use crate::host::Env;
-use crate::job::identity::Identity;
-use crate::job::situation::Situation;
-use crate::lease::journal::Journal;
-use crate::policy::{self, Origin, Request};
-use crate::provider;
-use crate::record;
-use crate::secret::{Fingerprint, Secret};
+use dataflow_config::host::Mode;
+use dataflow_host::Env;
+use dataflow_job::identity::Identity;
+use dataflow_job::situation::Situation;
+use dataflow_lease::journal::Journal;
+use dataflow_pipeline::condition::{Condition, Scope, Value};
+use dataflow_policy::{self as policy, Origin, Request};
+use dataflow_providers as provider;
+use dataflow_record as record;
+use dataflow_types::failure::Failure;
+use dataflow_types::secret::{Fingerprint, Secret};
 
 /// The file that says what was asked, in the block's private folder.
 pub(super) const FILE: &str = "block.json";

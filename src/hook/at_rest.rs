@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::account;
-use crate::failure::{Class, Failure};
-use crate::lease::journal::{Error, Journal};
-use crate::lease::private;
-use crate::lease::{Lease, Need, export::Export};
-use crate::record::parts::Told;
+use dataflow_lease::journal::{Error, Journal};
+use dataflow_lease::private;
+use dataflow_lease::{Lease, Need, export::Export};
+use dataflow_record::parts::Told;
+use dataflow_types::failure::{Class, Failure};
 
 /// Sees to it that no secret of the block comes to lie on a disk as it is, before anybody is asked for one.
 pub(super) fn require(journal: &mut Journal, files: &Path) -> Result<(), Failure> {

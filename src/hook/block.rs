@@ -1,15 +1,15 @@
 //! The block that a hook serves: what is asked, by whom, and what tells it from the job's other blocks.
 
-use crate::config::host::HostConfig;
-use crate::config::place::Error;
-use crate::config::step::{FILE, Hook, Release, Step};
-use crate::failure::Failure;
 use crate::hook::Form;
-use crate::host::{Env, env};
-use crate::job::Reported;
-use crate::pipeline::plugin::{self, PluginUse};
-use crate::policy::{Request, request};
-use crate::secret::{Fingerprint, Secret};
+use dataflow_config::host::HostConfig;
+use dataflow_config::place::Error;
+use dataflow_config::step::{FILE, Hook, Release, Step};
+use dataflow_host::{Env, env};
+use dataflow_job::Reported;
+use dataflow_pipeline::plugin::{self, PluginUse};
+use dataflow_policy::{Request, request};
+use dataflow_types::failure::Failure;
+use dataflow_types::secret::{Fingerprint, Secret};
 
 /// What one hook serves.
 #[derive(Debug)]

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use super::account::Decided;
 use super::{asked, git};
-use crate::credential::{Credential, PrivateFile, Variable};
-use crate::host::{Clock, Env};
-use crate::lease::cached::CachedCredential;
-use crate::lease::export::{Error, Export};
-use crate::lease::private::Owner;
-use crate::policy::Request;
-use crate::secret::{Fingerprint, Secret};
+use dataflow_host::{Clock, Env};
+use dataflow_lease::cached::CachedCredential;
+use dataflow_lease::export::{Error, Export};
+use dataflow_lease::private::Owner;
+use dataflow_policy::Request;
+use dataflow_types::credential::{Credential, PrivateFile, Variable};
+use dataflow_types::secret::{Fingerprint, Secret};
 
 /// What callbacks need, beside what the step sees.
 #[derive(Debug, Default)]

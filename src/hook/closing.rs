@@ -5,17 +5,17 @@ use super::restore::restore;
 use super::settle::{said, settle};
 use super::{account, in_record, survivors};
 use crate::delivery;
-use crate::failure::{Class, Failure};
-use crate::host::env;
-use crate::lease::Lease;
-use crate::lease::export::Restore;
-use crate::lease::journal::{Entry, Exported, Journal};
-use crate::lease::private;
-use crate::provider::words;
-use crate::record::end::{End, JobOutcome, JobResult, Late, ResultTrust, SealedBy};
-use crate::record::parts::Told;
-use crate::record::{Part, seal};
-use crate::settlement::Settlement;
+use dataflow_host::env;
+use dataflow_lease::Lease;
+use dataflow_lease::export::Restore;
+use dataflow_lease::journal::{Entry, Exported, Journal};
+use dataflow_lease::private;
+use dataflow_providers::words;
+use dataflow_record::end::{End, JobOutcome, JobResult, Late, ResultTrust, SealedBy};
+use dataflow_record::parts::Told;
+use dataflow_record::{Part, seal};
+use dataflow_types::failure::{Class, Failure};
+use dataflow_types::settlement::Settlement;
 
 /// How an account ended.
 #[derive(Debug, Default)]
@@ -106,7 +106,7 @@ fn end(
     variables: Vec<(Exported, Restore, bool)>,
     mut findings: Vec<Told>,
 ) -> End {
-    let start = journal.links().first().and_then(|link| crate::record::read(link.document.as_bytes()).ok());
+    let start = journal.links().first().and_then(|link| dataflow_record::read(link.document.as_bytes()).ok());
     let start = start.and_then(|link| link.start);
     if start.is_none() {
         findings.push(account::told("no-start", "the job died before its START was sealed"));

@@ -9,23 +9,23 @@ use futures_util::future::{Either, join_all, select, try_join_all};
 
 use super::Context;
 use super::account::Decided;
-use crate::agent::oidc::{Issuer, Shape};
-use crate::claims::{Claims, SubjectToken};
-use crate::config::host::Verify;
-use crate::config::token::From;
-use crate::credential::Credential;
-use crate::failure::Failure;
-use crate::host::retry::{Backoff, UNTIL_THE_DEADLINE};
-use crate::job::identity::{Identity, Verifier};
-use crate::job::keys::KeyStore;
-use crate::job::situation::Situation;
-use crate::lease::Lease;
-use crate::policy::wanted::{self, Wanted};
-use crate::policy::{self, Request, request};
-use crate::provider::source::Sources;
-use crate::provider::token::{Key, Tokens};
-use crate::provider::{self, Error};
-use crate::span::Span;
+use dataflow_config::host::Verify;
+use dataflow_config::token::From;
+use dataflow_host::agent::oidc::{Issuer, Shape};
+use dataflow_host::retry::{Backoff, UNTIL_THE_DEADLINE};
+use dataflow_job::identity::{Identity, Verifier};
+use dataflow_job::keys::KeyStore;
+use dataflow_job::situation::Situation;
+use dataflow_lease::Lease;
+use dataflow_policy::wanted::{self, Wanted};
+use dataflow_policy::{self as policy, Request, request};
+use dataflow_providers::source::Sources;
+use dataflow_providers::token::{Key, Tokens};
+use dataflow_providers::{self as provider, Error};
+use dataflow_types::claims::{Claims, SubjectToken};
+use dataflow_types::credential::Credential;
+use dataflow_types::failure::Failure;
+use dataflow_types::span::Span;
 
 /// The audience of a token that is only to say who runs: nobody else believes it.
 pub(super) const IDENTITY_AUDIENCE: &str = "urn:buildkite-dataflow:identity";
@@ -206,6 +206,6 @@ impl<'a> Exchange<'a> {
 fn token_failure(error: &Error) -> Failure {
     match error {
         Error::Token(inner) => inner.failure(),
-        other => Failure::of("no-token", crate::failure::Class::Configuration, other),
+        other => Failure::of("no-token", dataflow_types::failure::Class::Configuration, other),
     }
 }

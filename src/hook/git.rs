@@ -8,12 +8,12 @@
 use url::Url;
 
 use super::callbacks::Place;
-use crate::config::credential::Ask;
-use crate::config::git_ssh::SshAddress;
-use crate::credential::{EnvName, Value, Variable};
-use crate::host::Env;
-use crate::policy::Request;
-use crate::provider::callback::line;
+use dataflow_config::credential::Ask;
+use dataflow_config::git_ssh::SshAddress;
+use dataflow_host::Env;
+use dataflow_policy::Request;
+use dataflow_providers::callback::line;
+use dataflow_types::credential::{EnvName, Value, Variable};
 
 /// The most rules of others that are looked at.
 const MOST: usize = 1000;

@@ -9,25 +9,25 @@ use super::block::Block;
 use super::callbacks::{self, Place};
 use super::exchange::Exchange;
 use super::{Context, Report, at_rest, closing, in_record, keeper, lend, profiles, survivors};
-use crate::agent::job_api::JobApi;
-use crate::config::host::{FileSink, Mode};
-use crate::config::step::Release;
-use crate::credential::{Credential, NEVER};
 use crate::delivery;
-use crate::failure::{Class, Failure};
-use crate::host::Beside;
-use crate::job::identity::Identity;
-use crate::lease::Lease;
-use crate::lease::journal::{Entry, Journal, Opened, VERSION};
-use crate::lease::private::{self, Owner};
-use crate::lease::state::Unusable;
-use crate::policy::{self, wanted::LeftOut};
-use crate::provider;
-use crate::record::end::SealedBy;
-use crate::record::parts::{Outcome, Start};
-use crate::record::{Part, seal};
-use crate::secret::Secret;
-use crate::sink;
+use dataflow_config::host::{FileSink, Mode};
+use dataflow_config::step::Release;
+use dataflow_host::Beside;
+use dataflow_host::agent::job_api::JobApi;
+use dataflow_job::identity::Identity;
+use dataflow_lease::Lease;
+use dataflow_lease::journal::{Entry, Journal, Opened, VERSION};
+use dataflow_lease::private::{self, Owner};
+use dataflow_lease::state::Unusable;
+use dataflow_policy::{self as policy, wanted::LeftOut};
+use dataflow_providers as provider;
+use dataflow_record::end::SealedBy;
+use dataflow_record::parts::{Outcome, Start};
+use dataflow_record::{Part, seal};
+use dataflow_sinks as sink;
+use dataflow_types::credential::{Credential, NEVER};
+use dataflow_types::failure::{Class, Failure};
+use dataflow_types::secret::Secret;
 
 pub(super) type Refused = (Outcome, Failure);
 
@@ -54,12 +54,12 @@ impl<'a> Lending<'a> {
             instance: block.instance.clone(),
             container: context.container(),
             bootstrap: context.bootstrap.clone(),
-            socket: context.host.env.get(&crate::host::env::JOB_API_SOCKET).map(Into::into),
+            socket: context.host.env.get(&dataflow_host::env::JOB_API_SOCKET).map(Into::into),
             release_at_pre_exit: block.step.release == Release::PreExit,
             install: context.form.word().to_owned(),
             mode: if context.loaded.config.mode == Mode::Observe { "observe" } else { "enforce" }.to_owned(),
             host_config: context.loaded.digest.clone(),
-            records: crate::record::place::folder(&identity.claims, context.started),
+            records: dataflow_record::place::folder(&identity.claims, context.started),
             at: context.started,
         };
         let folder = context.state.block(&opened.job, &opened.instance, opened.container.as_deref());
@@ -255,7 +255,7 @@ impl<'a> Lending<'a> {
     /// Gives back what was lent so far, closes the record, and says what state is left.
     pub(super) async fn refuse(mut self, outcome: Outcome, failure: Failure) -> Failure {
         // A pre-command that is told to end would leave to others what it can give back itself.
-        crate::host::process::outlive_signals();
+        dataflow_host::process::outlive_signals();
         let told = account::failure(&failure, self.context);
         // A START that is sealed says that all went well: then the END tells why it did not.
         let known = if self.sealed { vec![told.clone()] } else { Vec::new() };

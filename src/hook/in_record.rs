@@ -1,10 +1,10 @@
 //! What the record says of a run, an identity and a decision, in its own words.
 
-use crate::job::identity::{Identity, Trust};
-use crate::job::keys::Source;
-use crate::lease::journal::Opened;
-use crate::policy;
-use crate::record::parts::{self, Decision, Effect, IdentityTrust, KeySource, Mismatch, Run};
+use dataflow_job::identity::{Identity, Trust};
+use dataflow_job::keys::Source;
+use dataflow_lease::journal::Opened;
+use dataflow_policy as policy;
+use dataflow_record::parts::{self, Decision, Effect, IdentityTrust, KeySource, Mismatch, Run};
 
 /// What a journal says of its run.
 pub(super) fn run(opened: &Opened) -> Run {

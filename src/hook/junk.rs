@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Context, Report};
-use crate::failure::{Class, Failure};
-use crate::host::files;
-use crate::lease::glance::Glance;
-use crate::lease::journal::Error;
-use crate::secret::Fingerprint;
+use dataflow_host::files;
+use dataflow_lease::glance::Glance;
+use dataflow_lease::journal::Error;
+use dataflow_types::failure::{Class, Failure};
+use dataflow_types::secret::Fingerprint;
 
 /// Before a step each of that many is told, and by a sweep of its own each of that many; more are counted.
 const EACH: (usize, usize) = (3, 20);

@@ -15,18 +15,18 @@ use futures_util::future::{Either, select};
 
 use super::renew::Callback;
 use super::{Context, Form, bug, closing, release, settle};
-use crate::claims::SubjectToken;
-use crate::config::load;
-use crate::failure::Failure;
-use crate::host::process::{self, Command};
-use crate::host::watch::Watched;
-use crate::host::{Host, files};
-use crate::lease::Lease;
-use crate::lease::journal::{Journal, Opened};
-use crate::lease::private;
-use crate::policy::Request;
-use crate::record::end::SealedBy;
-use crate::secret::Secret;
+use dataflow_config::load;
+use dataflow_host::process::{self, Command};
+use dataflow_host::watch::Watched;
+use dataflow_host::{Host, files};
+use dataflow_lease::Lease;
+use dataflow_lease::journal::{Journal, Opened};
+use dataflow_lease::private;
+use dataflow_policy::Request;
+use dataflow_record::end::SealedBy;
+use dataflow_types::claims::SubjectToken;
+use dataflow_types::failure::Failure;
+use dataflow_types::secret::Secret;
 
 /// The word by which the program starts as keeper.
 pub const WORD: &str = "keeper";

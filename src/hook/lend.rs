@@ -2,14 +2,14 @@
 
 use super::account::{self, Decided};
 use super::exchange::Exchange;
-use crate::config::credential::Settle;
-use crate::credential::Credential;
-use crate::failure::Failure;
-use crate::host::process::ProcessId;
-use crate::lease::Lease;
-use crate::lease::journal::{Entry, Intent};
-use crate::provider::Error;
-use crate::record::parts::Told;
+use dataflow_config::credential::Settle;
+use dataflow_host::process::ProcessId;
+use dataflow_lease::Lease;
+use dataflow_lease::journal::{Entry, Intent};
+use dataflow_providers::Error;
+use dataflow_record::parts::Told;
+use dataflow_types::credential::Credential;
+use dataflow_types::failure::Failure;
 
 /// What came of several exchanges.
 #[derive(Debug, Default)]

@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::config::host::Mode;
-use crate::config::load::{LoadError, Loaded};
-use crate::config::step::Hook;
-use crate::failure::{Class, Failure};
-use crate::host::http::Http;
-use crate::host::process::ProcessId;
-use crate::host::{Host, env};
-use crate::lease::state::State;
+use dataflow_config::host::Mode;
+use dataflow_config::load::{LoadError, Loaded};
+use dataflow_config::step::Hook;
+use dataflow_host::http::Http;
+use dataflow_host::process::ProcessId;
+use dataflow_host::{Host, env};
+use dataflow_lease::state::State;
+use dataflow_types::failure::{Class, Failure};
 
 mod account;
 mod asked;
@@ -150,7 +150,7 @@ async fn attempt(
             Ok(Box::pin(serve::serve(&Context::new(host, form, loaded)?, block)).await)
         }
         Phase::PostCommand | Phase::PreExit => {
-            crate::host::process::outlive_signals();
+            dataflow_host::process::outlive_signals();
             Ok(release::release(&Context::new(host, form, loaded)?, phase).await)
         }
     }

@@ -5,10 +5,10 @@ use chrono::TimeDelta;
 use super::junk::Junk;
 use super::sweep::{self, Most};
 use super::{Context, Report};
-use crate::host::files;
-use crate::host::head;
-use crate::host::process::{Alive, Here};
-use crate::lease::private::{self, Found};
+use dataflow_host::files;
+use dataflow_host::head;
+use dataflow_host::process::{Alive, Here};
+use dataflow_lease::private::{self, Found};
 
 /// How long files stay of which it cannot be told whether their job lives: no credential of a job lives longer.
 const LONG: TimeDelta = TimeDelta::days(7);

@@ -1,6 +1,6 @@
 //! Which hook this process is, and how it was installed.
 
-use crate::host::{Env, env};
+use dataflow_host::{Env, env};
 
 /// A phase of a step in which this program acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

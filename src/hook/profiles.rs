@@ -4,13 +4,13 @@ use std::path::Path;
 
 use super::Context;
 use super::account::told;
-use crate::config::aws::FILES;
-use crate::credential::{Content, Credential, EnvName, PrivateFile};
-use crate::host::files;
-use crate::lease::journal::Journal;
-use crate::lease::private;
-use crate::record::parts::Told;
-use crate::secret::Secret;
+use dataflow_config::aws::FILES;
+use dataflow_host::files;
+use dataflow_lease::journal::Journal;
+use dataflow_lease::private;
+use dataflow_record::parts::Told;
+use dataflow_types::credential::{Content, Credential, EnvName, PrivateFile};
+use dataflow_types::secret::Secret;
 
 /// Adds them to `files`; what a reader should know of those that are covered.
 pub(super) fn keep(context: &Context<'_>, lent: &[Credential], files: &mut Vec<PrivateFile>) -> Vec<Told> {

@@ -10,15 +10,15 @@ use futures_util::future::join_all;
 use super::Report;
 use super::settle::{ask, waves};
 use super::survivors::ANSWER;
-use crate::config::load::{self, Loaded};
-use crate::failure::{Class, Failure};
-use crate::host::files::{self, Untrusted};
-use crate::host::http::Http;
-use crate::host::{Host, drop_box, process};
-use crate::lease::survivor::{Answer, MOST, PrivateKey, Survivor, Unreadable};
-use crate::lease::{Lease, Need};
-use crate::provider::SettleContext;
-use crate::settlement::Settlement;
+use dataflow_config::load::{self, Loaded};
+use dataflow_host::files::{self, Untrusted};
+use dataflow_host::http::Http;
+use dataflow_host::{Host, drop_box, process};
+use dataflow_lease::survivor::{Answer, MOST, PrivateKey, Survivor, Unreadable};
+use dataflow_lease::{Lease, Need};
+use dataflow_providers::SettleContext;
+use dataflow_types::failure::{Class, Failure};
+use dataflow_types::settlement::Settlement;
 
 /// How many leases are given back at once.
 const AT_ONCE: usize = 16;

@@ -8,10 +8,10 @@ use chrono::{DateTime, Utc};
 use super::block;
 use super::closing::account;
 use super::{Context, Form, Phase, Report};
-use crate::config::step::Hook;
-use crate::failure::{Class, Failure};
-use crate::lease::journal::{self, Journal, Opened};
-use crate::record::end::SealedBy;
+use dataflow_config::step::Hook;
+use dataflow_lease::journal::{self, Journal, Opened};
+use dataflow_record::end::SealedBy;
+use dataflow_types::failure::{Class, Failure};
 
 /// The most journals that one hook ends: a job has one for each block, and who forges more waits for a sweep.
 pub(super) const MOST: usize = 64;

@@ -13,21 +13,21 @@ use super::asked::{self, BlockFile, decide, needed};
 use super::exchange::Exchange;
 use super::lend::{self, Answered};
 use super::{Context, Form, at_rest, bug, survivors};
-use crate::agent::job_api::JobApi;
-use crate::config::host::Mode;
-use crate::config::load;
-use crate::config::step::Step;
-use crate::credential::Credential;
-use crate::failure::{Class, Failure};
-use crate::host::{Host, files};
-use crate::lease::cached::CachedCredential;
-use crate::lease::forms;
-use crate::lease::journal::{Entry, Journal};
-use crate::lease::state::Unusable;
-use crate::policy::{Request, request};
-use crate::provider;
-use crate::record::parts::Told;
-use crate::secret::Secret;
+use dataflow_config::host::Mode;
+use dataflow_config::load;
+use dataflow_config::step::Step;
+use dataflow_host::agent::job_api::JobApi;
+use dataflow_host::{Host, files};
+use dataflow_lease::cached::CachedCredential;
+use dataflow_lease::forms;
+use dataflow_lease::journal::{Entry, Journal};
+use dataflow_lease::state::Unusable;
+use dataflow_policy::{Request, request};
+use dataflow_providers as provider;
+use dataflow_record::parts::Told;
+use dataflow_types::credential::Credential;
+use dataflow_types::failure::{Class, Failure};
+use dataflow_types::secret::Secret;
 
 /// A kept credential with less left is renewed: botocore begins to ask at 15 minutes.
 const ENOUGH: TimeDelta = TimeDelta::minutes(15);
@@ -204,7 +204,7 @@ impl<'a> Callback<'a> {
             match Journal::open(folder) {
                 Ok(journal) if journal.is_closing() => break,
                 Ok(journal) => return Ok(journal),
-                Err(crate::lease::journal::Error::Busy { .. }) => self.host.clock.sleep(TRIES.1).await,
+                Err(dataflow_lease::journal::Error::Busy { .. }) => self.host.clock.sleep(TRIES.1).await,
                 Err(_) => break,
             }
         }
@@ -231,7 +231,7 @@ impl<'a> Callback<'a> {
 }
 
 /// Nobody will see what was lent, and no journal will give it back: it is given back here.
-async fn give_back(context: &Context<'_>, leases: &[crate::lease::Lease]) {
+async fn give_back(context: &Context<'_>, leases: &[dataflow_lease::Lease]) {
     let settling = provider::SettleContext {
         host: &context.loaded.config,
         http: &context.http,

@@ -3,11 +3,11 @@
 use chrono::TimeDelta;
 
 use super::{Context, account, release};
-use crate::agent::job_api::{self, JobApi};
-use crate::host::env;
-use crate::lease::export::{self, Restore};
-use crate::lease::journal::{Entry, Exported, Journal};
-use crate::record::parts::Told;
+use dataflow_host::agent::job_api::{self, JobApi};
+use dataflow_host::env;
+use dataflow_lease::export::{self, Restore};
+use dataflow_lease::journal::{Entry, Exported, Journal};
+use dataflow_record::parts::Told;
 
 /// How much longer than for the leases a hook waits for the Job API, which is on this host. The socket stands in a
 /// journal, which a step can change: nobody may answer there.

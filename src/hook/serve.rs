@@ -9,9 +9,9 @@ use super::block::Block;
 use super::exchange::Exchange;
 use super::grant::Lending;
 use super::{Context, Report, block, sweep};
-use crate::agent::job_api::JobApi;
-use crate::failure::Failure;
-use crate::lease::journal::Journal;
+use dataflow_host::agent::job_api::JobApi;
+use dataflow_lease::journal::Journal;
+use dataflow_types::failure::Failure;
 
 /// How much longer than its own work a hook goes on to settle what dead jobs left.
 const SWEEP: Duration = Duration::from_secs(1);

@@ -8,13 +8,13 @@ use futures_util::future::join_all;
 
 use super::closing::Ended;
 use super::{Context, survivors};
-use crate::lease::Lease;
-use crate::lease::journal::{Entry, Journal};
-use crate::provider::{self};
-use crate::record::end::{ClaimedBy, SealedBy, SettledLease};
-use crate::revocation::RevocationTarget;
-use crate::secret::Mask;
-use crate::settlement::Settlement;
+use dataflow_lease::Lease;
+use dataflow_lease::journal::{Entry, Journal};
+use dataflow_providers::{self as provider};
+use dataflow_record::end::{ClaimedBy, SealedBy, SettledLease};
+use dataflow_types::revocation::RevocationTarget;
+use dataflow_types::secret::Mask;
+use dataflow_types::settlement::Settlement;
 
 /// Settles every open lease of a journal, inside the host's deadline; what came to a true end.
 pub(super) async fn settle(

@@ -7,13 +7,13 @@ use super::asked::{self, BlockFile, decide};
 use super::exchange::Exchange;
 use super::renew::{Callback, not_renewed};
 use super::{Context, bug};
-use crate::claims::SubjectToken;
-use crate::failure::Failure;
-use crate::lease::journal::{Entry, Intent, Journal};
-use crate::lease::state::Unusable;
-use crate::lease::{Lease, Need};
-use crate::policy::{self, Request};
-use crate::provider::token::last_use;
+use dataflow_lease::journal::{Entry, Intent, Journal};
+use dataflow_lease::state::Unusable;
+use dataflow_lease::{Lease, Need};
+use dataflow_policy::{self as policy, Request};
+use dataflow_providers::token::last_use;
+use dataflow_types::claims::SubjectToken;
+use dataflow_types::failure::Failure;
 
 impl Callback<'_> {
     /// A fresh token of the job, as the credential's own exchange takes it.

@@ -4,16 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use super::{Context, account};
-use crate::config::survive_reboot::SurviveReboot;
-use crate::failure::{Class, Failure};
-use crate::host::drop_box;
-use crate::host::files::{self, Untrusted};
-use crate::lease::Lease;
-use crate::lease::journal::Journal;
-use crate::lease::survivor::{Answer, Label, PublicKey, seal};
-use crate::record::parts::Told;
-use crate::secret::Fingerprint;
-use crate::settlement::Settlement;
+use dataflow_config::survive_reboot::SurviveReboot;
+use dataflow_host::drop_box;
+use dataflow_host::files::{self, Untrusted};
+use dataflow_lease::Lease;
+use dataflow_lease::journal::Journal;
+use dataflow_lease::survivor::{Answer, Label, PublicKey, seal};
+use dataflow_record::parts::Told;
+use dataflow_types::failure::{Class, Failure};
+use dataflow_types::secret::Fingerprint;
+use dataflow_types::settlement::Settlement;
 
 /// How the name of an answer ends.
 pub(super) const ANSWER: &str = "settled";

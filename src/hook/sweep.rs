@@ -8,15 +8,15 @@ use futures_util::future::join_all;
 
 use super::junk::Junk;
 use super::{Context, Report, closing, keeper, orphans};
-use crate::config::host::Sink;
-use crate::config::load;
-use crate::failure::Failure;
-use crate::host::process::{self, Alive, Here, listening};
-use crate::host::{Host, files};
-use crate::lease::glance::Glance;
-use crate::lease::journal::Opened;
-use crate::record::end::SealedBy;
-use crate::sink::retention::Pass;
+use dataflow_config::host::Sink;
+use dataflow_config::load;
+use dataflow_host::process::{self, Alive, Here, listening};
+use dataflow_host::{Host, files};
+use dataflow_lease::glance::Glance;
+use dataflow_lease::journal::Opened;
+use dataflow_record::end::SealedBy;
+use dataflow_sinks::retention::Pass;
+use dataflow_types::failure::Failure;
 
 const DAY: TimeDelta = TimeDelta::days(1);
 

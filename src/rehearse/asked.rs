@@ -1,14 +1,14 @@
 //! What a job will ask for: its blocks and the host's automatic grants, with the job's claims put in.
 
-use crate::claims::Claims;
-use crate::config::credential::Ask;
-use crate::config::host::HostConfig;
-use crate::config::step::Step;
-use crate::host::Env;
-use crate::job::Reported;
-use crate::job::situation::Situation;
-use crate::pipeline::PluginUse;
-use crate::policy::{Request, request, wanted};
+use dataflow_config::credential::Ask;
+use dataflow_config::host::HostConfig;
+use dataflow_config::step::Step;
+use dataflow_host::Env;
+use dataflow_job::Reported;
+use dataflow_job::situation::Situation;
+use dataflow_pipeline::PluginUse;
+use dataflow_policy::{Request, request, wanted};
+use dataflow_types::claims::Claims;
 
 /// Everything that a job with these claims could ask for. What is wrong in a block is for its hook to tell.
 pub(super) fn of(plugins: &[PluginUse], claims: &Claims, host: &HostConfig) -> Vec<Ask> {

@@ -8,11 +8,11 @@ use super::job::{Build, Job};
 use super::plan::name;
 use super::run::Run;
 use super::{Event, Row};
-use crate::claims::Claims;
-use crate::condition::Condition;
-use crate::host::Env;
-use crate::job::situation::Situation;
-use crate::pipeline::{Kind, Step};
+use dataflow_host::Env;
+use dataflow_job::situation::Situation;
+use dataflow_pipeline::condition::Condition;
+use dataflow_pipeline::{Kind, Step};
+use dataflow_types::claims::Claims;
 
 /// What became of a condition.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::sandbox;
-use crate::config;
-use crate::failure::{Class, Failure};
-use crate::host::files::Untrusted;
-use crate::pipeline;
+use dataflow_config as config;
+use dataflow_host::files::Untrusted;
+use dataflow_pipeline as pipeline;
+use dataflow_types::failure::{Class, Failure};
 
 /// Why a rehearsal could not take place.
 #[derive(Debug, thiserror::Error)]

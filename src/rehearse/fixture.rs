@@ -11,13 +11,13 @@ use super::job::{Build, Job};
 use super::perform::{Performed, perform};
 use super::stage::Stage;
 use super::{Error, Event, input, misread, trusted};
-use crate::config::path::Segment;
-use crate::config::place;
-use crate::host::Host;
-use crate::host::interrupts::Interrupts;
-use crate::pipeline::PluginUse;
-use crate::record::end::{End, SettledLease};
-use crate::settlement::Settlement;
+use dataflow_config::path::Segment;
+use dataflow_config::place;
+use dataflow_host::Host;
+use dataflow_host::interrupts::Interrupts;
+use dataflow_pipeline::PluginUse;
+use dataflow_record::end::{End, SettledLease};
+use dataflow_types::settlement::Settlement;
 
 /// One fixture.
 #[derive(Clone, Debug, Deserialize)]
@@ -154,7 +154,7 @@ fn compare(expect: &Expect, performed: &Performed) -> Vec<String> {
     }
     let starts = || performed.links.iter().filter_map(|link| link.start.as_ref());
     if let Some(expected) = &expect.lent {
-        let leased = |start: &crate::record::Start| {
+        let leased = |start: &dataflow_record::Start| {
             let lent =
                 start.requests.iter().filter(|one| start.leases.iter().any(|lease| lease.request == one.id));
             lent.map(|request| request.target.clone()).collect::<Vec<_>>()

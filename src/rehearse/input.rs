@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use crate::host::files;
+use dataflow_host::files;
 
 /// A file of text, which says something.
 pub fn text(path: &Path) -> Result<String, Error> {

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 use super::sandbox::agent_api;
 use super::sandbox::issuer::JobClaims;
 use super::stage::Stage;
-use crate::host::Host;
-use crate::pipeline::{PluginUse, plugin};
-use crate::secret::Secret;
+use dataflow_host::Host;
+use dataflow_pipeline::{PluginUse, plugin};
+use dataflow_types::secret::Secret;
 
 /// The build's id.
 const BUILD: &str = "0194f6f2-0000-4000-8000-000000000004";

@@ -1,9 +1,9 @@
 //! What is wrong in a plugin's block, with line and column in the file that the author writes. The hook says it too,
 //! but an agent hands it JSON, in which no place is left.
 
-use crate::config::path::{self, Segment};
-use crate::config::step;
-use crate::pipeline::{Pipeline, PluginUse, Step};
+use dataflow_config::path::{self, Segment};
+use dataflow_config::step;
+use dataflow_pipeline::{Pipeline, PluginUse, Step};
 
 /// A line for each error in a block of a pipeline; `at` is its number among the step's plugins.
 pub(super) fn in_pipeline(

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::pipeline::SoftFail;
+use dataflow_pipeline::SoftFail;
 
 mod asked;
 mod condition;
@@ -16,7 +16,7 @@ mod overlay;
 pub mod perform;
 mod plan;
 mod run;
-pub mod sandbox;
+pub use dataflow_sandbox as sandbox;
 pub mod stage;
 pub mod stand_in;
 pub mod trusted;

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::Error;
-use crate::config::host::{self, AwsHost, FileSink, HostConfig, Required, Sink};
-use crate::config::network::{NetworkConfig, Route};
+use dataflow_config::host::{self, AwsHost, FileSink, HostConfig, Required, Sink};
+use dataflow_config::network::{NetworkConfig, Route};
 
 /// Whose tokens a Buildkite job brings: the issuer for whom the sandbox's stands in.
 const BUILDKITE: &str = "https://agent.buildkite.com";

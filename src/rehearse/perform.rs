@@ -8,14 +8,14 @@ use super::job::{Build, Job};
 use super::sandbox::job_api::JobApi;
 use super::stage::Stage;
 use super::{Error, Event, stand_in};
-use crate::host::interrupts::Interrupts;
-use crate::host::process::Command;
-use crate::host::serve::{Server, on_socket};
-use crate::host::supervised::Told;
-use crate::host::{Host, files, walk};
-use crate::pipeline::PluginUse;
-use crate::record::Link;
-use crate::secret::{Mask, Secret};
+use dataflow_host::interrupts::Interrupts;
+use dataflow_host::process::Command;
+use dataflow_host::serve::{Server, on_socket};
+use dataflow_host::supervised::Told;
+use dataflow_host::{Host, files, walk};
+use dataflow_pipeline::PluginUse;
+use dataflow_record::Link;
+use dataflow_types::secret::{Mask, Secret};
 
 /// How a job went.
 #[derive(Debug)]
@@ -232,7 +232,7 @@ fn links(records: &Path, job: &str) -> Result<Vec<Link>, Error> {
         if path.extension().is_some_and(|ending| ending == "json") {
             // What somebody else put there is no link of this job.
             let Ok(bytes) = files::read_found(&path) else { continue };
-            links.extend(crate::record::read(&bytes).ok().filter(|link| link.run.job == job));
+            links.extend(dataflow_record::read(&bytes).ok().filter(|link| link.run.job == job));
         }
     }
     links.sort_by_key(|link| (link.run.instance.clone(), link.sequence));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::job::Job;
 use super::{Error, Event, Row};
-use crate::pipeline::{self, Kind, Pipeline, Step};
+use dataflow_pipeline::{self as pipeline, Kind, Pipeline, Step};
 
 /// Whether a command may add steps to its own build.
 pub(super) fn uploads(pipeline: &Pipeline) -> bool {

@@ -8,10 +8,10 @@ use super::perform::perform;
 use super::plan::{idle, planned, suspicious, uploads};
 use super::stage::Stage;
 use super::{Error, Event, Options, Row, input, misread, trusted};
-use crate::host::Host;
-use crate::host::interrupts::Interrupts;
-use crate::pipeline::upload::Added;
-use crate::pipeline::{self, Graph, Kind, Need, Outcome, Pipeline, Step, StepId};
+use dataflow_host::Host;
+use dataflow_host::interrupts::Interrupts;
+use dataflow_pipeline::upload::Added;
+use dataflow_pipeline::{self as pipeline, Graph, Kind, Need, Outcome, Pipeline, Step, StepId};
 
 /// Rehearses a pipeline and gives an account of every job.
 pub async fn rehearse(

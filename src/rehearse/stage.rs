@@ -10,15 +10,15 @@ use super::job::{Build, Job};
 use super::overlay::Redirected;
 use super::sandbox::Sandbox;
 use super::{Error, asked, input, trusted};
-use crate::claims::{Claims, SubjectToken};
-use crate::config::credential::Ask;
-use crate::config::host::HostConfig;
-use crate::config::key::PrivateKey;
-use crate::config::load::BESIDE_PROGRAM;
-use crate::config::network::Route;
-use crate::host::Host;
-use crate::host::files;
-use crate::secret::Secret;
+use dataflow_config::credential::Ask;
+use dataflow_config::host::HostConfig;
+use dataflow_config::key::PrivateKey;
+use dataflow_config::load::BESIDE_PROGRAM;
+use dataflow_config::network::Route;
+use dataflow_host::Host;
+use dataflow_host::files;
+use dataflow_types::claims::{Claims, SubjectToken};
+use dataflow_types::secret::Secret;
 
 /// The hooks that the agent would find in the plugin's folder.
 pub(super) const HOOKS: [&str; 4] = ["environment", "pre-command", "post-command", "pre-exit"];
@@ -49,7 +49,8 @@ impl Rules {
     fn read(path: Option<&Path>) -> Result<Self, Error> {
         let Some(path) = path else { return Ok(Self::default()) };
         let text = input::text(path)?;
-        let config = crate::config::host::parse(&path.display().to_string(), &text).map_err(Error::Config)?;
+        let config =
+            dataflow_config::host::parse(&path.display().to_string(), &text).map_err(Error::Config)?;
         let written: Option<Value> = serde_yaml::from_str(&text).ok();
         Ok(Self { written: Some(written.unwrap_or_default()), config })
     }

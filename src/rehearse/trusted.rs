@@ -10,10 +10,10 @@ use super::Error;
 use super::input;
 use super::sandbox::sts::Role;
 use super::sandbox::{KNOWN_AS, trust};
-use crate::config::aws::Partition;
-use crate::config::credential::Ask;
-use crate::host::files;
-use crate::near_name::nearest;
+use dataflow_config::aws::Partition;
+use dataflow_config::credential::Ask;
+use dataflow_host::files;
+use dataflow_types::near_name::nearest;
 
 /// The longest session of any role, in seconds: how long each really may be is said in no trust policy.
 const LONGEST: i64 = 43_200;

@@ -7,17 +7,17 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::config::load::Loaded;
-use crate::failure::{Class, Failure};
 use crate::hook::Report;
-use crate::host::Host;
-use crate::host::http::Http;
-use crate::provider::SettleContext;
-use crate::provider::vault::{self, accessor};
-use crate::record::end::{ClaimedBy, SettledLease};
-use crate::record::parts::{Lent, Told};
-use crate::settlement::Settlement;
-use crate::sink::chain::{self, Chain, Wanted};
+use dataflow_config::load::Loaded;
+use dataflow_host::Host;
+use dataflow_host::http::Http;
+use dataflow_providers::SettleContext;
+use dataflow_providers::vault::{self, accessor};
+use dataflow_record::end::{ClaimedBy, SettledLease};
+use dataflow_record::parts::{Lent, Told};
+use dataflow_sinks::chain::{self, Chain, Wanted};
+use dataflow_types::failure::{Class, Failure};
+use dataflow_types::settlement::Settlement;
 
 mod operator;
 

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::impossible;
-use crate::config::aws::is_safe;
-use crate::config::load::Loaded;
-use crate::failure::Failure;
-use crate::host::http::Network;
-use crate::host::identity::Identity;
-use crate::host::{Env, env, files};
-use crate::secret::Secret;
+use dataflow_config::aws::is_safe;
+use dataflow_config::load::Loaded;
+use dataflow_host::http::Network;
+use dataflow_host::identity::Identity;
+use dataflow_host::{Env, env, files};
+use dataflow_types::failure::Failure;
+use dataflow_types::secret::Secret;
 
 /// An operator of one Vault.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{Agent, Answer, Refusal, TIMEOUT, Words, missing, text};
-use crate::host::http::{Method, Request};
-use crate::host::{files, walk};
+use dataflow_host::http::{Method, Request};
+use dataflow_host::{files, walk};
 
 /// What stands between the parts of a form.
 const BOUNDARY: &str = "buildkite-dataflow-rehearsal-boundary";
@@ -138,7 +138,7 @@ fn matches(pattern: &str, path: &str) -> bool {
                 parts(rest, path) || path.split_first().is_some_and(|(_, path)| parts(pattern, path))
             }
             (Some((first, pattern)), Some((part, path))) => {
-                crate::rehearse::sandbox::trust::is_like(first, part) && parts(pattern, path)
+                dataflow_trust::is_like(first, part) && parts(pattern, path)
             }
             _ => false,
         }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::agent::job_api::JobApi;
-use crate::agent::oidc::{Issuer, Shape};
-use crate::host::http::{Http, Method, Network, Request, Response, StatusCode};
-use crate::host::{Env, Host, env, files, stdin};
-use crate::secret::Secret;
+use dataflow_host::agent::job_api::JobApi;
+use dataflow_host::agent::oidc::{Issuer, Shape};
+use dataflow_host::http::{Http, Method, Network, Request, Response, StatusCode};
+use dataflow_host::{Env, Host, env, files, stdin};
+use dataflow_types::secret::Secret;
 
 mod artifacts;
 mod pipeline;

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::{Agent, Answer, Refusal, Words, piped};
-use crate::host::files;
-use crate::host::http::Method;
-use crate::pipeline::upload;
+use dataflow_host::files;
+use dataflow_host::http::Method;
+use dataflow_pipeline::upload;
 
 /// Where a pipeline is looked for that is not named.
 const PIPELINES: &[&str] = &[
@@ -40,7 +40,7 @@ impl Agent<'_> {
             },
         };
         let variables = (!words.flag("no-interpolation")).then(|| self.host.env.pairs());
-        let told = |error: crate::pipeline::Error| match std::error::Error::source(&error) {
+        let told = |error: dataflow_pipeline::Error| match std::error::Error::source(&error) {
             Some(cause) => wrong(format!("{error}: {cause}")),
             None => wrong(error.to_string()),
         };

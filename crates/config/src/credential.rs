@@ -1,0 +1,213 @@
+//! One entry of `credentials`: what is asked for, and what all kinds of request have in common.
+
+use serde::Deserialize;
+use url::Url;
+
+pub use super::ask::{Ask, Kind};
+use super::aws::Aws;
+use super::azure::Azure;
+use super::bitbucket::Bitbucket;
+use super::buildkite::Buildkite;
+use super::gcp::Gcp;
+use super::git_ssh::GitSsh;
+use super::github::GitHub;
+use super::oauth::OAuth;
+use super::secrets::Secrets;
+pub use super::together::{Entry, check_together};
+use super::vault::Vault;
+use dataflow_pipeline::condition::Condition;
+
+/// One credential of a block.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Wire")]
+pub struct Credential {
+    /// What other credentials of the block call it.
+    pub name: Option<String>,
+    /// Whether the step sees it.
+    pub export: bool,
+    /// Whether callbacks may renew it while the step runs.
+    pub refresh: bool,
+    /// The remotes for which git is given it.
+    pub git: Vec<Url>,
+    /// Whether what is written for SSH goes to these remotes by HTTPS.
+    pub git_ssh: GitSsh,
+    /// What becomes of it when the step has ended.
+    pub settle: Settle,
+    /// When it is asked for at all.
+    pub condition: Option<Condition>,
+    /// What is asked for.
+    pub what: What,
+}
+
+/// What becomes of a credential when the step has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Settle {
+    /// It is given back, as far as its provider can.
+    #[default]
+    Always,
+    /// It lives until it ends by itself, for something that outlasts the step.
+    Leave,
+}
+
+/// What one entry asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A credential.
+    Ask(Ask),
+    /// A grant that the host config names.
+    Grant(String),
+}
+
+/// One entry as it is written: one provider or a grant, and what all have in common.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Wire {
+    /// What other credentials of the block call it, as their `source`.
+    name: Option<String>,
+    /// Whether the step sees it; `false` for one that others are made with.
+    #[serde(default = "yes")]
+    export: bool,
+    /// Whether SDKs and scripts may call back for a fresh one while the step runs; needs a `name`.
+    #[serde(default)]
+    refresh: bool,
+    /// Remotes for which git is given it, renewed as needed: `https://github.com/acme`; needs a `name`.
+    #[serde(default)]
+    git: Vec<Url>,
+    /// Whether `git@HOST:PATH`, `ssh://git@HOST/PATH` and the like go to the remotes of `git` by HTTPS, for submodules; or
+    /// which further addresses do, such as `org-123@github.com` and `git@git.example.test:7999`.
+    #[serde(default)]
+    git_ssh: GitSsh,
+    /// Whether it is given back when the step has ended, or lives until it ends by itself.
+    #[serde(default)]
+    settle: Settle,
+    /// When it is asked for: a condition as those of steps, such as `build.branch == "main"`.
+    #[serde(rename = "if")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    condition: Option<Condition>,
+    /// A role of AWS.
+    aws: Option<Box<Aws>>,
+    /// An identity of Google Cloud.
+    gcp: Option<Box<Gcp>>,
+    /// An identity of Azure.
+    azure: Option<Box<Azure>>,
+    /// A token of an OAuth 2.0 server.
+    oauth: Option<Box<OAuth>>,
+    /// A token of a GitHub App's installation.
+    github: Option<Box<GitHub>>,
+    /// A token of Bitbucket.
+    bitbucket: Option<Box<Bitbucket>>,
+    /// A token of Buildkite's API.
+    buildkite: Option<Box<Buildkite>>,
+    /// A login of HashiCorp Vault or OpenBao, and what it reads.
+    vault: Option<Box<Vault>>,
+    /// Values of a secrets manager, read with another credential of the block.
+    secrets: Option<Box<Secrets>>,
+    /// A grant that the host config names.
+    grant: Option<String>,
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Credential {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Credential".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Wire::json_schema(generator)
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// An entry that asks for nothing, or for several things at once.
+#[derive(Debug, thiserror::Error)]
+#[error("expected one provider or one grant, saw {0}")]
+struct NotOne(String);
+
+impl TryFrom<Wire> for Credential {
+    type Error = NotOne;
+
+    fn try_from(wire: Wire) -> Result<Self, NotOne> {
+        let Wire {
+            name,
+            export,
+            refresh,
+            git,
+            git_ssh,
+            settle,
+            condition,
+            aws,
+            gcp,
+            azure,
+            vault,
+            secrets,
+            oauth,
+            github,
+            bitbucket,
+            buildkite,
+            grant,
+        } = wire;
+        let asked = [
+            aws.map(|aws| What::Ask(Ask::Aws(aws))),
+            gcp.map(|gcp| What::Ask(Ask::Gcp(gcp))),
+            azure.map(|azure| What::Ask(Ask::Azure(azure))),
+            vault.map(|vault| What::Ask(Ask::Vault(vault))),
+            secrets.map(|secrets| What::Ask(Ask::Secrets(secrets))),
+            oauth.map(|oauth| What::Ask(Ask::OAuth(oauth))),
+            github.map(|github| What::Ask(Ask::GitHub(github))),
+            bitbucket.map(|bitbucket| What::Ask(Ask::Bitbucket(bitbucket))),
+            buildkite.map(|buildkite| What::Ask(Ask::Buildkite(buildkite))),
+            grant.map(What::Grant),
+        ];
+        let mut asked: Vec<What> = asked.into_iter().flatten().collect();
+        match (asked.pop(), asked.len()) {
+            (Some(what), 0) => Ok(Self { name, export, refresh, git, git_ssh, settle, condition, what }),
+            (None, _) => Err(NotOne("none".to_owned())),
+            (_, others) => Err(NotOne((others + 1).to_string())),
+        }
+    }
+}
+
+impl Credential {
+    /// What is wrong with what all kinds have in common, with the key that is wrong.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let plain = |name: &String| {
+            name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        match &self.name {
+            Some(name) if name.is_empty() || !plain(name) => {
+                return Err(("name", format!("expected 1 to 64 of `[A-Za-z0-9_-]`, saw `{name}`")));
+            }
+            None if self.refresh => return Err(("refresh", "a callback needs a `name` to ask for".into())),
+            None if !self.git.is_empty() => return Err(("git", "git needs a `name` to ask for".into())),
+            _ if self.git_ssh.is_asked() && self.git.is_empty() => {
+                return Err(("git-ssh", "it is for the remotes of `git`, and there are none".into()));
+            }
+            _ => {}
+        }
+        if let Some(url) = self.git.iter().find(|url| !super::aws::is_safe(url)) {
+            let seen = url.origin().ascii_serialization();
+            return Err((
+                "git",
+                format!("expected an https URL, saw `{seen}`: a token would travel in clear"),
+            ));
+        }
+        if let Some(Err(problem)) = self.condition.as_ref().map(Condition::in_a_job) {
+            return Err(("if", problem));
+        }
+        match self.what {
+            What::Ask(ref ask) if ask.kind().calls_back() && !self.refresh => {
+                Err(("refresh", "what SDKs are handed calls back: write a `name` and `refresh: true`".into()))
+            }
+            What::Grant(_) if self.name.is_some() => {
+                Err(("name", "a grant's credentials have names of their own".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+}

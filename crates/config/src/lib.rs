@@ -1,0 +1,55 @@
+//! What is asked: the step config in `pipeline.yml` and the host config of the platform engineer.
+
+#![cfg_attr(
+    test,
+    expect(clippy::disallowed_methods, reason = "tests stand outside the doors that the lints guard")
+)]
+
+pub mod ask;
+pub mod aws;
+pub mod azure;
+pub mod bitbucket;
+pub mod buildkite;
+mod claim_names;
+mod collect;
+pub mod credential;
+mod de;
+mod fault;
+pub mod field;
+mod fit;
+pub mod gcp;
+pub mod git_ssh;
+pub mod github;
+mod grammar;
+mod hint;
+pub mod host;
+pub mod key;
+mod level;
+mod limits;
+pub mod load;
+mod mark;
+#[cfg(test)]
+mod mutations;
+pub mod network;
+pub mod oauth;
+pub mod path;
+pub mod place;
+pub mod retention;
+pub mod secrets;
+mod shown;
+pub mod sink;
+pub mod step;
+pub mod survive_reboot;
+pub mod template;
+pub mod together;
+pub mod token;
+#[cfg(test)]
+mod told;
+mod unreadable;
+mod usable;
+pub mod value;
+pub mod vault;
+mod written;
+mod yaml;
+
+pub use place::Error;

@@ -1,0 +1,81 @@
+//! Where a subject token comes from and what it should be like.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use dataflow_host::agent::oidc::Shape;
+use dataflow_types::span::Span;
+
+/// The longest life that the agent's endpoint gives a token (limits page of Buildkite's documentation).
+pub const MAX_LIFETIME: Span = Span::seconds(7200);
+
+/// The `token` block of a credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Token {
+    /// Where the token comes from.
+    pub from: From,
+    /// Who should believe it; each provider has its own default.
+    pub audience: Option<String>,
+    /// How long it should live: up to `2h`, 5 minutes when absent. It is independent of the credential's own.
+    pub lifetime: Option<Span>,
+    /// Optional claims to add: `organization_id`, `pipeline_id`, `build_id`, `cluster_id`, `agent_tag:NAME`, …
+    pub claims: Vec<String>,
+    /// The claim to use as `sub`.
+    pub subject_claim: Option<String>,
+}
+
+/// Where a subject token comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum From {
+    /// The agent's OIDC endpoint.
+    #[default]
+    Agent,
+    /// A file that something else keeps fresh (an absolute path).
+    File(PathBuf),
+    /// A command that prints it: an absolute path and arguments, started with an empty environment.
+    Command(Vec<String>),
+}
+
+impl Token {
+    /// What it is like where nothing is said.
+    pub const USUAL: Self =
+        Self { from: From::Agent, audience: None, lifetime: None, claims: Vec::new(), subject_claim: None };
+
+    /// The shape to ask the agent for, with the provider's own audience where the step names none.
+    pub fn shape(&self, default_audience: &str) -> Shape {
+        Shape {
+            audience: Some(self.audience.clone().unwrap_or_else(|| default_audience.to_owned())),
+            lifetime: self.lifetime.map(Span::as_secs),
+            claims: self.claims.clone(),
+            aws_session_tags: Vec::new(),
+            subject_claim: self.subject_claim.clone(),
+        }
+    }
+
+    /// What is wrong, with the key that is wrong.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        if let Some(lifetime) = self.lifetime
+            && (lifetime > MAX_LIFETIME || lifetime.as_secs() == 0)
+        {
+            return Err(("lifetime", format!("expected 1s to {MAX_LIFETIME}, saw `{lifetime}`")));
+        }
+        match &self.from {
+            From::File(path) if !path.is_absolute() => {
+                Err(("from.file", format!("expected an absolute path, saw `{}`", path.display())))
+            }
+            From::Command(words) if !words.first().is_some_and(|program| program.starts_with('/')) => {
+                let seen = words.first().map_or("nothing", String::as_str);
+                Err((
+                    "from.command",
+                    format!("expected a command that begins with an absolute path, saw `{seen}`"),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
