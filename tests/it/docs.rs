@@ -16,6 +16,11 @@ use serde_json::Value;
 use crate::support::documents::{all, all_cells, blocks, cells, chapter, lines, read, root, section};
 use crate::support::source::production;
 
+/// The Rust files of the program and of its crates, by their path in the repository.
+fn program() -> Vec<(String, String)> {
+    program().into_iter().chain(sources("crates")).collect()
+}
+
 /// The Rust files below a folder, by their path in the repository.
 fn sources(folder: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
@@ -76,7 +81,7 @@ fn named(text: &str) -> Named {
 
 fn named_in_all_sources() -> Named {
     let mut whole = Named::default();
-    for (file, text) in sources("src") {
+    for (file, text) in program() {
         let one = named(&text);
         assert_eq!(one.unseen, 0, "{file} makes a failure whose identifier this test cannot see");
         for (ident, classes) in one.failures {
@@ -260,13 +265,13 @@ fn every_variable_that_is_read_is_in_security_md() {
 
 #[test]
 fn every_variable_of_the_table_is_read_by_somebody() {
-    let table = read("src/host/env.rs");
+    let table = read("crates/host/src/env.rs");
     let kinds = ["BUILDKITE_", "DATAFLOW_", "AWS_", "VAULT_", "HOME"];
     let is_row = |line: &str| kinds.iter().any(|kind| line.contains(&format!(" = \"{kind}")));
     let rows = table.lines().filter(|line| line.starts_with("    ") && is_row(line));
     let names: Vec<&str> = rows.filter_map(|line| line.trim().split(' ').next()).collect();
     assert_eq!(names.len(), TABLE.len());
-    let code: String = sources("src").iter().map(|(_, text)| squeezed(text)).collect();
+    let code: String = program().iter().map(|(_, text)| squeezed(text)).collect();
     for name in names {
         assert!(code.contains(&format!("env::{name}")), "`{name}` is in the table and nobody reads it");
     }
@@ -427,29 +432,24 @@ fn links_and_anchors_are_found() {
 }
 
 #[test]
-fn the_map_shows_every_module_on_its_floor() {
-    let lib = read("src/lib.rs");
-    let (mut floor, mut standing) = (String::new(), BTreeSet::new());
-    for line in lib.lines() {
-        if let Some(number) = line.strip_prefix("// Floor ") {
-            floor = number[..1].to_owned();
-        } else if let Some(module) = line.strip_prefix("pub mod ") {
-            standing.insert((floor.clone(), module.trim_end_matches(';').to_owned()));
-        }
-    }
-    let (mut floor, mut shown) = (String::new(), BTreeSet::new());
-    for row in cells(&section(&read("ARCHITECTURE.md"), "## Code map")) {
-        if !row[0].is_empty() {
-            floor = row[0][..1].to_owned();
-        }
-        shown.insert((floor.clone(), ticked(&row[1]).unwrap()));
-    }
+fn the_map_shows_every_crate_and_every_module_of_the_program() {
+    let crates = fs::read_dir(root().join("crates")).unwrap();
+    let mut standing: BTreeSet<String> =
+        crates.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let modules = read("src/lib.rs");
+    standing.extend(
+        modules
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix("pub mod ")?.trim_end_matches(';').to_owned())),
+    );
+    let shown = cells(&section(&read("ARCHITECTURE.md"), "## Code map")).into_iter();
+    let shown: BTreeSet<String> = shown.map(|row| ticked(&row[0]).unwrap()).collect();
     assert_eq!(shown, standing);
 }
 
 #[test]
 fn every_invariant_names_a_test_that_exists() {
-    let code: String = sources("src").into_iter().chain(sources("tests")).map(|(_, text)| text).collect();
+    let code: String = program().into_iter().chain(sources("tests")).map(|(_, text)| text).collect();
     let document = read("ARCHITECTURE.md");
     let invariants = document.split("\n\n").filter(|part| part.starts_with("**Architecture Invariant:**"));
     let mut seen = 0;
@@ -468,7 +468,7 @@ fn every_invariant_names_a_test_that_exists() {
 
 #[test]
 fn every_promise_of_security_md_names_tests_that_exist() {
-    let code: String = sources("src").into_iter().chain(sources("tests")).map(|(_, text)| text).collect();
+    let code: String = program().into_iter().chain(sources("tests")).map(|(_, text)| text).collect();
     let document = section(&read("SECURITY.md"), "## What is guaranteed");
     let is_number =
         |line: &str| line.split_once(". **").is_some_and(|(number, _)| number.parse::<u8>().is_ok());

@@ -497,7 +497,7 @@ fn an_answer_of_a_provider_is_read_in_one_place() {
             if path.is_dir() { sources(&path, found) } else { found.push(path) }
         }
     }
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/provider");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/providers/src");
     let mut found = Vec::new();
     sources(&root, &mut found);
     // A policy of the host's own, and what a journal kept.
