@@ -6,9 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::sandbox::agent_api;
 use super::sandbox::issuer::JobClaims;
-use super::stage::Stage;
-use dataflow_host::Host;
-use dataflow_pipeline::{PluginUse, plugin};
+use dataflow_pipeline::PluginUse;
 use dataflow_types::secret::Secret;
 
 /// The build's id.
@@ -88,46 +86,5 @@ impl Job {
             claims: JobClaims { claims: map(claims), optional: map(optional) },
             env: BTreeMap::new(),
         }
-    }
-
-    /// The job's environment, as an agent would make it.
-    pub(super) fn environment(
-        &self,
-        build: &Build,
-        host: &Host,
-        stage: &Stage,
-        token: &Secret,
-    ) -> BTreeMap<String, Secret> {
-        let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
-        let mut env = host.env.of_person();
-        let mut set = |name: &str, value: String| drop(env.insert(name.to_owned(), Secret::new(value)));
-        for (name, value) in Self::upload_variables(build).into_iter().chain(self.env.clone()) {
-            set(&name, value);
-        }
-        set("BUILDKITE_JOB_ID", self.id.clone());
-        set("BUILDKITE_STEP_KEY", self.step_key.clone().unwrap_or_default());
-        set("BUILDKITE_LABEL", self.name.clone());
-        if let Some((job, count)) = self.parallel {
-            set("BUILDKITE_PARALLEL_JOB", job.to_string());
-            set("BUILDKITE_PARALLEL_JOB_COUNT", count.to_string());
-        }
-        set("BUILDKITE_COMMAND", self.command.clone());
-        set("BUILDKITE_PLUGINS", plugin::to_json(&self.plugins).to_string());
-        set("BUILDKITE_AGENT_ENDPOINT", stage.sandbox.agent_endpoint());
-        set("BUILDKITE_CONFIG_PATH", text(stage.agent_config()));
-        set("BUILDKITE_BIN_PATH", text(stage.bin()));
-        set("BUILDKITE_STEP_ID", self.id.clone());
-        if super::stand_in::is_needed(&host.env) {
-            let path = host.env.told("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
-            set("PATH", format!("{path}:{}", stage.bin().display()));
-        }
-        set("BUILDKITE_BUILD_CHECKOUT_PATH", text(host.cwd.clone()));
-        // A step that asks STS who it is asks the sandbox; other services have no double here.
-        set("AWS_ENDPOINT_URL_STS", stage.sandbox.url());
-        // So does gcloud, which asks whose a federated token is.
-        let google = stage.sandbox.provider_url("gcp");
-        set("CLOUDSDK_AUTH_TOKEN_INTROSPECTION_ENDPOINT", format!("{google}/v1/introspect"));
-        env.insert("BUILDKITE_AGENT_ACCESS_TOKEN".into(), token.clone());
-        env
     }
 }

@@ -7,6 +7,7 @@ use dataflow_pipeline::SoftFail;
 
 mod asked;
 mod condition;
+mod environment;
 mod error;
 pub mod fixture;
 mod input;

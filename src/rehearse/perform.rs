@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::environment;
 use super::job::{Build, Job};
 use super::sandbox::job_api::JobApi;
 use super::stage::Stage;
@@ -113,7 +114,7 @@ pub async fn perform(
     stage.sandbox.agent().add(job.for_sandbox(build, &token));
     let socket_token = Secret::new(uuid::Uuid::new_v4().simple().to_string());
     let socket = stage.socket(number);
-    let mut env = job.environment(build, host, stage, &token);
+    let mut env = environment::of_job(job, build, host, stage, &token);
     env.insert("BUILDKITE_AGENT_JOB_API_SOCKET".into(), Secret::new(socket.to_string_lossy()));
     env.insert("BUILDKITE_AGENT_JOB_API_TOKEN".into(), socket_token.clone());
     let before = env.clone();

@@ -18,7 +18,7 @@ use crate::support::source::production;
 
 /// The Rust files of the program and of its crates, by their path in the repository.
 fn program() -> Vec<(String, String)> {
-    program().into_iter().chain(sources("crates")).collect()
+    sources("src").into_iter().chain(sources("crates")).collect()
 }
 
 /// The Rust files below a folder, by their path in the repository.

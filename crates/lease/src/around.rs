@@ -3,11 +3,13 @@
 
 use std::path::Path;
 
-use super::export::NAMES;
 use crate::competing::{self, Found};
 use dataflow_host::{Env, env, files};
 use dataflow_types::credential::{EnvName, PrivateFile, Value, Variable};
 use dataflow_types::secret::Secret;
+
+/// The variable that lists the exported names, for the docker plugins' `env-propagation-list`.
+pub const NAMES: &str = "DATAFLOW_ENV_NAMES";
 
 /// The variables that name the folder of a block's files. The second is another plugin's first: whoever finds a folder
 /// in it, mounts it into a container or removes it, so that a folder of others stays there, while there is one.

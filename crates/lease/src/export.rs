@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+pub use super::around::NAMES;
 use super::around::{compete, cover, list_of_names, whereabouts};
 use super::forms::{self, Forms};
 use super::journal::Exported;
@@ -15,9 +16,6 @@ use dataflow_types::at_rest::AtRest;
 use dataflow_types::credential::{Content, PrivateFile, Value, Variable};
 use dataflow_types::failure::{Class, Failure};
 use dataflow_types::secret::{Fingerprint, MIN_LENGTH, Secret};
-
-/// The variable that lists the exported names, for the docker plugins' `env-propagation-list`.
-pub const NAMES: &str = "DATAFLOW_ENV_NAMES";
 
 /// The longest value that is exported, in bytes. Past about 128 KiB every later process of the job
 /// fails to start ("argument list too long"), the hooks that clean up among them.

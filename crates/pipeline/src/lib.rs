@@ -21,6 +21,7 @@ mod jobs;
 mod keys;
 mod read;
 mod scalar;
+mod spelling;
 mod tree;
 mod wire;
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::wire::spellings;
+use super::spelling::spellings;
 
 /// The way from a document's root to a value: `steps[2].depends_on[0]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,24 +6,7 @@ use super::error::Wrong;
 use super::place::Path;
 use super::plugin::PluginUse;
 use super::scalar;
-
-/// Keys with more than one spelling: ours first, then what may be written, the strongest first.
-const SPELLINGS: &[(&str, &[&str])] = &[
-    ("command", &["commands", "command"]),
-    ("key", &["key", "id", "identifier"]),
-    ("label", &["label", "name"]),
-    ("artifact_paths", &["artifact_paths", "artifacts"]),
-    ("agents", &["agents", "agent_query_rules"]),
-    ("timeout_in_minutes", &["timeout_in_minutes", "timeout"]),
-];
-
-/// What may be written for `key`, the strongest first.
-pub(super) fn spellings(key: &str) -> Vec<&str> {
-    match SPELLINGS.iter().find(|(ours, _)| *ours == key) {
-        Some((_, written)) => written.to_vec(),
-        None => vec![key],
-    }
-}
+use super::spelling::SPELLINGS;
 
 /// Spells every key of a step our way; of two spellings the stronger one stays.
 pub(super) fn respell(step: &mut Mapping) {

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::Error;
-use super::call::CallError;
+use super::call_error::CallError;
 use super::door::{Ends, Token, delta, of_token};
 use super::json::{self, Life, Tree};
 use dataflow_host::http::Response;

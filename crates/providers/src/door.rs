@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::call::CallError;
+use super::call_error::CallError;
 use super::{Context, Error, SettleContext, key_of, secrets, settle};
 use dataflow_config::credential::Kind;
 use dataflow_config::host::Mode;

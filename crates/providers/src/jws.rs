@@ -6,6 +6,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::{Value, json};
 
+pub use super::pem::Unusable;
 use super::pem::{self, Der};
 use dataflow_config::key::Algorithm;
 use dataflow_types::secret::Secret;
@@ -22,41 +23,6 @@ impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Key({})", self.algorithm().word())
     }
-}
-
-/// Why a key signs nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    /// Not PEM.
-    #[error("it is no private key in PEM, such as `-----BEGIN PRIVATE KEY-----`")]
-    NotPem,
-    /// A form that is not read.
-    #[error("an EC key must be in PKCS #8: `openssl pkcs8 -topk8 -nocrypt` makes it so")]
-    Sec1,
-    /// Its base64 is none.
-    #[error("its PEM is damaged: store the file as it is, or its base64")]
-    Damaged,
-    /// Its end is missing.
-    #[error("its PEM has no END line: only a part of the file was stored")]
-    Cut,
-    /// It needs a passphrase.
-    #[error("it is encrypted: `openssl pkcs8 -topk8 -nocrypt` takes the passphrase off")]
-    Encrypted,
-    /// Another program's form.
-    #[error("it is {0}:{1} `ssh-keygen -p -m PEM -N '' -f FILE` makes PEM of an RSA key")]
-    Foreign(&'static str, &'static str),
-    /// The other half, or a certificate.
-    #[error("it is {0}, and no private key")]
-    NotPrivate(&'static str),
-    /// A whole document.
-    #[error("it is JSON: name the key of it that holds the PEM, such as `private_key`")]
-    Json,
-    /// A kind that is not known.
-    #[error("it is neither an RSA key of 2048 to 4096 bits nor a P-256 key ({0})")]
-    Unknown(String),
-    /// The signature failed.
-    #[error("it did not sign")]
-    DidNotSign,
 }
 
 impl Key {

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
+use super::aws_json::{refused, unsigned};
 use super::keys;
-use super::secrets::{refused, unsigned};
 use super::sts::Sts;
 use dataflow_config::credential::Ask;
 use dataflow_config::key::{Algorithm, PrivateKey};

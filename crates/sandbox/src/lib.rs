@@ -9,6 +9,7 @@ use dataflow_host::Clock;
 use dataflow_host::serve::{Handler, Request, Response, Server, on_loopback};
 
 pub mod agent_api;
+mod aws_json;
 pub mod azure;
 pub mod bitbucket;
 pub mod buildkite;
@@ -23,6 +24,7 @@ pub mod oauth;
 mod replacer;
 pub mod secrets;
 pub mod service;
+mod services;
 mod shown;
 pub mod sts;
 pub use dataflow_trust as trust;
@@ -144,7 +146,7 @@ impl Sandbox {
         let sts = Arc::new(Sts::new(Arc::clone(&issuer), KNOWN_AS, AUDIENCE, clock.clone(), roles));
         let with = Surroundings { issuer: Arc::clone(&issuer), clock: clock.clone(), sts: Arc::clone(&sts) };
         let services = Arc::new(Services {
-            providers: service::all(&with),
+            providers: services::all(&with),
             agent: AgentApi::new(Arc::clone(&issuer), clock),
             sts,
             issuer,

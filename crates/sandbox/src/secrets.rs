@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::aws_json::{refused, unsigned};
 use super::kms::Kms;
 use super::service::{Issued, Service, Surroundings};
 use super::sts::Sts;
@@ -30,24 +31,6 @@ pub struct SecretsManagers {
     sts: Arc<Sts>,
     kept: Mutex<BTreeMap<(Store, String), Kept>>,
     kms: Kms,
-}
-
-/// An error, as AWS's JSON services tell one.
-pub(super) fn refused(code: &str, message: &str) -> Response {
-    let body = json!({"__type": code, "message": message}).to_string();
-    Response::new(400, "application/x-amz-json-1.1", body)
-}
-
-/// The refusal of a request that no keys of this sandbox signed for this service.
-pub(super) fn unsigned(sts: &Sts, request: &Request, service: &str) -> Option<Response> {
-    let refusal = sts.signer(request, service).err()?;
-    let code = match refusal.code {
-        "InvalidClientTokenId" => "UnrecognizedClientException",
-        "SignatureDoesNotMatch" => "InvalidSignatureException",
-        "ExpiredToken" => "ExpiredTokenException",
-        _ => "MissingAuthenticationTokenException",
-    };
-    Some(refused(code, &refusal.message))
 }
 
 /// A stored text, and what in it is secret.

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::issuer::Issuer;
-use super::secrets::SecretsManagers;
 use super::sts::Sts;
-use super::vault::Vault;
 use dataflow_config::credential::Ask;
 use dataflow_host::Clock;
 use dataflow_host::serve::{Request, Response};
@@ -79,20 +77,6 @@ pub trait Service: Debug + Send + Sync {
 
     /// Sets up what these requests take for granted, as an operator of the real one would have.
     fn prepare(&self, _asked: &[Ask]) {}
-}
-
-/// Every service there is.
-pub(super) fn all(with: &Surroundings) -> Vec<Box<dyn Service>> {
-    vec![
-        Box::new(super::gcp::Google::new(with.clone())),
-        Box::new(super::azure::Entra::new(with.clone())),
-        Box::new(Vault::new(with)),
-        Box::new(SecretsManagers::new(with)),
-        Box::new(super::oauth::Server::new(with)),
-        Box::new(super::github::GitHub::new(with)),
-        Box::new(super::bitbucket::Bitbucket::default()),
-        Box::new(super::buildkite::Buildkite::new(with)),
-    ]
 }
 
 /// The service that a path belongs to, and the path as the service knows it.
