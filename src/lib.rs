@@ -26,9 +26,12 @@ pub use dataflow_types::{
 pub mod delivery;
 
 // Stories: readable from top to bottom.
+#[cfg(feature = "tools")]
 pub mod deny;
 pub mod hook;
+#[cfg(feature = "tools")]
 pub mod rehearse;
+#[cfg(feature = "tools")]
 pub mod revoke;
 
 // The face: arguments in, text and an exit code out; the only printer.

@@ -8,16 +8,28 @@ use clap::{Parser, Subcommand};
 use crate::hook::{self, Form, Phase, Report};
 use dataflow_config::load::{self, LoadError, Loaded};
 use dataflow_host::{Host, closed};
+#[cfg(not(feature = "tools"))]
+use dataflow_types::failure::Class;
 use dataflow_types::failure::Failure;
 
-mod account;
 mod callback;
+#[cfg(feature = "tools")]
 mod deny;
 mod diagnostics;
 mod doctor;
 mod print;
+#[cfg(feature = "tools")]
 mod rehearse;
+#[cfg(feature = "tools")]
 mod revoke;
+#[cfg(feature = "tools")]
+mod table;
+#[cfg(feature = "tools")]
+mod tools;
+
+/// The commands that only the whole tool has: `tools::Command`.
+#[cfg(not(feature = "tools"))]
+const OF_THE_WHOLE_TOOL: [&str; 3] = ["deny", "revoke", "rehearse"];
 
 /// Lends a Buildkite step exactly the credentials it may have, takes them back, and leaves a record.
 #[derive(Debug, Parser)]
@@ -35,21 +47,14 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
-    Deny(Box<deny::Deny>),
-    Revoke(revoke::Revoke),
-    Rehearse(Box<rehearse::Arguments>),
     Doctor(doctor::Doctor),
     CredentialProcess(callback::CredentialProcess),
     Token(callback::Token),
     GitCredential(callback::GitCredential),
     Keeper(callback::Keeper),
-    /// What answers to `buildkite-agent` in a rehearsal
-    #[command(hide = true, disable_help_flag = true)]
-    AgentStandIn {
-        /// The file that was run, and the words behind it
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        words: Vec<String>,
-    },
+    #[cfg(feature = "tools")]
+    #[command(flatten)]
+    Tools(tools::Command),
 }
 
 /// Runs the program with the process's own arguments.
@@ -73,13 +78,23 @@ fn run(closed: bool) -> ExitCode {
         Some((form, phase)) => run_hook(&host, closed, form, phase),
         None => match Arguments::try_parse() {
             Ok(arguments) => run_command(&host, closed, &arguments),
-            Err(error) => usage(&error, &arguments),
+            Err(error) => usage(&host, &error, &arguments),
         },
     }
 }
 
 /// Help, or what is wrong with the arguments, which may be anybody's words.
-fn usage(error: &clap::Error, arguments: &[String]) -> ExitCode {
+#[cfg_attr(feature = "tools", expect(unused_variables, reason = "only the build for hosts lacks a command"))]
+fn usage(host: &Host, error: &clap::Error, arguments: &[String]) -> ExitCode {
+    #[cfg(not(feature = "tools"))]
+    if let Some(command) = arguments.get(1).filter(|word| OF_THE_WHOLE_TOOL.contains(&word.as_str())) {
+        let what = format!("this build, which is for hosts, has no `{command}`");
+        let hint = "the whole tool has it: `cargo build --release`, without `--no-default-features`";
+        return finish(
+            host,
+            &failed(Failure::new("not-in-this-build", Class::Configuration, what).hinted(hint)),
+        );
+    }
     let plain = Arguments::try_parse_from(arguments.iter().map(|word| print::one_line(word)));
     let plain = plain.as_ref().err().unwrap_or(error);
     let text = plain.render().to_string();
@@ -131,11 +146,9 @@ fn span(phase: Phase) -> tracing::Span {
 fn command_span(command: &Command) -> tracing::Span {
     match command {
         Command::Sweep { .. } => tracing::info_span!("sweep"),
-        Command::Deny(_) => tracing::info_span!("deny"),
-        Command::Revoke(_) => tracing::info_span!("revoke"),
-        Command::Rehearse(_) => tracing::info_span!("rehearse"),
+        #[cfg(feature = "tools")]
+        Command::Tools(command) => command.span(),
         Command::Doctor(_) => tracing::info_span!("doctor"),
-        Command::AgentStandIn { .. } => tracing::info_span!("agent-stand-in"),
         Command::CredentialProcess(_) => tracing::info_span!("credential-process"),
         Command::Token(_) => tracing::info_span!("token"),
         Command::GitCredential(_) => tracing::info_span!("git-credential"),
@@ -168,20 +181,9 @@ fn run_command(host: &Host, closed: bool, arguments: &Arguments) -> ExitCode {
             let report = report.unwrap_or_else(failed);
             finish(host, &report)
         }
-        Command::Deny(arguments) => {
-            let report = runtime.block_on(deny::deny(host, arguments)).unwrap_or_else(failed);
-            finish(host, &report)
-        }
-        Command::Revoke(arguments) => {
-            let report = runtime.block_on(revoke::revoke(host, arguments)).unwrap_or_else(failed);
-            finish(host, &report)
-        }
-        Command::Rehearse(arguments) => match runtime.block_on(rehearse::run(host, arguments)) {
-            Ok(code) => ExitCode::from(code),
-            Err(failure) => finish(host, &failed(failure)),
-        },
+        #[cfg(feature = "tools")]
+        Command::Tools(command) => command.run(host, &runtime),
         Command::Doctor(arguments) => finish(host, &doctor::doctor(host, arguments).unwrap_or_else(failed)),
-        Command::AgentStandIn { words } => rehearse::stand_in(host, &runtime, words),
         Command::CredentialProcess(arguments) => {
             handed(host, runtime.block_on(callback::credential_process(host, arguments)))
         }

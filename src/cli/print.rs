@@ -63,6 +63,7 @@ pub(super) fn complaint(text: &str) {
 }
 
 /// Prints a heading, which stands out on a terminal.
+#[cfg(feature = "tools")]
 pub(super) fn heading(text: &str) {
     let (on, off) = if std_out().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     write_out(&format!("\n{on}{}{off}\n", one_line(text)));
@@ -74,6 +75,7 @@ pub(super) fn diagnostic(text: &str, mask: &Mask) {
 }
 
 /// Hands a rehearsed command what it asked the agent for, as it is: its own data.
+#[cfg(feature = "tools")]
 pub(super) fn answer(text: &str) {
     write_out(text);
 }
@@ -104,6 +106,7 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 /// What a rehearsed command printed: its colours and its way back to the start of a line are left out.
+#[cfg(feature = "tools")]
 pub(super) fn command_line(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.trim_end_matches('\r');

@@ -80,7 +80,7 @@ pub(super) async fn run(host: &Host, arguments: &Arguments) -> Result<u8, Failur
             rehearse((host, &interrupts), &options(arguments), &mut |event| screen.show(&event)).await;
         descendants::end_all();
         let rows = rehearsed.map_err(|error| error.failure())?;
-        let went_well = super::account::table(&rows);
+        let went_well = super::table::table(&rows);
         if rows.iter().all(|row| row.performed.is_none()) {
             print::lines("nothing was run: no step has a command that this build would run\n");
             Class::Configuration.exit_code()

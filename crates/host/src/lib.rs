@@ -34,6 +34,7 @@ mod redirect;
 mod resolve;
 pub mod retry;
 pub mod runtime;
+#[cfg(feature = "server")]
 pub mod serve;
 pub mod stdin;
 pub mod supervised;
