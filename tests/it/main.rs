@@ -63,6 +63,7 @@ mod rehearse_jobs;
 mod revoke;
 mod sandbox;
 mod secrets;
+
 mod structure;
 mod support;
 mod survivors;

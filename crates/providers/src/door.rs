@@ -7,8 +7,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::call_error::CallError;
-use super::{Context, Error, SettleContext, key_of, secrets, settle};
-use dataflow_config::credential::Kind;
+use super::{Context, Error, SettleContext, key_of, settle};
+use dataflow_config::credential::{Ask, Kind};
 use dataflow_config::host::Mode;
 use dataflow_policy::{self as policy, Request};
 use dataflow_types::credential::{Credential, Flaw, Material, PrivateFile, SettleWith, Value};
@@ -73,7 +73,7 @@ pub(super) async fn take(
     });
     let error = match flaw {
         Some(Flaw { host, problem }) => Error::Call(CallError::Malformed { host, problem }),
-        None => match outlives(&credential, provider, context) {
+        None => match outlives(&credential, request, context) {
             Some(error) => error,
             None => return Ok(credential),
         },
@@ -133,8 +133,8 @@ fn hide(credential: &mut Credential, kind: &dyn Kind, context: &Context<'_>) {
 
 /// That a credential lives longer than the host config allows, whatever was asked for. A stored secret has no end of its
 /// own, and none is lent: whoever stored it ends it.
-fn outlives(credential: &Credential, provider: &str, context: &Context<'_>) -> Option<Error> {
-    if context.host.mode == Mode::Observe || provider == secrets::NAME {
+fn outlives(credential: &Credential, request: &Request, context: &Context<'_>) -> Option<Error> {
+    if context.host.mode == Mode::Observe || matches!(request.ask, Ask::Secrets(_)) {
         return None;
     }
     let limit = policy::outlived(credential.expires_at - context.clock.now(), context.host)?;
