@@ -21,7 +21,8 @@ pub(super) fn start(log: Log, mask: &Mask) {
         Log::Info => LevelFilter::INFO,
         Log::Debug => LevelFilter::DEBUG,
     };
-    let ours = Targets::new().with_target("buildkite_dataflow", level);
+    // The program and its crates.
+    let ours = Targets::new().with_target("buildkite_dataflow", level).with_target("dataflow_", level);
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
