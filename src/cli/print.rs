@@ -8,7 +8,9 @@
 //! stop a settlement.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+#[cfg(feature = "tools")]
+use std::io::IsTerminal as _;
+use std::io::Write as _;
 
 use crate::hook::Report;
 use dataflow_types::failure::Failure;

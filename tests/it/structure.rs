@@ -83,13 +83,11 @@ fn walk<'t>(
     }
     let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
     path.push(rest[..end].to_owned());
-    match rest[end..].strip_prefix("::") {
-        Some(deeper) => walk(deeper, path, found, is_name),
-        None => {
-            found.push(path.clone());
-            &rest[end..]
-        }
+    if let Some(deeper) = rest[end..].strip_prefix("::") {
+        return walk(deeper, path, found, is_name);
     }
+    found.push(path.clone());
+    &rest[end..]
 }
 
 /// The modules that each module of a package uses. What stands in a module's own parents is no such use: a part may use

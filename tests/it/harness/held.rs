@@ -9,7 +9,7 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
 use super::bootstrap::{blocks, key};
 use super::story::Story;
-use crate::support::hooks::{Stage, files};
+use crate::support::hooks::Stage;
 
 /// A credential as the sandbox knows it.
 #[derive(Clone, Debug)]
@@ -68,7 +68,9 @@ pub(super) fn broken(stage: &Stage, given: &[Given], fault: &str, slack: i64) ->
     let private = stage.private_files();
     if !private.is_empty() {
         broken.push(format!("files are left: {private:?}"));
-        private.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+        for file in &private {
+            std::fs::remove_file(file).unwrap();
+        }
     }
     stage.no_secret_anywhere();
     for block in links.iter().map(|link| format!("{}.{}", link.run.job, link.run.instance)) {
