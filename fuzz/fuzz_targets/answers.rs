@@ -42,7 +42,8 @@ const SUBJECT: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJodHRwOi8vMT
 /// What good answers call a credential: no settlement tells it.
 const LENT: &str = "lent-hvs.CAESIJ2secret-value";
 /// What is sent to some of them, long enough for lines that are wrapped, and what each quoting changes.
-const ADMIN: &str = "held-by-an-admin+/'\"0$1\\2&3<4>5%6=789_0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLM";
+const ADMIN: &str =
+    "held-by-an-admin+/'\"0$1\\2&3<4>5%6=789_0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLM";
 
 type Answers = Arc<Mutex<VecDeque<(u16, Vec<u8>)>>>;
 
@@ -302,7 +303,8 @@ async fn give_back(
         let told = format!("{line}{settlement}{settlement:?}{lease:?}{credential:?}");
         assert!(named || !told.contains(secret.expose()), "what was lent is told: {told}");
     }
-    let facts: Vec<String> = lease.facts().into_values().collect();
+    let facts: Vec<String> =
+        lease.facts(buildkite_dataflow::provider::public_details(&lease.provider)).into_values().collect();
     let names = [&credential.principal, &credential.handle].into_iter().chain(&facts).cloned();
     [line, settlement.to_string(), format!("{lease:?}{credential:?}")].into_iter().chain(names).collect()
 }

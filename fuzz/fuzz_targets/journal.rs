@@ -91,9 +91,12 @@ fn lines(bytes: &mut Bytes<'_>) -> Vec<u8> {
         let good = GOOD.get(if at == 0 { 0 } else { bytes.below(GOOD.len()) }).cloned().unwrap_or_default();
         let line = match bytes.below(8) {
             0 => bytes.text().replace('\n', " "),
-            _ => {
-                edited(good, bytes, &["sealed:AAAA", "1", "2", "1+1", "end", "sha256:", "opened", "../x", "/tmp/dataflow-forged"]).to_string()
-            }
+            _ => edited(
+                good,
+                bytes,
+                &["sealed:AAAA", "1", "2", "1+1", "end", "sha256:", "opened", "../x", "/tmp/dataflow-forged"],
+            )
+            .to_string(),
         };
         written
             .extend_from_slice(format!("{} {line}\n", Fingerprint::of(line.as_bytes()).short(16)).as_bytes());
@@ -130,7 +133,12 @@ fn told(journal: &Journal) {
             terms.handle.is_none_or(|handle| !handle.expose().starts_with("sealed:")),
             "an encrypted text as a handle"
         );
-        drop((lease.facts(), lease.is_given_back(), lease.is_locked(), lease.is_renewal()));
+        drop((
+            lease.facts(buildkite_dataflow::provider::public_details(&lease.provider)),
+            lease.is_given_back(),
+            lease.is_locked(),
+            lease.is_renewal(),
+        ));
         drop((journal.settlement(&lease.id), journal.next_renewal(&lease.id)));
     }
     assert!(journal.open_leases(now).len() <= journal.leases().count());
