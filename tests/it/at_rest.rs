@@ -82,8 +82,8 @@ fn files_of_a_job_that_is_over_and_whose_journal_was_removed_go_with_a_sweep() {
     value["opened"]["bootstrap"]["boot"] = "earlier".into();
     value["opened"]["bootstrap"]["pid"] = 4_190_000.into();
     fs::write(&owner, value.to_string()).unwrap();
-    let swept = stage.sweep().text;
-    assert!(swept.contains("removed the files of credentials of 1 blocks that are over"), "{swept}");
+    // The folder in memory is all of this user's: the sweep of another test may have been here first.
+    stage.sweep();
     assert!(!folder.exists());
 }
 

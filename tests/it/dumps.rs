@@ -61,7 +61,11 @@ fn a_signal_that_dumps_core_leaves_no_core_file_of_an_exchange() {
         let mut child = exchanging(&stage, |_| ());
         kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
         let status = child.wait().unwrap();
-        assert_eq!((status.signal(), status.core_dumped()), (Some(signal as i32), false));
+        assert_eq!(
+            (status.signal(), status.core_dumped()),
+            (Some(signal as i32), false),
+            "{signal}: {status}"
+        );
         assert_eq!(files(&stage.folder.path().join("checkout")), [] as [std::path::PathBuf; 0]);
     }
 }
