@@ -48,7 +48,7 @@ const FOREIGN: [&str; 32] = [
 ];
 
 fn read(path: &str) -> String {
-    std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
 /// The blocks of the examples.
@@ -61,7 +61,8 @@ fn blocks() -> Vec<Value> {
             blocks.extend(plugins.filter(|plugin| plugin.is_ours()).map(|plugin| plugin.config.clone()));
         }
     }
-    for entry in std::fs::read_dir(format!("{}/examples/fixtures", env!("CARGO_MANIFEST_DIR"))).unwrap() {
+    for entry in std::fs::read_dir(format!("{}/../../examples/fixtures", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
         let fixture: Value = serde_yaml::from_str(&text).unwrap();
         blocks.push(fixture["plugin"].clone());

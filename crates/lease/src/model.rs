@@ -245,10 +245,13 @@ fn what_it_tells(journal: &Journal) -> serde_json::Value {
     let unknown = journal.entries().iter().filter(|entry| matches!(entry, Entry::Unknown)).count();
     let leases = journal.leases().map(|lease| {
         let terms = lease.terms(journal.attempted(&lease.id));
+        // As Vault's provider has it: others have nothing that an operator needs.
+        let public: &[&str] =
+            if terms.provider == "vault" { &["address", "namespace", "living"] } else { &[] };
         serde_json::json!({
             "id": lease.id, "provider": terms.provider, "expires-at": terms.expires_at, "tried": terms.tried,
             "handle": terms.handle.map(|handle| handle.expose().to_owned()), "detail": terms.detail,
-            "facts": lease.facts(&["address", "namespace", "living"]), "locked": lease.is_locked(), "children": lease.children,
+            "facts": lease.facts(public), "locked": lease.is_locked(), "children": lease.children,
         })
     });
     let covered = journal.exported().into_iter();
