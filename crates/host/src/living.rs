@@ -105,6 +105,11 @@ impl Here {
         if process.namespace.is_none() || process.namespace != self.namespace {
             return false;
         }
+        // A restart that only the harness tells of leaves no process behind either.
+        #[cfg(feature = "faults")]
+        if fault::boot().is_some() && process.boot != self.boot {
+            return false;
+        }
         let Some(ticks) = started(process.pid) else { return false };
         if process.started == Some(ticks) {
             return true;

@@ -9,7 +9,7 @@ use buildkite_dataflow::settlement::Settlement;
 
 use super::bootstrap::{blocks, keepers_die, key_of};
 use super::story::{INTROSPECTED, REVOKED, Story};
-use crate::support::hooks::{Ended, Stage, files};
+use crate::support::hooks::{Ended, Stage, files, undiagnosed};
 use crate::support::survivors::{Sweeper, two_users};
 
 /// A job that was lent what must be given back, on a host that went down and came up again.
@@ -32,7 +32,7 @@ fn after_reboot(stage: &mut Stage, mut command: Command) -> String {
     let output = command.env("DATAFLOW_BOOT", "another").output().unwrap();
     let Ended { status, text } = stage.ended(&output);
     assert_eq!(status, 0, "{text}");
-    text
+    undiagnosed(&text)
 }
 
 /// The ordinary sweep, of the agent's user.
