@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use url::Url;
 
 use crate::hook::Report;
-use dataflow_config::aws::{Partition, is_safe};
+use dataflow_config::address::is_safe;
+use dataflow_config::aws::Partition;
 use dataflow_config::load::Loaded;
 use dataflow_host::Host;
 use dataflow_host::http::Http;

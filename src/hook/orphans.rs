@@ -25,7 +25,7 @@ pub(super) async fn remove(
 ) {
     let clock = &context.host.clock;
     let (until, mut removed) = (clock.now() + most.removing, 0_usize);
-    for found in sweep::some(private::all(&context.state), context, most.looks) {
+    for found in sweep::some(private::all(&context.state, most.names), context, most.looks) {
         tokio::task::yield_now().await;
         if !is_over(context, here, &found) {
             continue;

@@ -28,6 +28,8 @@ const PAUSE: TimeDelta = TimeDelta::minutes(1);
 pub(super) struct Most {
     /// At how many folders it looks.
     pub(super) looks: usize,
+    /// How many names it reads of a folder of credentials' files, where keys of journals lie too.
+    pub(super) names: usize,
     /// How many journals it ends.
     ends: usize,
     /// How long it removes what is no journal.
@@ -35,10 +37,12 @@ pub(super) struct Most {
 }
 
 /// Before a step, which waits for little: the next step goes on.
-pub(super) const BEFORE_A_STEP: Most = Most { looks: 256, ends: 8, removing: TimeDelta::milliseconds(10) };
+pub(super) const BEFORE_A_STEP: Most =
+    Most { looks: 256, names: 512, ends: 8, removing: TimeDelta::milliseconds(10) };
 
 /// By hand or from a timer: all that is over, and as much of the rest as somebody waits for.
-const BY_ITSELF: Most = Most { looks: usize::MAX, ends: usize::MAX, removing: TimeDelta::seconds(5) };
+const BY_ITSELF: Most =
+    Most { looks: usize::MAX, names: usize::MAX, ends: usize::MAX, removing: TimeDelta::seconds(5) };
 
 /// How many journals are ended at once: a provider that does not answer holds up none of the others for long.
 const AT_ONCE: usize = 4;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::impossible;
-use dataflow_config::aws::is_safe;
+use dataflow_config::address::is_safe;
 use dataflow_config::load::Loaded;
 use dataflow_host::http::Network;
 use dataflow_host::identity::Identity;

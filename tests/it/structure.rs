@@ -146,9 +146,6 @@ const STILL: &[(&str, &str)] = &[
          host key level limits network oauth place retention secrets secrets::names sink step template together usable vault \
          written",
     ),
-    ("crates/host/src", "asked body drop_box files folder http identity redirect tls unanswered"),
-    ("crates/lease/src", "glance journal"),
-    ("crates/sinks/src", "chain links"),
     (
         "src",
         "hook::asked hook::callbacks hook::closing hook::git hook::keeper hook::orphans hook::release hook::renew \

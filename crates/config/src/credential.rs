@@ -190,7 +190,7 @@ impl Credential {
             }
             _ => {}
         }
-        if let Some(url) = self.git.iter().find(|url| !super::aws::is_safe(url)) {
+        if let Some(url) = self.git.iter().find(|url| !super::address::is_safe(url)) {
             let seen = url.origin().ascii_serialization();
             return Err((
                 "git",

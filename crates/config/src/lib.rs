@@ -5,6 +5,7 @@
     expect(clippy::disallowed_methods, reason = "tests stand outside the doors that the lints guard")
 )]
 
+pub mod address;
 pub mod ask;
 pub mod aws;
 pub mod azure;

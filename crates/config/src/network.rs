@@ -7,7 +7,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use super::aws::is_safe;
+use super::address::is_safe;
 use super::host::HostConfig;
 use dataflow_host::direct::Direct;
 use dataflow_host::http::Network;

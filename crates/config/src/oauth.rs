@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use url::Url;
 
-use super::aws::is_safe;
+use super::address::is_safe;
 use super::credential::Kind;
 use super::field::{Field, OneOrMore};
 use super::key::PrivateKey;

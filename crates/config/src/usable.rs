@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
-use super::aws::{Partition, is_safe};
+use super::address::is_safe;
+use super::aws::Partition;
 use super::claim_names;
 use super::host::{AwsHost, Grant, HostConfig, Sink};
 use super::place::Error;

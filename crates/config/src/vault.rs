@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::aws::is_safe;
+use super::address::is_safe;
 use super::credential::Kind;
 use super::token::Token;
 use super::value::{self, Destination, FileName};

@@ -4,7 +4,9 @@
 use tokio::time::Instant;
 use url::Url;
 
-use super::http::{Error, Method, Response};
+use super::message::Response;
+use super::unanswered::Error;
+use http::Method;
 
 /// The answer that comes, told.
 pub(super) async fn told(

@@ -7,9 +7,7 @@ use std::path::Path;
 
 use super::fault;
 use super::files::{self, Untrusted};
-
-/// How a file begins that is not whole yet.
-pub const WRITING: &str = ".writing-";
+pub use super::folder::WRITING;
 
 /// Whose folder it is: one that everybody may write to is refused, and so is a link.
 pub fn owner(folder: &Path) -> Result<u32, Untrusted> {
@@ -46,7 +44,7 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Untrusted> {
     if !meta.is_file() || meta.nlink() != 1 {
         return Err(Untrusted::NotRegular { path: path.to_owned() });
     }
-    files::read_all(&file, path, most)
+    super::untrusted::read_all(&file, path, most)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Private files: 0600 in 0700 folders, never through a link, replaced whole.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use nix::libc::{O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
 use super::fault;
 use super::folder::Folder;
 pub use super::untrusted::Untrusted;
+use super::untrusted::{check_owner, io_at, read_all};
 
 /// No file that this program reads is longer, in bytes.
 pub const MAX_LENGTH: u64 = 16 << 20;
@@ -18,10 +19,6 @@ pub const MAX_LENGTH: u64 = 16 << 20;
 /// Reads a file only its owner can have written: the owner one of `owners`, not writable by others, no link.
 pub fn read_trusted(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
     read_open(&open_no_follow(path).map_err(io_at(path))?, path, owners)
-}
-
-fn io_at(path: &Path) -> impl Fn(io::Error) -> Untrusted {
-    |source| Untrusted::Io { path: path.to_owned(), source }
 }
 
 /// The same of a file that is open already, from where it stands; `path` is for errors.
@@ -63,19 +60,6 @@ pub fn check_folder(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
     check_owner(path, &fs::metadata(path).map_err(io_at(path))?, owners)
 }
 
-pub(super) fn check_owner(path: &Path, meta: &fs::Metadata, owners: &[u32]) -> Result<(), Untrusted> {
-    if !owners.contains(&meta.uid()) {
-        let expected = owners.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-        return Err(Untrusted::Owner { path: path.to_owned(), owner: meta.uid(), expected });
-    }
-    // A sticky folder (/tmp) lets others add files but not replace ours; a file has no such excuse.
-    let sticky = meta.is_dir() && meta.mode() & 0o1000 != 0;
-    if meta.mode() & 0o022 != 0 && !sticky {
-        return Err(Untrusted::Writable { path: path.to_owned(), mode: meta.mode() & 0o7777 });
-    }
-    Ok(())
-}
-
 /// Reads a file that somebody named: links are followed, and whoever asked checks the content. A pipe, a socket, a
 /// device or a folder in its place is refused without waiting for it.
 pub fn read(path: &Path) -> Result<Vec<u8>, Untrusted> {
@@ -92,25 +76,6 @@ fn read_by(path: &Path, flags: i32) -> Result<Vec<u8>, Untrusted> {
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
     read_all(&file.map_err(io_at(path))?, path, MAX_LENGTH)
-}
-
-/// Every read ends here: of a regular file, and not longer than `most` bytes.
-pub(super) fn read_all(file: &File, path: &Path, most: u64) -> Result<Vec<u8>, Untrusted> {
-    let meta = file.metadata().map_err(io_at(path))?;
-    if !meta.is_file() {
-        return Err(Untrusted::NotRegular { path: path.to_owned() });
-    }
-    // Before a byte is read: a file full of holes costs whoever made it nothing.
-    if meta.len() > most {
-        return Err(Untrusted::TooLong { path: path.to_owned(), most });
-    }
-    // What lies in /proc says that it is empty.
-    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default() + 1);
-    file.take(most + 1).read_to_end(&mut bytes).map_err(io_at(path))?;
-    if bytes.len() as u64 > most {
-        return Err(Untrusted::TooLong { path: path.to_owned(), most });
-    }
-    Ok(bytes)
 }
 
 // O_NONBLOCK: a FIFO in place of a file must not hang a hook.
@@ -221,13 +186,19 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// The names in a folder, sorted; none when there is no such folder.
 pub fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
+    list_at_most(path, usize::MAX)
+}
+
+/// The same for at most so many of them, the first that the system names: a folder that others fill costs no more.
+pub fn list_at_most(path: &Path, most: usize) -> io::Result<Vec<PathBuf>> {
     fault::look("list");
     #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let mut paths = entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<_>>>()?;
+    let paths = entries.take(most).map(|entry| entry.map(|e| e.path()));
+    let mut paths = paths.collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
 }

@@ -12,9 +12,11 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
-use super::drop_box::WRITING;
 use super::fault;
-use super::files::{self, Untrusted};
+use super::untrusted::{Untrusted, check_owner, read_all};
+
+/// How a file begins that is not whole yet.
+pub const WRITING: &str = ".writing-";
 
 /// How deep a folder is removed: ours are three deep.
 const DEPTH: usize = 32;
@@ -100,7 +102,7 @@ impl Folder {
     /// Whether only its owner, one of `owners`, can put files into it.
     pub fn check(&self, owners: &[u32]) -> Result<(), Untrusted> {
         let io = |source| Untrusted::Io { path: self.path.clone(), source };
-        files::check_owner(&self.path, &self.metadata().map_err(io)?, owners)
+        check_owner(&self.path, &self.metadata().map_err(io)?, owners)
     }
 
     /// Sets its permissions.
@@ -149,7 +151,7 @@ impl Folder {
         let name = one_name(name.as_ref()).map_err(io)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = rustix::fs::openat(&self.file, name, flags, Mode::empty());
-        files::read_all(&file.map_err(|error| io(error.into()))?.into(), &path, most)
+        read_all(&file.map_err(|error| io(error.into()))?.into(), &path, most)
     }
 
     /// Writes a file that must not be there yet, whole or not at all, durable when this returns; `AlreadyExists`

@@ -8,7 +8,8 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use super::fault;
-use super::files::{self, Untrusted, check_owner};
+use super::files::{self, Untrusted};
+use super::untrusted::check_owner;
 
 /// The first bytes of a file.
 #[derive(Debug)]

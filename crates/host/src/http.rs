@@ -1,163 +1,21 @@
 //! HTTPS with this program's own rules: no redirect is followed to where the host config does not allow it, bodies are
 //! bounded, neither the environment's proxies nor its certificates are believed, URLs never carry secrets.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use ::http::header::ACCEPT_ENCODING;
 pub use ::http::{HeaderMap, Method, StatusCode};
-use ::http::{HeaderName, HeaderValue};
 use tokio::sync::OnceCell;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::direct::{self, Direct};
-use super::identity::{self, Identity, Known};
-pub use super::unanswered::Error;
-pub(super) use super::unanswered::setup;
-use super::{Beside, asked, body, fault, redirect, resolve, tls};
-use dataflow_types::secret::{Mask, Secret};
-
-/// No answer that this program reads is longer, in bytes.
-pub const MAX_BODY: usize = 1 << 20;
-
-/// What the host config says about the network.
-#[derive(Clone, Debug, Default)]
-pub struct Network {
-    /// Certificates trusted beside the system's, PEM.
-    pub ca_file: Option<PathBuf>,
-    /// The proxy for every request that leaves the host.
-    pub proxy: Option<Url>,
-    /// Who is asked directly all the same.
-    pub direct: Vec<Direct>,
-    /// Origins to reach by another way, and that way: private endpoints.
-    pub routes: Vec<(url::Origin, Url)>,
-    /// Origins to which a request may be sent on by the server that it was for.
-    pub redirects: Vec<url::Origin>,
-    /// Certificates by which servers know this host.
-    pub identities: Vec<Identity>,
-    /// A Unix socket to speak to, whatever the URL's host.
-    pub unix_socket: Option<PathBuf>,
-}
-
-impl Network {
-    /// The way to `url`: another origin, before whose path stands what the route has of one.
-    fn route(&self, url: Url) -> Url {
-        let origin = url.origin();
-        let Some((_, to)) = self.routes.iter().find(|(from, _)| *from == origin) else { return url };
-        let mut routed = to.clone();
-        routed.set_path(&format!("{}{}", to.path().trim_end_matches('/'), url.path()));
-        routed.set_query(url.query());
-        routed
-    }
-
-    /// The certificate for a URL, routed already, and its place in the list.
-    pub(super) fn identity(&self, url: &Url) -> Option<(usize, &Identity)> {
-        let origin = url.origin();
-        self.identities.iter().enumerate().find(|(_, identity)| identity.origin == origin)
-    }
-}
-
-/// One request.
-#[derive(Debug)]
-pub struct Request {
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    body: Zeroizing<Vec<u8>>,
-    timeout: Duration,
-}
-
-impl Request {
-    /// A request that must be answered within `timeout`.
-    pub fn new(method: Method, url: Url, timeout: Duration) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: Zeroizing::default(), timeout }
-    }
-
-    /// The same request, to be answered within `time` where that is shorter.
-    #[must_use]
-    pub fn within(self, time: Duration) -> Self {
-        Self { timeout: self.timeout.min(time), ..self }
-    }
-
-    /// The host that it goes to, for messages.
-    pub fn host(&self) -> String {
-        host_of(&self.url)
-    }
-
-    /// Adds a header that may be seen.
-    pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
-        self.insert(name, value, false)?;
-        Ok(self)
-    }
-
-    /// Adds a header whose value is a secret: `prefix` and then the secret.
-    pub fn secret_header(mut self, name: &str, prefix: &str, secret: &Secret) -> Result<Self, Error> {
-        let value = Zeroizing::new(format!("{prefix}{}", secret.expose()));
-        self.insert(name, &value, true)?;
-        Ok(self)
-    }
-
-    fn insert(&mut self, name: &str, value: &str, sensitive: bool) -> Result<(), Error> {
-        let wrong = || Error::Header(name.to_owned());
-        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
-        let mut value = HeaderValue::from_str(value).map_err(|_| wrong())?;
-        value.set_sensitive(sensitive);
-        self.headers.insert(header, value);
-        Ok(())
-    }
-
-    /// Has a mask know what its secret headers carry, in the form in which it is sent: a server may repeat that.
-    pub fn hide_in(&self, mask: &Mask) {
-        for value in self.headers.values().filter(|value| value.is_sensitive()) {
-            let text = value.to_str().unwrap_or_default();
-            mask.add(&Secret::new(text.split_once(' ').map_or(text, |(_, sent)| sent)));
-        }
-    }
-
-    /// Adds a body, wiped after it was sent.
-    #[must_use]
-    pub fn body(mut self, content_type: &'static str, body: Vec<u8>) -> Self {
-        self.headers.insert(::http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        self.body = Zeroizing::new(body);
-        self
-    }
-}
-
-/// One whole answer.
-#[derive(Debug)]
-pub struct Response {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body, wiped when dropped.
-    pub body: Body,
-}
-
-/// A body that is not shown and is wiped when dropped.
-#[derive(Default)]
-pub struct Body(Zeroizing<Vec<u8>>);
-
-impl Body {
-    /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl From<Vec<u8>> for Body {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
-    }
-}
-
-impl std::fmt::Debug for Body {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Body({} bytes)", self.0.len())
-    }
-}
+use super::client::{Known, build};
+use super::identity;
+use super::message::host_of;
+pub use super::message::{Body, Request, Response};
+pub use super::network::Network;
+pub use super::unanswered::{Error, MAX_BODY};
+use super::{Beside, asked, body, fault, redirect};
 
 /// The client; TLS is set up at the first request, so that a hook that asks nobody pays nothing.
 #[derive(Clone, Debug)]
@@ -270,36 +128,12 @@ impl Http {
     }
 }
 
-fn host_of(url: &Url) -> String {
-    url.host_str().unwrap_or_default().to_owned()
-}
-
-pub(super) fn build(network: &Network, identity: Option<&Identity>) -> Result<reqwest::Client, Error> {
-    #[expect(clippy::disallowed_methods, reason = "this is the door the lint guards")]
-    let mut builder = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .http1_only()
-        .dns_resolver(resolve::System)
-        .user_agent(concat!("buildkite-dataflow/", env!("CARGO_PKG_VERSION")));
-    if let Some(socket) = &network.unix_socket {
-        // No TLS on a socket, and the certificates are not read for it.
-        builder = builder
-            .unix_socket(socket.clone())
-            .tls_backend_preconfigured(tls::config(rustls::RootCertStore::empty(), None)?);
-    } else {
-        builder = builder.tls_backend_preconfigured(tls::config(tls::roots(network)?, identity)?);
-    }
-    if let Some(proxy) = &network.proxy {
-        builder = builder.proxy(direct::past(proxy, &network.direct).map_err(setup)?);
-    }
-    builder.build().map_err(setup)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use dataflow_types::secret::{Mask, Secret};
+
     use super::*;
 
     #[test]

@@ -1,17 +1,14 @@
 //! Client certificates: by which servers know this host. One is shown to one origin, and its key signs for no other.
 
-use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use url::Url;
 use zeroize::Zeroizing;
 
 use super::files::{self, Untrusted};
-use super::http::{Error, Network, build};
+use super::unanswered::Error;
 
 /// A certificate, its key, and the one origin that they are for.
 #[derive(Clone, Debug)]
@@ -22,36 +19,6 @@ pub struct Identity {
     pub certificate: PathBuf,
     /// Its private key, PEM, not encrypted.
     pub key: PathBuf,
-}
-
-/// The clients that show a certificate, one for each, made when it is needed first.
-#[derive(Debug, Default)]
-pub(super) struct Known(Mutex<BTreeMap<usize, reqwest::Client>>);
-
-impl Known {
-    /// The client for `url`; nothing where no certificate is for its origin.
-    pub(super) fn client(&self, network: &Network, url: &Url) -> Option<Result<reqwest::Client, Error>> {
-        let (index, identity) = network.identity(url)?;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = known.get(&index) {
-            return Some(Ok(client.clone()));
-        }
-        let made = build(network, Some(identity));
-        if let Ok(client) = &made {
-            known.insert(index, client.clone());
-        }
-        Some(made)
-    }
-
-    /// What a server that wants another certificate was shown. The files are read again for the next request: a
-    /// keeper lives longer than many a certificate.
-    pub(super) fn refused(&self, network: &Network, url: &Url) -> String {
-        let Some((index, identity)) = network.identity(url) else {
-            return "it was shown no client certificate".to_owned();
-        };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
-        format!("it was shown `{}`", identity.certificate.display())
-    }
 }
 
 impl Identity {

@@ -34,12 +34,12 @@ pub fn find(name: &str) -> Option<PathBuf> {
     found.or_else(|| others(&shared).into_iter().find(is_there)).map(|folder| folder.join(name))
 }
 
-/// What lies in the folders of this user's there.
-pub fn list() -> Vec<PathBuf> {
+/// What lies in the folders of this user's there, at most so much of each.
+pub fn list(most: usize) -> Vec<PathBuf> {
     let Some(shared) = shared() else { return Vec::new() };
     let usual = Some(shared.join(usual())).filter(|folder| is_ours(folder));
     let folders = usual.into_iter().chain(others(&shared));
-    folders.flat_map(|folder| files::list(&folder).unwrap_or_default()).collect()
+    folders.flat_map(|folder| files::list_at_most(&folder, most).unwrap_or_default()).collect()
 }
 
 /// Whether this is something in a folder of this user's there, made or not.

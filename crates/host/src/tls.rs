@@ -8,8 +8,9 @@ use memchr::memmem;
 use rustls::pki_types::CertificateDer;
 
 use super::files;
-use super::http::{Error, Network, setup};
 use super::identity::Identity;
+use super::network::Network;
+use super::unanswered::{Error, setup};
 
 /// Where distributions keep the certificates that the host trusts; the first that exists is used.
 pub(super) const SYSTEM_CERTIFICATES: [&str; 5] = [
@@ -41,7 +42,7 @@ pub(super) fn roots(network: &Network) -> Result<rustls::RootCertStore, Error> {
         // A bundle with one odd certificate is still a bundle: what cannot be parsed is left out.
         roots.add_parsable_certificates(certificates(&pem));
     }
-    if roots.is_empty() { Err(Error::NoCertificates) } else { Ok(roots) }
+    if roots.is_empty() { Err(Error::NoCertificates(SYSTEM_CERTIFICATES.join(", "))) } else { Ok(roots) }
 }
 
 /// The certificates of a PEM file (RFC 7468), without those that are no base64.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::http::MAX_BODY;
-use super::{files, tls};
+use super::files;
+
+/// No answer that this program reads is longer, in bytes.
+pub const MAX_BODY: usize = 1 << 20;
 
 /// Why no usable answer came.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +16,8 @@ pub enum Error {
     #[error("cannot read certificates")]
     Certificates(#[source] files::Untrusted),
     /// No certificate of the host was found.
-    #[error("found no CA certificates (looked at {})", tls::SYSTEM_CERTIFICATES.join(", "))]
-    NoCertificates,
+    #[error("found no CA certificates (looked at {0})")]
+    NoCertificates(String),
     /// The client could not be set up.
     #[error("cannot set up TLS")]
     Setup(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -1,7 +1,9 @@
-//! Why a file is not read.
+//! Which files are trusted, and why one is not.
 
-use std::io;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 /// Why a file is not trusted.
 #[derive(Debug, thiserror::Error)]
@@ -55,4 +57,41 @@ pub enum Untrusted {
         /// How long it may be.
         most: u64,
     },
+}
+
+pub(super) fn io_at(path: &Path) -> impl Fn(io::Error) -> Untrusted {
+    |source| Untrusted::Io { path: path.to_owned(), source }
+}
+
+/// Refuses a file of another user than these, and one that others may write to.
+pub(super) fn check_owner(path: &Path, meta: &fs::Metadata, owners: &[u32]) -> Result<(), Untrusted> {
+    if !owners.contains(&meta.uid()) {
+        let expected = owners.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+        return Err(Untrusted::Owner { path: path.to_owned(), owner: meta.uid(), expected });
+    }
+    // A sticky folder (/tmp) lets others add files but not replace ours; a file has no such excuse.
+    let sticky = meta.is_dir() && meta.mode() & 0o1000 != 0;
+    if meta.mode() & 0o022 != 0 && !sticky {
+        return Err(Untrusted::Writable { path: path.to_owned(), mode: meta.mode() & 0o7777 });
+    }
+    Ok(())
+}
+
+/// Every read ends here: of a regular file, and not longer than `most` bytes.
+pub(super) fn read_all(file: &File, path: &Path, most: u64) -> Result<Vec<u8>, Untrusted> {
+    let meta = file.metadata().map_err(io_at(path))?;
+    if !meta.is_file() {
+        return Err(Untrusted::NotRegular { path: path.to_owned() });
+    }
+    // Before a byte is read: a file full of holes costs whoever made it nothing.
+    if meta.len() > most {
+        return Err(Untrusted::TooLong { path: path.to_owned(), most });
+    }
+    // What lies in /proc says that it is empty.
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default() + 1);
+    file.take(most + 1).read_to_end(&mut bytes).map_err(io_at(path))?;
+    if bytes.len() as u64 > most {
+        return Err(Untrusted::TooLong { path: path.to_owned(), most });
+    }
+    Ok(bytes)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use super::entry::{Entry, Opened};
-use super::journal::{Error, NAME};
+use super::error::{Error, NAME};
 use super::lines::{parse, passes_its_check};
 use dataflow_host::files::{self, Untrusted};
 use dataflow_host::head;

@@ -20,6 +20,7 @@ mod believed;
 pub mod cached;
 pub mod competing;
 pub mod entry;
+pub mod error;
 pub mod export;
 pub mod forms;
 pub mod glance;

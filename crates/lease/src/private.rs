@@ -91,13 +91,15 @@ pub fn remove(block: &Path) -> io::Result<()> {
     memory.and(files::remove(&on_disk(block)))
 }
 
-/// Every folder of files of this user: in this state directory, and in memory of any.
-pub fn all(state: &State) -> Vec<Found> {
-    let beside = files::list(&state.root().join("files")).unwrap_or_default().into_iter().map(|folder| {
+/// The folders of files of this user: in this state directory, and in memory of any. At most so many names are read in
+/// each place.
+pub fn all(state: &State, most: usize) -> Vec<Found> {
+    let beside = files::list_at_most(&state.root().join("files"), most).unwrap_or_default();
+    let beside = beside.into_iter().map(|folder| {
         let journal = state.root().join("jobs").join(folder.file_name().unwrap_or_default());
         Found { folder, journal: Some(journal), is_beside: true }
     });
     let is_folder = |path: &PathBuf| path.extension().is_some_and(|ending| ending == ENDING);
-    let inside = memory::list().into_iter().filter(is_folder);
+    let inside = memory::list(most).into_iter().filter(is_folder);
     beside.chain(inside.map(|folder| Found { folder, journal: None, is_beside: false })).collect()
 }

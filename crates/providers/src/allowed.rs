@@ -3,7 +3,7 @@
 
 use url::Url;
 
-use dataflow_config::aws::is_safe;
+use dataflow_config::address::is_safe;
 use dataflow_config::credential::What;
 use dataflow_config::host::HostConfig;
 use dataflow_types::revocation::RevocationTarget;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+pub use super::links::Chain;
 use super::links::Group;
 use super::{Error, file};
 use dataflow_config::sink::FileSink;
@@ -14,7 +15,6 @@ use dataflow_record::end::{Late, SettledLease};
 use dataflow_record::parts::{Lent, Requested, Told};
 use dataflow_record::{self as record, Kind, Link, Part, Place, seal_after};
 use dataflow_types::file_name::plain;
-use dataflow_types::secret::Fingerprint;
 use dataflow_types::settlement::Settlement;
 
 /// How long after the last lease could be given back its job's own host may still write to its chain.
@@ -27,17 +27,6 @@ pub enum Wanted<'a> {
     Jobs(&'a [String]),
     /// Those in which a session was denied.
     Denied,
-}
-
-/// One plugin block's account: its START, and each link that follows the one before it.
-#[derive(Debug)]
-pub struct Chain {
-    pub(super) records: PathBuf,
-    pub(super) folder: PathBuf,
-    pub(super) links: Vec<Link>,
-    pub(super) last: Fingerprint,
-    /// Whether nothing lies beside it that should be of it and cannot be believed.
-    pub(super) is_whole: bool,
 }
 
 /// What was found.
@@ -214,6 +203,7 @@ impl Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dataflow_types::secret::Fingerprint;
     use serde_json::{Value, json};
 
     fn at(hours: i64) -> DateTime<Utc> {

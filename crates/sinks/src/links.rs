@@ -2,11 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use super::chain::Chain;
 use dataflow_host::files;
 use dataflow_record::{self as record, Link};
 use dataflow_types::file_name::plain;
 use dataflow_types::secret::Fingerprint;
+
+/// One plugin block's account: its START, and each link that follows the one before it.
+#[derive(Debug)]
+pub struct Chain {
+    pub(super) records: PathBuf,
+    pub(super) folder: PathBuf,
+    pub(super) links: Vec<Link>,
+    pub(super) last: Fingerprint,
+    /// Whether nothing lies beside it that should be of it and cannot be believed.
+    pub(super) is_whole: bool,
+}
 
 /// Why a file beside a chain is not believed.
 #[derive(Debug, thiserror::Error)]

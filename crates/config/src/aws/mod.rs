@@ -4,6 +4,7 @@ use chrono::DateTime;
 use serde::Deserialize;
 use url::Url;
 
+use super::address::is_safe;
 use super::credential::Kind;
 use super::token::Token;
 use dataflow_types::span::Span;
@@ -285,17 +286,6 @@ impl Aws {
             None => Ok(()),
         }
     }
-}
-
-/// Whether nobody on the way can read what is sent there.
-pub fn is_safe(url: &Url) -> bool {
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
 }
 
 #[cfg(test)]

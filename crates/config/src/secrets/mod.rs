@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Deserialize;
 use url::Url;
 
-use super::aws::{Partition, Region, is_safe};
+use super::address::is_safe;
+use super::aws::{Partition, Region};
 use super::credential::Kind;
 use super::token::Token;
 use super::value::{self, Destination, FileName};

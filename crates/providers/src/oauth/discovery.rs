@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::call::{Answer, CallError, Refusal, Remedy, TIMEOUT, call};
 use crate::{Context, Error};
-use dataflow_config::aws::is_safe;
+use dataflow_config::address::is_safe;
 use dataflow_config::oauth::{OAuth, name_of};
 use dataflow_host::http::{Method, Request, StatusCode};
 use dataflow_host::retry::{Backoff, Verdict};
