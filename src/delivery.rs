@@ -1,4 +1,4 @@
-//! From a journal to the sinks: the journal is the outbox, and is told what was delivered.
+//! From a journal to the sinks: the journal is the outbox, and records what was delivered.
 
 use dataflow_config::host::HostConfig;
 use dataflow_config::sink::{FileSink, Sink};

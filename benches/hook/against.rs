@@ -41,8 +41,8 @@ fn beside(called: &str, base: &Path, disk: &Path, latency: u64) {
         ["a block that asks for nothing", "pre-command with one role", "post-command"].iter().enumerate()
     {
         let of = |of: fn(&Cost) -> f64| change(median(&old[at], of), median(&new[at], of), 2);
-        let told = if at == 1 { format!("{} {}", texts[0], texts[1]) } else { String::new() };
-        println!("| {what}, {called} | {} | {} | {told} |", of(|cost| cost.wall), of(|cost| cost.cpu));
+        let column = if at == 1 { format!("{} {}", texts[0], texts[1]) } else { String::new() };
+        println!("| {what}, {called} | {} | {} | {column} |", of(|cost| cost.wall), of(|cost| cost.cpu));
     }
     for arena in arenas {
         arena.runtime.shutdown_background();

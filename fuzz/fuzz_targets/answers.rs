@@ -1,5 +1,5 @@
 //! Any answers of the agent, of the issuer and of every provider, while something is lent and given back: it ends well
-//! or is refused, and no secret is told to anybody, in whatever form a server repeats it.
+//! or is refused, and no secret is disclosed, in whatever form a server repeats it.
 #![no_main]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -65,7 +65,7 @@ struct World {
     asked: Vec<Asked>,
     /// What stands in answers beside what is good.
     words: Vec<&'static str>,
-    /// What nobody may be told.
+    /// What must not be disclosed.
     hidden: Vec<String>,
 }
 

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-/// What is said, and what must be told to nobody of it.
+/// What is said, and what of it must not be disclosed.
 pub struct Echo {
     /// What a server says.
     pub said: String,
-    /// The texts in it that nobody may read.
+    /// The texts in it that must not be disclosed.
     pub hidden: Vec<String>,
 }
 

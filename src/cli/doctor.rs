@@ -16,7 +16,7 @@ const HOOKS: [&str; 4] = ["environment", "pre-command", "post-command", "pre-exi
 
 /// Say which host config rules, whether a job could change that, and how this program is installed.
 ///
-/// To be run as the agent's user. Asks nobody and changes nothing. Exit code: 0, or 102 where a hook would lend nothing.
+/// To be run as the agent's user. Makes no request, changes nothing. Exit code: 0, or 102 if a hook would lend nothing.
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
     /// The folder of the agent's own hooks (`hooks-path`)
@@ -29,8 +29,8 @@ pub(super) fn doctor(host: &Host, arguments: &Doctor) -> Result<Report, Failure>
     let user = nix::unistd::geteuid().as_raw();
     let mut report = Report::default();
     if user == 0 {
-        let told = "this is root, and jobs run as the agent's user: run it as that user, for root can change all of it";
-        report.warnings.push(told.to_owned());
+        let text = "this is root, and jobs run as the agent's user: run it as that user, for root can change all of it";
+        report.warnings.push(text.to_owned());
     }
     let loaded = load::load(host).map_err(|error| error.failure())?;
     let standing = loaded.standing();

@@ -26,7 +26,7 @@ pub(super) struct Revoke {
     /// The jobs' hosts are gone for good: tell of it in records that they did not close
     #[arg(long)]
     host_gone: bool,
-    /// Ask about every login, also where the record, which somebody may have forged, says that it is over
+    /// Ask about every login, also where the record, which may be forged, says that it is over
     #[arg(long)]
     all: bool,
 }

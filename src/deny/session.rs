@@ -96,7 +96,7 @@ impl Session {
         Ok(Self { role, role_id, name, issued_at: lent.issued_at, expires_at: lent.expires_at })
     }
 
-    /// The session that an operator names by its ARN. Records that somebody forged do not say when it ends.
+    /// The session that an operator names by its ARN. Forged records do not say when it ends.
     pub(super) fn named(arn: &str, now: DateTime<Utc>) -> Option<Self> {
         let role = RoleName::of(arn).filter(|_| arn.split(':').nth(2) == Some("sts"))?;
         let name = arn.rsplit('/').next().filter(|name| name.parse::<SessionName>().is_ok())?.to_owned();

@@ -25,7 +25,7 @@ use dataflow_types::settlement::Settlement;
 #[derive(Debug)]
 struct One<'a> {
     session: Session,
-    told: Option<(usize, &'a str)>,
+    recorded: Option<(usize, &'a str)>,
 }
 
 type Roles<'a> = BTreeMap<RoleName, Vec<One<'a>>>;
@@ -57,7 +57,7 @@ impl<'a> Story<'a> {
             self.report.lines.push(if self.undenied.is_empty() {
                 format!("no session of AWS was {what} there")
             } else {
-                "what could be read there tells of no session of AWS".to_owned()
+                "what could be read there names no session of AWS".to_owned()
             });
         }
         if self.order.dry_run {
@@ -85,11 +85,11 @@ impl<'a> Story<'a> {
             return Err(impossible(sentence).caused_by(cause).hinted(chain::WHERE));
         }
         self.undenied.extend(found.broken);
-        // Whoever forged a link chose what it says: an operator says whether it is so.
+        // The author of a forged link chose what it says: an operator says whether it is so.
         for lent in found.unattached.iter().flat_map(chain::lent).filter(|lent| lent.provider == aws::NAME) {
             if lent.expires_at > self.host.clock.now() && Session::of(lent).is_ok() {
                 let who = &lent.principal;
-                self.undenied.push(format!("one of these tells of `{who}`: `--session {who}` denies it"));
+                self.undenied.push(format!("one of these names `{who}`: `--session {who}` denies it"));
             }
         }
         Ok(found.chains)
@@ -103,16 +103,16 @@ impl<'a> Story<'a> {
                     "`--session`: expected an ARN such as `arn:aws:sts::123456789012:assumed-role/ROLE/SESSION`, saw \
                      `{arn}`"
                 ))
-                .hinted("CloudTrail tells it as `userIdentity.arn`; the session's name carries the job's id")
+                .hinted("CloudTrail names it as `userIdentity.arn`; the session's name carries the job's id")
             })?;
             let sessions = roles.entry(session.role.clone()).or_default();
             // First, where room is short: the operator knows of it.
             if let Some(at) = sessions.iter().position(|one| one.session.name == session.name) {
                 let known = sessions.remove(at);
                 let session = Session { role_id: known.session.role_id, ..session };
-                sessions.insert(0, One { session, told: known.told });
+                sessions.insert(0, One { session, recorded: known.recorded });
             } else {
-                sessions.insert(0, One { session, told: None });
+                sessions.insert(0, One { session, recorded: None });
             }
         }
         Ok(())
@@ -125,7 +125,7 @@ impl<'a> Story<'a> {
             for lent in chain.lent(aws::NAME) {
                 match Session::of(lent) {
                     Ok(session) => {
-                        let one = One { told: Some((index, &lent.request)), session };
+                        let one = One { recorded: Some((index, &lent.request)), session };
                         roles.entry(one.session.role.clone()).or_default().push(one);
                     }
                     Err(_) if lent.expires_at <= self.host.clock.now() => {}
@@ -222,7 +222,7 @@ impl<'a> Story<'a> {
                     self.report
                         .lines
                         .push(format!("`{who}` {done}, by `{policy}`; it takes effect within minutes"));
-                    let Some((chain, request)) = one.told else { continue };
+                    let Some((chain, request)) = one.recorded else { continue };
                     let what = format!("request {request}: `{policy}` on `{role}`, by `{operator}`");
                     self.told.entry(chain).or_default().push((request.to_owned(), what));
                 }
@@ -266,7 +266,7 @@ impl<'a> Story<'a> {
         let failure = Failure::new(
             "session-not-denied",
             Class::Unsettled,
-            "what should be denied is not, or nobody can tell",
+            "what should be denied is not, or that is not known",
         )
         .caused_by(self.undenied)
         .hinted("`--session ARN` denies a session that an operator knows of, whatever the records say");

@@ -9,12 +9,12 @@ use dataflow_lease::{Lease, Need, export::Export};
 use dataflow_record::parts::Told;
 use dataflow_types::failure::{Class, Failure};
 
-/// Sees to it that no secret of the block comes to lie on a disk as it is, before anybody is asked for one.
+/// Sees to it that no secret of the block comes to lie on a disk as it is, before any is requested.
 pub(super) fn require(journal: &mut Journal, files: &Path) -> Result<(), Failure> {
     let failure = |error: &Error| {
         Failure::of("not-encrypted-at-rest", Class::Configuration, error).hinted(
             "`required.encryption-at-rest` of the host config wants it: mount a tmpfs with 1 MiB of room at `/dev/shm`, in \
-             which this user may make a folder and from which nobody else can take it away",
+             which this user may make a folder and from which no other user can take it away",
         )
     };
     journal.require_encryption().map_err(|error| failure(&error))?;
@@ -26,7 +26,7 @@ pub(super) fn require(journal: &mut Journal, files: &Path) -> Result<(), Failure
 }
 
 /// What lies on a disk as it is.
-pub(super) fn told(journal: &Journal, leases: &[Lease], export: &Export, folder: &Path) -> Option<Told> {
+pub(super) fn finding(journal: &Journal, leases: &[Lease], export: &Export, folder: &Path) -> Option<Told> {
     let handles = leases.iter().any(|lease| matches!(lease.settle_with, Need::Handle { .. }));
     let covered = export.previous().iter().any(|variable| variable.previous.is_some());
     let in_journal = (handles || covered) && !journal.encrypts();

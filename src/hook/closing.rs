@@ -83,7 +83,7 @@ async fn late(
 fn unbelieved(journal: &mut Journal) -> Vec<Told> {
     let gives = |lease: &Lease, settlement: &Settlement| words::can_give(&lease.provider, settlement);
     let said = journal.disbelieve(gives).into_iter();
-    said.map(|said| account::told("journal-not-believed", format!("{said}: that is not told"))).collect()
+    said.map(|said| account::told("journal-not-believed", format!("{said}: that is not recorded"))).collect()
 }
 
 fn unsettled(journal: &Journal) -> Vec<Told> {

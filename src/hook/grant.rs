@@ -108,7 +108,7 @@ impl<'a> Lending<'a> {
         let texts = to_hide.texts.len();
         self.start.findings.extend(account::not_hidden(to_hide.left_out));
         let exporting = Entry::Exporting { variables: export.previous().to_vec() };
-        self.start.findings.extend(at_rest::told(&self.journal, &self.leases, &export, &folder));
+        self.start.findings.extend(at_rest::finding(&self.journal, &self.leases, &export, &folder));
         // Both before anything is handed over, and neither waits for the other.
         let entries = asked.into_iter().chain([exporting]).collect();
         let (told, hidden) = join(self.tell_sinks(entries), export.hide(job, to_hide)).await;
@@ -175,8 +175,9 @@ impl<'a> Lending<'a> {
         if let Some(first) = denied.iter().find(stops) {
             return Err((Outcome::Denied, account::denial(first).presenting(&identity.claims)));
         }
-        let told = denied.iter().map(|one| account::told("would-be-denied", account::denial(one).sentence()));
-        self.start.findings.extend(told);
+        let found =
+            denied.iter().map(|one| account::told("would-be-denied", account::denial(one).sentence()));
+        self.start.findings.extend(found);
         Ok(decided)
     }
 

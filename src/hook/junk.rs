@@ -1,4 +1,4 @@
-//! What lies among the journals and is none: told once, and removed when it is old.
+//! What lies among the journals and is none: reported once, and removed when it is old.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use dataflow_lease::journal::Error;
 use dataflow_types::failure::{Class, Failure};
 use dataflow_types::secret::Fingerprint;
 
-/// Before a step each of that many is told, and by a sweep of its own each of that many; more are counted.
+/// Before a step each of that many is reported, and by a sweep of its own each of that many; more are counted.
 const EACH: (usize, usize) = (3, 20);
-/// Which were told, in the folder of what can be found out again.
-const TOLD: &str = "left-alone";
+/// Which were reported, in the folder of what can be found out again.
+const REPORTED: &str = "left-alone";
 
 /// What was found so far.
 pub(super) struct Junk<'a> {
     context: &'a Context<'a>,
     before: DateTime<Utc>,
-    /// With what is told of it where it stays.
+    /// With what is reported of it where it stays.
     old: Vec<(PathBuf, Option<String>)>,
     alone: Vec<(PathBuf, String)>,
 }
@@ -83,35 +83,35 @@ impl<'a> Junk<'a> {
         }
     }
 
-    /// Tells what was not told before, or all of it.
+    /// Reports what was not reported before, or all of it.
     pub(super) fn tell(self, all: bool, report: &mut Report) {
         if self.alone.is_empty() {
             return;
         }
-        let path = self.context.state.cache().join(TOLD);
-        let told = read(&path);
-        let is_new = |folder: &Path| !told.contains(&name(folder));
+        let path = self.context.state.cache().join(REPORTED);
+        let reported = read(&path);
+        let is_new = |folder: &Path| !reported.contains(&name(folder));
         let news: Vec<&(PathBuf, String)> =
             self.alone.iter().filter(|(folder, _)| all || is_new(folder)).collect();
         let each = if all { EACH.1 } else { EACH.0 };
         let lines = news.iter().take(each).map(|(_, what)| what.clone());
         report.warnings.extend(lines);
         if let Some(more) = news.len().checked_sub(each).filter(|more| *more > 0) {
-            report.warnings.push(format!("{more} more are left alone: `buildkite-dataflow sweep` tells why"));
+            report.warnings.push(format!("{more} more are left alone: `buildkite-dataflow sweep` says why"));
         }
         if self.alone.iter().any(|(folder, _)| is_new(folder)) {
-            self.remember(&path, &told);
+            self.remember(&path, &reported);
         }
     }
 
     /// Of those that are gone nothing is remembered.
-    fn remember(&self, path: &Path, told: &BTreeSet<String>) {
+    fn remember(&self, path: &Path, reported: &BTreeSet<String>) {
         let here: BTreeSet<String> = self.context.state.blocks().iter().map(|folder| name(folder)).collect();
         let now = self.alone.iter().map(|(folder, _)| name(folder));
-        let lines: BTreeSet<String> = told.intersection(&here).cloned().chain(now).collect();
+        let lines: BTreeSet<String> = reported.intersection(&here).cloned().chain(now).collect();
         let text = lines.into_iter().collect::<Vec<_>>().join("\n");
         if let Err(error) = files::replace_lossy(path, text.as_bytes()) {
-            tracing::warn!(%error, "what is left alone will be told again");
+            tracing::warn!(%error, "what is left alone will be reported again");
         }
     }
 }
@@ -126,7 +126,7 @@ fn read(path: &Path) -> BTreeSet<String> {
     String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
 }
 
-/// Anybody may have chosen the name itself: it may hold a line's end.
+/// Any process may have chosen the name itself: it may hold a line's end.
 fn name(folder: &Path) -> String {
     Fingerprint::of(folder.file_name().unwrap_or_default().as_encoded_bytes()).short(16).to_owned()
 }

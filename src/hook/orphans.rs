@@ -1,4 +1,4 @@
-//! Files of credentials whose journal is gone: nobody else would remove them.
+//! Files of credentials whose journal is gone: no other process would remove them.
 
 use chrono::TimeDelta;
 
@@ -10,12 +10,12 @@ use dataflow_host::head;
 use dataflow_host::process::{Alive, Here};
 use dataflow_lease::private::{self, Found};
 
-/// How long files stay of which it cannot be told whether their job lives: no credential of a job lives longer.
+/// How long files stay where it is unknown whether their job lives: no credential of a job lives longer.
 const LONG: TimeDelta = TimeDelta::days(7);
 /// The same, where nothing says whose they are.
-const NOBODYS: TimeDelta = TimeDelta::days(1);
+const UNOWNED: TimeDelta = TimeDelta::days(1);
 
-/// Removes the files of jobs that are over, of at most so many folders for so long; what stays is told.
+/// Removes the files of jobs that are over, of at most so many folders for so long; what stays is reported.
 pub(super) async fn remove(
     context: &Context<'_>,
     here: &Here,
@@ -63,6 +63,6 @@ fn is_over(context: &Context<'_>, here: &Here, found: &Found) -> bool {
         Some(Alive::Yes) => false,
         Some(Alive::No) => true,
         Some(Alive::Unknown) => age > LONG,
-        None => age > NOBODYS,
+        None => age > UNOWNED,
     }
 }

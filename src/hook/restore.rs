@@ -10,7 +10,7 @@ use dataflow_lease::journal::{Entry, Exported, Journal};
 use dataflow_record::parts::Told;
 
 /// How much longer than for the leases a hook waits for the Job API, which is on this host. The socket stands in a
-/// journal, which a step can change: nobody may answer there.
+/// journal, which a step can change: there may be no answer.
 const GRACE: TimeDelta = TimeDelta::seconds(2);
 
 /// Puts back what is still ours; each variable with what is right for it and whether that was done.

@@ -72,7 +72,7 @@ pub(super) async fn settle(
     ends.map(|(request, settlement)| said(context, journal, request, settlement)).collect()
 }
 
-/// What became of a lease, with whoever says so.
+/// What became of a lease, with the process or operator that says so.
 pub(super) fn said(
     context: &Context<'_>,
     journal: &Journal,

@@ -40,7 +40,7 @@ pub(super) struct Most {
 pub(super) const BEFORE_A_STEP: Most =
     Most { looks: 256, names: 512, ends: 8, removing: TimeDelta::milliseconds(10) };
 
-/// By hand or from a timer: all that is over, and as much of the rest as somebody waits for.
+/// By hand or from a timer: all that is over, and as much of the rest as an operator waits for.
 const BY_ITSELF: Most =
     Most { looks: usize::MAX, names: usize::MAX, ends: usize::MAX, removing: TimeDelta::seconds(5) };
 
@@ -49,7 +49,7 @@ const AT_ONCE: usize = 4;
 /// At how many folders a pass looks before others have a turn.
 const BREATH: usize = 16;
 
-/// Settles what dead jobs left, at most so much, and says so; `all` that is left alone is told, or what is new of it.
+/// Settles what dead jobs left, at most so much, and says so; reports `all` that is left alone, or what is new of it.
 pub(super) async fn dead(context: &Context<'_>, most: Most, all: bool, report: &mut Report) {
     let (here, mut junk) = (Here::now(), Junk::before(context, context.started - DAY));
     let mut over = Vec::new();
@@ -133,7 +133,7 @@ async fn end(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here)
     report
 }
 
-/// Certainly over is a job whose bootstrap is gone, or on whose socket nobody listens any more. Both stand in the
+/// Certainly over is a job whose bootstrap is gone, or whose socket has no listener any more. Both stand in the
 /// journal, which a step can change: over is only what no sign of life speaks against.
 pub(super) fn alive(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here) -> Alive {
     if opened.bootstrap == context.bootstrap {

@@ -61,9 +61,7 @@ async fn attempt(host: &Host, loaded: &Loaded, order: &Order, report: &mut Repor
     let mut story = Story { operator, context, report, order, unrevoked: found.broken };
     let logins = |link| chain::lent(link).filter(|lent| lent.provider == vault::NAME);
     for lent in found.unattached.iter().flat_map(logins) {
-        story
-            .unrevoked
-            .push(format!("one of these tells of `{}`, accessor `{}`", lent.principal, lent.handle));
+        story.unrevoked.push(format!("one of these names `{}`, accessor `{}`", lent.principal, lent.handle));
     }
     for chain in &found.chains {
         story.chain(chain).await;
@@ -72,7 +70,7 @@ async fn attempt(host: &Host, loaded: &Loaded, order: &Order, report: &mut Repor
         story.report.lines.push(if story.unrevoked.is_empty() {
             "no login of Vault was lent there".to_owned()
         } else {
-            "what could be read there tells of no login of Vault".to_owned()
+            "what could be read there names no login of Vault".to_owned()
         });
     }
     story.end()

@@ -25,8 +25,8 @@ fn written() -> String {
         let done = match line.remedy {
             Remedy::Empty => "empty".to_owned(),
             Remedy::Set(name, value) => format!("`{name}={value}`"),
-            Remedy::Same(other) => format!("the value of `{other}`; where that is not set, told of"),
-            Remedy::Warn => "told of".to_owned(),
+            Remedy::Same(other) => format!("the value of `{other}`; where that is not set, reported"),
+            Remedy::Warn => "reported".to_owned(),
         };
         let when = match line.when {
             When::Always => "",
@@ -35,7 +35,7 @@ fn written() -> String {
             When::ProfileNamed => ", where `AWS_PROFILE` names the profile",
             When::NamesAnother => ", where it names no profile that is lent",
         };
-        let judge = line.judge.unwrap_or("nobody");
+        let judge = line.judge.unwrap_or("no test");
         let row = [
             beside.join(" or "),
             format!("`{}`", line.name),
@@ -151,7 +151,7 @@ fn static_keys_of_the_host_are_covered_where_the_step_takes_the_lent_profile() {
 }
 
 #[test]
-fn a_profile_of_the_host_that_is_out_of_sight_then_is_told_and_covers_nothing() {
+fn a_profile_of_the_host_that_is_out_of_sight_then_is_reported_and_covers_nothing() {
     let mut stage = Stage::new();
     stage.block = aws(&json!({"profile": "live"}));
     stage.set("AWS_PROFILE", "other");
@@ -185,7 +185,7 @@ fn what_competes_with_an_identity_of_azure_is_covered_or_told_of_and_put_back() 
 }
 
 #[test]
-fn what_competes_with_a_login_of_vault_is_covered_or_told_of_and_put_back() {
+fn what_competes_with_a_login_of_vault_is_covered_or_reported_and_put_back() {
     let mut stage = stage("vault");
     let address = stage.sandbox.provider_url("vault");
     let vault = json!({"address": address, "role": "train", "export-token": true});
@@ -198,7 +198,7 @@ fn what_competes_with_a_login_of_vault_is_covered_or_told_of_and_put_back() {
 }
 
 #[test]
-fn what_competes_with_a_token_of_github_is_covered_or_told_of_and_put_back() {
+fn what_competes_with_a_token_of_github_is_covered_or_reported_and_put_back() {
     for handed in ["GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ENTERPRISE_TOKEN"] {
         let mut stage = stage("github");
         let octo = json!({"via": "octo-sts", "scope": "acme/web", "identity": "ci", "env": handed});
@@ -240,8 +240,8 @@ fn two_uses_of_the_plugin_have_a_profile_each_and_either_may_end_first() {
             let ended = stage.hook("pre-command");
             assert_eq!(ended.status, 0, "{}", ended.text);
             let ours = ["DATAFLOW_BLOCK", "BUILDKITE_OIDC_TMPDIR", "AWS_SHARED_CREDENTIALS_FILE"];
-            let told = ours.iter().any(|name| ended.text.contains(&format!("`{name}` was set already")));
-            assert!(!told, "{}", ended.text);
+            let warned = ours.iter().any(|name| ended.text.contains(&format!("`{name}` was set already")));
+            assert!(!warned, "{}", ended.text);
             assert_eq!(ended.text.contains("`AWS_CONFIG_FILE` was set"), profile == "one", "{}", ended.text);
         }
         let read =
@@ -501,7 +501,7 @@ fn judge(name: &str) -> Option<Command> {
     }
     if name.starts_with("terraform") && Command::new("terraform").arg("version").output().is_err() {
         // No registry that CI may use has it.
-        components::told("`terraform` is not on the PATH: what it reads is judged by nobody");
+        components::told("`terraform` is not on the PATH: no test judges what it reads");
         return None;
     }
     let mut python = Command::new(components::find("venv/bin/python")?);

@@ -294,7 +294,7 @@ fn a_record_that_was_changed_denies_nothing() {
 
 type Put = fn(&Path);
 
-/// What a process of the agent's user can put beside the links of a record, with a word of what is told then.
+/// What a process of the agent's user can put beside the links of a record, with a word of what is reported then.
 const BESIDE: [(&str, Put); 6] = [
     ("is no regular file", |start| {
         nix::unistd::mkfifo(&renamed(start, ".2-late"), nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -345,13 +345,13 @@ fn dry_run(stage: &mut Stage, more: &[&str]) -> Ended {
 
 #[test]
 fn what_lies_beside_a_record_stops_no_denial() {
-    for (told, put) in BESIDE {
+    for (warning, put) in BESIDE {
         let mut stage = over();
         put(&start_of(&stage));
         let ended = dry_run(&mut stage, &["--job", JOB]);
-        assert_eq!(ended.status, 108, "{told}: {}", ended.text);
-        assert!(ended.text.contains("would put `buildkite-dataflow-deny."), "{told}: {}", ended.text);
-        assert!(ended.text.contains(told) && !ended.text.contains("no session of AWS"), "{}", ended.text);
+        assert_eq!(ended.status, 108, "{warning}: {}", ended.text);
+        assert!(ended.text.contains("would put `buildkite-dataflow-deny."), "{warning}: {}", ended.text);
+        assert!(ended.text.contains(warning) && !ended.text.contains("no session of AWS"), "{}", ended.text);
     }
     // A copy says nothing new.
     let mut stage = over();
@@ -371,7 +371,7 @@ fn what_cannot_be_read_is_never_called_nothing_and_a_session_can_be_named() {
     let ended = dry_run(&mut stage, &["--job", JOB]);
     assert_eq!(ended.status, 108, "{}", ended.text);
     assert!(!ended.text.contains("was lent there"), "{}", ended.text);
-    assert!(ended.text.contains("what could be read there tells of no session of AWS"), "{}", ended.text);
+    assert!(ended.text.contains("what could be read there names no session of AWS"), "{}", ended.text);
     let ended = dry_run(&mut stage, &["--job", JOB, "--session", &principal]);
     let name = principal.rsplit('/').next().unwrap();
     let denies = "would put `buildkite-dataflow-deny.";
@@ -388,7 +388,7 @@ fn what_cannot_be_read_is_never_called_nothing_and_a_session_can_be_named() {
 }
 
 #[test]
-fn a_link_that_follows_none_is_told_with_the_session_that_it_tells_of() {
+fn a_link_that_follows_none_is_reported_with_the_session_that_it_names() {
     let mut stage = over();
     let start = start_of(&stage);
     let text = std::fs::read_to_string(&start).unwrap();

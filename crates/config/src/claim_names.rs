@@ -1,5 +1,5 @@
 //! The names of claims that Buildkite's tokens have, for slips in configurations. Other issuers have names of their own, and
-//! Buildkite may add some: a name that resembles none of these is nobody's slip.
+//! Buildkite may add some: a name that resembles none of these is no slip.
 
 /// The claims of Buildkite's tokens, those that a step can ask for among them (Buildkite's documentation of
 /// `buildkite-agent oidc request-token`).
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_or_another_spelling_of_a_claim_is_known_and_a_name_of_another_kind_is_nobodys_slip() {
+    fn a_slip_or_another_spelling_of_a_claim_is_known_and_a_name_of_another_kind_is_no_slip() {
         for (seen, known) in [
             ("pipline_slug", "pipeline_slug"),
             ("organisation_slug", "organization_slug"),

@@ -1,7 +1,7 @@
 //! Every error of one configuration in one run.
 //!
 //! Reading ends at the first error. So the error is mended in a copy of the tree, by a value that stands in for the
-//! right one, and the copy is read again, until nothing is wrong. What is only wrong because of a mend is not told.
+//! right one, and the copy is read again, until nothing is wrong. What is only wrong because of a mend is not reported.
 
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ use super::path::{Segment, get, get_mut, locate, written};
 use super::place::{Error, Mend};
 use super::shown::without_secrets;
 
-/// The most errors that are told of one configuration.
+/// The most errors that are reported for one configuration.
 pub(super) const MOST: usize = 100;
 /// How often a configuration with errors is read again, at most, and how many values are read then, about.
 const READINGS: usize = 6000;
@@ -40,18 +40,18 @@ fn all(tree: &Value, first: Error, read: &Judge<'_>) -> Error {
         original: tree,
         moved: Vec::new(),
         mended: Vec::new(),
-        told: Vec::new(),
+        reported: Vec::new(),
     };
     let mut error = Some(first.clone());
-    while let Some(next) = error.filter(|_| mending.told.len() < MOST && left.get() > 0) {
+    while let Some(next) = error.filter(|_| mending.reported.len() < MOST && left.get() > 0) {
         mending.tell(&next, &hints);
         mending.mend(&next, &judge);
         error = judge(&mending.tree);
     }
     // In the order of the tree; where there is a text, its places decide later.
-    mending.told.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let told = mending.told.into_iter().map(|(_, error)| error).collect();
-    Error::first(told).unwrap_or(first)
+    mending.reported.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let errors = mending.reported.into_iter().map(|(_, error)| error).collect();
+    Error::first(errors).unwrap_or(first)
 }
 
 /// How many values a tree has.
@@ -80,7 +80,7 @@ struct Mending<'a> {
     /// Where something was taken away, in the original.
     mended: Vec<Vec<Segment>>,
     /// Each with its way in the original.
-    told: Vec<(Vec<Segment>, Error)>,
+    reported: Vec<(Vec<Segment>, Error)>,
 }
 
 impl Mending<'_> {
@@ -111,26 +111,27 @@ impl Mending<'_> {
         if self.is_a_consequence(error, &origin, missing.as_deref()) {
             return;
         }
-        let mut told = error.clone();
+        let mut copy = error.clone();
         let rest = missing.map(Segment::Key);
-        told.place = match &rest {
+        copy.place = match &rest {
             // A key that is not there may have more behind it, which is written as it was.
             Some(_) if written(&path) == written(&origin) => error.place.clone(),
             _ => written(&origin.iter().cloned().chain(rest).collect::<Vec<_>>()),
         };
         if let Some(value) = get(self.original, &origin) {
-            told.problem = without_secrets(&origin, value, told.problem);
-            told.hint = told.hint.map(|hint| without_secrets(&origin, value, hint));
+            copy.problem = without_secrets(&origin, value, copy.problem);
+            copy.hint = copy.hint.map(|hint| without_secrets(&origin, value, hint));
         }
         if let Mend::Key(key, None, known) = error.mend()
             && let Some(hint) = level::hint(&self.tree, &path, &key, known, hints)
         {
-            told.hint = Some(hint);
+            copy.hint = Some(hint);
         }
         let key = if let Mend::Key(key, ..) = error.mend() { Some(Segment::Key(key)) } else { None };
         let way = origin.into_iter().chain(key).collect();
-        if !self.told.iter().any(|(_, other)| other.place == told.place && other.problem == told.problem) {
-            self.told.push((way, told));
+        if !self.reported.iter().any(|(_, other)| other.place == copy.place && other.problem == copy.problem)
+        {
+            self.reported.push((way, copy));
         }
     }
 
@@ -140,7 +141,7 @@ impl Mending<'_> {
         if ["stand-in", "stand_in", "000000000000"].iter().any(|mark| text.contains(mark)) {
             return true;
         }
-        if !self.told.is_empty() && error.problem.starts_with("no credential here has the name") {
+        if !self.reported.is_empty() && error.problem.starts_with("no credential here has the name") {
             return true;
         }
         let key = match (missing, error.mend()) {
@@ -244,7 +245,7 @@ impl Mending<'_> {
     }
 }
 
-/// Values of which one is right nearly everywhere. A message that names one of them is not told.
+/// Values of which one is right nearly everywhere. A message that names one of them is not reported.
 fn stand_ins() -> Vec<Value> {
     let words = [
         "STAND_IN",

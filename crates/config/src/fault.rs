@@ -20,7 +20,7 @@ struct Inner {
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// A key of a map that nobody knows.
+    /// A key that its map does not know.
     Key(String, &'static [&'static str]),
     /// A key that is not there.
     Missing(&'static str),

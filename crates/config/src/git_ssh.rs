@@ -52,7 +52,7 @@ pub struct SshAddress {
 const PORT: u16 = 22;
 
 impl SshAddress {
-    /// A user, who may be nobody, at the usual port.
+    /// A user, whose name may be empty, at the usual port.
     pub fn of(user: &str, host: &str) -> Self {
         Self { user: user.to_owned(), host: host.to_owned(), port: None }
     }

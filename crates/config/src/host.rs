@@ -218,7 +218,7 @@ pub(super) fn parse_on(
 fn once(file: &str, tree: &Value) -> Result<HostConfig, Error> {
     match written::with_claims(file, tree)? {
         None => place::from_tree(file, tree).and_then(|config| checked(file, config)),
-        Some((config, filled)) => checked(file, config).map_err(|error| error.told_of(&filled, tree)),
+        Some((config, filled)) => checked(file, config).map_err(|error| error.for_written(&filled, tree)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A key that is known some levels further in or out. Nobody lists the levels: the reader itself is asked.
+//! A key that is known some levels further in or out. The levels are listed nowhere: the reader itself is asked.
 
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ use dataflow_types::near_name::nearest;
 type Judge<'a> = dyn Fn(&Value) -> Option<Error> + 'a;
 
 /// What no map of fixed keys has.
-const NOBODY: &str = "nobody-has-such-a-key";
+const UNKNOWN_KEY: &str = "no-map-has-such-a-key";
 
 /// Where the key that is unknown at `path` would be right.
 pub(super) fn hint(
@@ -60,9 +60,9 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// The tree in which `stem` holds nothing but the way to `map`, and a key that nobody has.
-    fn with_nobody(&self, stem: &[Segment], map: &[Segment]) -> Option<Value> {
-        let mut inner = json!({ NOBODY: true });
+    /// The tree in which `stem` holds nothing but the way to `map`, and a key that no map has.
+    fn with_unknown_key(&self, stem: &[Segment], map: &[Segment]) -> Option<Value> {
+        let mut inner = json!({ UNKNOWN_KEY: true });
         for segment in map.get(stem.len()..)?.iter().rev() {
             inner = match segment {
                 Segment::Key(name) => Value::Object(Map::from_iter([(name.clone(), inner)])),
@@ -78,10 +78,10 @@ impl Ask<'_> {
     /// The keys that the map at this way knows; `None` where it is no map, or takes any key.
     fn known(&self, stem: &[Segment], map: &[Segment]) -> Option<&'static [&'static str]> {
         self.left.set(self.left.get().checked_sub(1)?);
-        let tree = self.with_nobody(stem, map)?;
+        let tree = self.with_unknown_key(stem, map)?;
         let error = (self.judge)(&tree).filter(|error| error.place == written(map))?;
         match error.mend() {
-            Mend::Key(key, _, known) if key == NOBODY => Some(known),
+            Mend::Key(key, _, known) if key == UNKNOWN_KEY => Some(known),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Everything that can be wrong in a configuration, made from configurations that are right: what people are told of it.
+//! Everything that can be wrong in a configuration, made from configurations that are right: what is reported then.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -184,7 +184,7 @@ fn judge(error: &Error, seen: &mut BTreeSet<String>) {
     }
 }
 
-/// The mutants of the blocks, and what is told of each; reading them takes a while.
+/// The mutants of the blocks, and what is reported for each; reading them takes a while.
 static STEPS: LazyLock<Vec<(Value, Option<Error>)>> = LazyLock::new(|| {
     let read = |mutant: Value| (mutant.clone(), Step::read(mutant).err());
     mutants(&blocks()).into_iter().map(read).collect()

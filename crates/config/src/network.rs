@@ -60,7 +60,7 @@ pub struct ClientCertificate {
 /// A list of rules, each a text in which commas may stand, or one such text.
 fn rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Direct>, D::Error> {
     struct Rules;
-    /// One item of the list, so that an error is told of it.
+    /// One item of the list, so that an error is reported for it.
     struct Text(Vec<Direct>);
 
     impl<'de> Deserialize<'de> for Text {

@@ -101,7 +101,7 @@ impl Error {
         self.clone().each().iter().map(line).collect()
     }
 
-    /// The failure as a person is told it.
+    /// The failure as it is reported.
     pub fn failure(&self) -> Failure {
         let several = self.more.as_ref().is_some_and(|more| !more.others.is_empty());
         if several {
@@ -117,16 +117,16 @@ impl Error {
         }
     }
 
-    /// The same error where `filled` was read instead of what was written: it is told of the latter.
-    pub(super) fn told_of(mut self, filled: &Value, written: &Value) -> Self {
+    /// The same error where `filled` was read instead of what was written: it is reported for the latter.
+    pub(super) fn for_written(mut self, filled: &Value, written: &Value) -> Self {
         let (path, _) = locate(filled, &self.place);
         if let (Some(Value::String(stand_in)), Some(Value::String(text))) =
             (get(filled, &path), get(written, &path))
         {
-            // Plain text is told as it is read, with one dollar less.
+            // Plain text is shown as it is read, with one dollar less.
             if template::has_claim(text) {
-                let told = format!("`{}`", shown::escaped(text));
-                self.problem = self.problem.replace(&format!("`{stand_in}`"), &told);
+                let quoted = format!("`{}`", shown::escaped(text));
+                self.problem = self.problem.replace(&format!("`{stand_in}`"), &quoted);
             }
         }
         self

@@ -1,4 +1,4 @@
-//! How a message shows what was seen. A secret that somebody wrote in the wrong place is not repeated into a log.
+//! How a message shows what was seen. A secret that was written in the wrong place is not repeated into a log.
 
 use serde_json::Value;
 

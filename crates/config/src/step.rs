@@ -90,7 +90,7 @@ impl Step {
         let tree = filled.as_ref().unwrap_or(value);
         let step = place::from_tree::<Self>(FILE, tree)
             .and_then(|step| check(FILE, "credentials", &step.credentials).map(|()| step))
-            .map_err(|error| error.told_of(tree, value))?;
+            .map_err(|error| error.for_written(tree, value))?;
         Ok(Self { written, ..step })
     }
 

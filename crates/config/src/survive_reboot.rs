@@ -36,8 +36,8 @@ mod tests {
             parse("config.yml", &yaml).map_err(|error| error.to_string())
         };
         for (key, folder, place) in [("a.pem", "/b", "public-key"), ("/a.pem", "b", "directory")] {
-            let told = format!(": `survive-reboot.{place}`: expected an absolute path, saw `");
-            assert!(refused(key, folder).unwrap_err().contains(&told), "{place}");
+            let message = format!(": `survive-reboot.{place}`: expected an absolute path, saw `");
+            assert!(refused(key, folder).unwrap_err().contains(&message), "{place}");
         }
         assert!(refused("/a.pem", "/b").is_ok());
     }

@@ -1,4 +1,4 @@
-//! What people are told of a block in which several things are wrong.
+//! What is reported for a block in which several things are wrong.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::path::{Segment, get};
 use super::step::Step;
 
 #[track_caller]
-fn told(block: Value, expected: &[&str]) {
+fn reports(block: Value, expected: &[&str]) {
     let error = Step::read(block).unwrap_err();
     let lines: Vec<String> =
         error.lines().iter().map(|line| line.trim_start_matches("step config: ").to_owned()).collect();
@@ -14,7 +14,7 @@ fn told(block: Value, expected: &[&str]) {
 }
 
 #[test]
-fn every_error_of_a_block_is_told_in_one_run() {
+fn every_error_of_a_block_is_reported_in_one_run() {
     let block = json!({"credentials": [
         {"aws": {"role": "train", "duration": 60, "foo": 1, "session-name": "a b", "token": {"lifetime": "9h"}}},
         {"gcp": {"provider": 7}, "zebra": 1},
@@ -45,8 +45,8 @@ fn every_error_of_a_block_is_told_in_one_run() {
 }
 
 #[test]
-fn what_is_wrong_because_of_another_error_alone_is_not_told() {
-    told(
+fn what_is_wrong_because_of_another_error_alone_is_not_reported() {
+    reports(
         json!({"credentials": [{"name": "reader", "aws": "arn"}, {"secrets": {"source": "reader", "store": "aws-ssm",
             "region": "eu-west-1", "values": [{"name": "a", "env": "A"}]}}]}),
         &[
@@ -87,7 +87,7 @@ fn get_is_what_get_mut_changes() {
 fn what_is_shown_is_what_was_written_and_not_what_stood_in_for_a_claim() {
     let role = "arn:aws:iam::123456789012:role/x";
     let entry = json!({"aws": {"role": role, "duration": "${claims.build_number}"}});
-    told(
+    reports(
         json!({"credentials": [entry]}),
         &[
             "`credentials[0].aws.duration`: saw `${claims.build_number}`, expected a duration such as `15m`, `1h30m` or a \

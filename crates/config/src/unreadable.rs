@@ -1,6 +1,6 @@
 //! Why a text is no YAML, in words of YAML: where, what was seen there and what would be right.
 //!
-//! What was seen is told by its first character at most: the text that breaks a line may be a secret.
+//! What was seen is shown by its first character at most: the text that breaks a line may be a secret.
 
 use super::shown::escaped;
 
@@ -188,7 +188,7 @@ mod tests {
     use super::super::yaml::read;
 
     #[test]
-    fn every_text_that_is_no_yaml_is_told_with_its_place_and_in_words_of_yaml() {
+    fn every_text_that_is_no_yaml_is_reported_with_its_place_and_in_words_of_yaml() {
         for (text, at, problem) in [
             ("a:\n\tb: 1\n", (2, 1), "saw a tab, expected spaces"),
             ("a: b: c\n", (1, 5), "a second `: `"),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_told_with_their_place() {
+    fn bytes_that_are_no_text_are_reported_with_their_place() {
         assert_eq!(super::text(b"a: b\nc: \xe9\n").unwrap_err().at, Some((2, 4)));
         assert!(super::text(b"\xff\xfea\0").unwrap_err().problem.contains("UTF-16"));
         assert_eq!(super::text("é".as_bytes()), Ok("é"));

@@ -63,7 +63,7 @@ fn issuers(issuers: &[String]) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Where tokens may go: nobody on the way reads them, and nothing is in the URL that is not sent.
+/// Where tokens may go: no one on the way reads them, and nothing is in the URL that is not sent.
 fn plain_url(place: &str, url: &Url) -> Result<(), Wrong> {
     if !is_safe(url) {
         let seen = without_user(url);

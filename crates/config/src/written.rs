@@ -17,7 +17,7 @@ pub(super) fn with_claims(file: &str, tree: &Value) -> Result<Option<(HostConfig
     let mut whole = tree.clone();
     let Some(written) = template::of_grants(file, &mut whole)? else { return Ok(None) };
     let mut config: HostConfig =
-        place::from_tree(file, &whole).map_err(|error| error.told_of(&whole, tree))?;
+        place::from_tree(file, &whole).map_err(|error| error.for_written(&whole, tree))?;
     config.grants.iter_mut().zip(written).for_each(|(grant, written)| grant.written = written);
     for (index, grant) in config.grants.iter().enumerate() {
         for (inner, (credential, written)) in grant.credentials.iter().zip(&grant.written).enumerate() {

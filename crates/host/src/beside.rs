@@ -22,7 +22,7 @@ impl<T: Send + 'static> Beside<T> {
         give(Box::new(move |free| {
             let outcome = panic::catch_unwind(panic::AssertUnwindSafe(work));
             free();
-            // Nobody waits any more: that is how a process ends.
+            // No caller waits any more: that is how a process ends.
             drop(done.send(outcome));
         }));
         Self(going)

@@ -29,8 +29,8 @@ pub fn read_open(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Un
     read_checked(file, path, owners)
 }
 
-/// The same of a file that the host config names, and of that itself. It may have further names: whoever gave it one can
-/// neither change it nor put another in its place, and stores of packages link files that are the same.
+/// The same of a file that the host config names, and of that itself. It may have further names: a user who made one
+/// can neither change it nor put another in its place, and stores of packages link files that are the same.
 pub fn read_named(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
     read_checked(&open_no_follow(path).map_err(io_at(path))?, path, owners)
 }

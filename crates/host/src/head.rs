@@ -46,7 +46,7 @@ pub struct Found {
     pub owner: u32,
     /// When it was last written, or its names last changed; the epoch where no calendar has that time.
     pub changed: DateTime<Utc>,
-    /// When it was made, where the file system knows: unlike the other times nobody can set it.
+    /// When it was made, where the file system knows: unlike the other times it cannot be set.
     pub made: Option<DateTime<Utc>>,
 }
 

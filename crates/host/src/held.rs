@@ -10,7 +10,7 @@ impl ProcessId {
     ///
     /// A program in Go has one of each process that it started itself, from before that one's first instruction
     /// until it knows of its end (Go 1.23, Linux 5.4). What only became its child has none: an orphan of another
-    /// process, or what a child of it made with `clone(CLONE_PARENT)`. `false` too where it cannot be told: under
+    /// process, or what a child of it made with `clone(CLONE_PARENT)`. `false` too where it cannot be seen: under
     /// an earlier Go or kernel, and without `/proc` (macOS).
     pub fn holds_this_process(&self) -> bool {
         i32::try_from(std::process::id()).is_ok_and(|this| self.holds(this))
@@ -24,8 +24,8 @@ impl ProcessId {
         });
         processes.any(|descriptor| {
             let number = descriptor.file_name().unwrap_or_default();
-            let told = files::read(&process.join("fdinfo").join(number)).unwrap_or_default();
-            described(&String::from_utf8_lossy(&told)) == Some(other)
+            let info = files::read(&process.join("fdinfo").join(number)).unwrap_or_default();
+            described(&String::from_utf8_lossy(&info)) == Some(other)
         })
     }
 }
@@ -61,8 +61,8 @@ mod tests {
 
     #[test]
     fn whose_descriptor_it_is_stands_in_a_line_of_its_own() {
-        let told = "pos:\t0\nflags:\t02000002\nmnt_id:\t15\nPid:\t4711\nNSpid:\t4711\n";
-        assert_eq!(described(told), Some(4711));
+        let info = "pos:\t0\nflags:\t02000002\nmnt_id:\t15\nPid:\t4711\nNSpid:\t4711\n";
+        assert_eq!(described(info), Some(4711));
         assert_eq!(described("pos:\t0\nPid:\t-1\n"), Some(-1));
         assert_eq!(described("pos:\t0\nNSpid:\t4711\n"), None);
     }

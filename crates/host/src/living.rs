@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::fault;
 use super::{Clock, Env, env};
 
-/// A process, told apart from a later one with the same number.
+/// A process, distinct from a later one with the same number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ProcessId {
@@ -33,7 +33,7 @@ pub enum Alive {
     Yes,
     /// It certainly does not.
     No,
-    /// From here it cannot be told.
+    /// From here it cannot be known.
     Unknown,
 }
 
@@ -52,7 +52,7 @@ impl ProcessId {
         matches!((&self.boot, boot()), (Some(then), Some(now)) if *then != now)
     }
 
-    /// Whether it still runs. Where `/proc` is missing (macOS) only a reboot could be told, and is not.
+    /// Whether it still runs. Where `/proc` is missing (macOS) only a reboot could be seen, and is not.
     pub fn alive(&self) -> Alive {
         self.alive_in(&Here::now())
     }
@@ -155,15 +155,15 @@ fn job_of(process: &Path) -> Option<Served> {
     Some((value(&env::JOB_ID)?, value(&env::CONFIG_PATH)))
 }
 
-/// Whether somebody still listens on a socket: its file outlives a server that was killed. The path may be anything,
-/// for a journal can be forged: nothing is waited for, and only a socket on which nobody listens says no.
+/// Whether a process still listens on a socket: its file outlives a server that was killed. The path may be anything,
+/// for a journal can be forged: nothing is waited for, and only a socket without a listener says no.
 pub fn listening(path: &Path) -> Alive {
     use std::os::unix::fs::FileTypeExt as _;
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     match is_socket.then(|| try_connecting(path)) {
         Some(Ok(())) => Alive::Yes,
         Some(Err(rustix::io::Errno::CONNREFUSED)) => Alive::No,
-        // A full backlog among them: somebody made it listen.
+        // A full backlog among them: a process made it listen.
         _ => Alive::Unknown,
     }
 }
@@ -204,7 +204,7 @@ fn started(pid: i32) -> Option<u64> {
     since(&String::from_utf8_lossy(&bytes))
 }
 
-/// When the process of a line of `/proc/PID/stat` started, unless it has ended: what nobody waited for (in a
+/// When the process of a line of `/proc/PID/stat` started, unless it has ended: a process that was not reaped (in a
 /// container whose first process reaps none) stays listed for as long as the system is up.
 fn since(line: &str) -> Option<u64> {
     // The command's name, in parentheses, may itself hold spaces and parentheses.
@@ -234,12 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_socket_on_which_nobody_listens_says_that_a_job_is_over_and_none_is_waited_for() {
+    fn only_a_socket_without_a_listener_says_that_a_job_is_over_and_none_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let server = std::os::unix::net::UnixListener::bind(path("full")).unwrap();
         let mut waiting = Vec::new();
-        // Nobody accepts: the backlog is full at last, and a connect that waits would wait for ever.
+        // No process accepts: the backlog is full at last, and a connect that waits would wait for ever.
         loop {
             match try_connecting(&path("full")) {
                 Ok(()) => waiting.push(listening(&path("full"))),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_ended_and_that_nobody_waited_for_is_not_alive() {
+    fn a_process_that_ended_and_was_not_reaped_is_not_alive() {
         let line = |state: &str| format!("7 (a) b) {state} 1 7 7 0 -1 4 1 0 0 0 0 0 0 0 20 0 1 0 4711 0 0");
         assert_eq!(since(&line("S")), Some(4711));
         assert_eq!([since(&line("Z")), since(&line("X"))], [None, None]);

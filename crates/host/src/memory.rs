@@ -53,7 +53,7 @@ fn shared() -> Option<PathBuf> {
     use nix::sys::statfs::{TMPFS_MAGIC, statfs};
     let shared = Path::new("/dev/shm");
     statfs(shared).ok().filter(|system| system.filesystem_type() == TMPFS_MAGIC)?;
-    nobody_can_move(shared).then(|| shared.to_owned())
+    no_other_can_move(shared).then(|| shared.to_owned())
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -74,7 +74,7 @@ fn has_room(_: &Path) -> bool {
 
 #[cfg(any(target_os = "linux", test))]
 /// Whether what a user makes in a folder stays as it is, whatever other users do.
-fn nobody_can_move(shared: &Path) -> bool {
+fn no_other_can_move(shared: &Path) -> bool {
     const STICKY: u32 = 0o1000;
     let me = nix::unistd::geteuid().as_raw();
     std::fs::metadata(shared).is_ok_and(|meta| {
@@ -150,7 +150,7 @@ mod tests {
         let shared = tempfile::tempdir().unwrap();
         for (mode, expected) in [(0o1777, true), (0o755, true), (0o777, false), (0o775, false)] {
             std::fs::set_permissions(shared.path(), std::fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(nobody_can_move(shared.path()), expected, "{mode:o}");
+            assert_eq!(no_other_can_move(shared.path()), expected, "{mode:o}");
         }
     }
 

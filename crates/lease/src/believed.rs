@@ -12,7 +12,7 @@ fn fits(lease: &Lease, settlement: &Settlement) -> bool {
     let has_handle = matches!(lease.settle_with, Need::Handle { .. });
     let ends = |at: &DateTime<Utc>| *at == lease.expires_at;
     match settlement {
-        // Only of what was lent to nobody.
+        // Only of what was not lent.
         Settlement::NotIssued { .. } | Settlement::Unknown { .. } => false,
         Settlement::Left { until } => lease.leave && ends(until),
         Settlement::Failed { until, .. } => ends(until),
@@ -55,7 +55,7 @@ impl Journal {
                     (!fits || !is_intended).then(|| format!("`{}`, and it was not lent", settlement.word()))
                 }
                 (Entry::NotIssued { .. }, None) if !is_intended => {
-                    Some("`not-issued`, and nobody asked".to_owned())
+                    Some("`not-issued`, without a request".to_owned())
                 }
                 _ => None,
             };

@@ -206,7 +206,7 @@ impl Journal {
         &self.entries
     }
 
-    /// Of that, what earlier processes wrote, or whoever can write there.
+    /// Of that, what earlier processes wrote, or any other process that can write there.
     pub(super) fn earlier(&self) -> &[Entry] {
         self.entries.get(..self.earlier).unwrap_or_default()
     }

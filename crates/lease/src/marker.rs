@@ -214,7 +214,7 @@ mod tests {
         let folder = folder(&["jobs/", ".buildkite-dataflow-state/"]);
         for error in [open_or_make(folder.path()).err(), open(folder.path()).err()] {
             let path = folder.path().join(MARKER);
-            assert!(matches!(error, Some(Foreign::Marker { path: told }) if told == path));
+            assert!(matches!(error, Some(Foreign::Marker { path: named }) if named == path));
         }
     }
 

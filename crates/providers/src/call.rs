@@ -17,8 +17,8 @@ use dataflow_host::retry::{Verdict, retry, retry_after};
 /// The longest that one request may take.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Sends what `make` makes until it is answered well, refused for good, or out of time. `make` is told
-/// whether a token that nobody used before is wanted.
+/// Sends what `make` makes until it is answered well, refused for good, or out of time. `make` receives
+/// whether a token that was not used before is wanted.
 pub async fn call<F, Fut>(
     context: &Context<'_>,
     explain: impl Fn(StatusCode, &[u8]) -> Refusal,
@@ -41,7 +41,7 @@ where
             let status = response.status;
             let header = response.headers.get("retry-after").and_then(|value| value.to_str().ok());
             later.set(header.and_then(|value| retry_after(value, context.clock.now())));
-            // Before anybody cuts it short: half a secret would not be known for one.
+            // Before it is cut short: half a secret would not be known for one.
             let said = context.mask.apply_to_answer(json::text(response.body.bytes()).as_bytes());
             Err(CallError::Refused { host, status, refusal: explain(status, said.as_bytes()) })
         });

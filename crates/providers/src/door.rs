@@ -132,7 +132,7 @@ fn hide(credential: &mut Credential, kind: &dyn Kind, context: &Context<'_>) {
 }
 
 /// That a credential lives longer than the host config allows, whatever was asked for. A stored secret has no end of its
-/// own, and none is lent: whoever stored it ends it.
+/// own, and none is lent: its owner ends it.
 fn outlives(credential: &Credential, request: &Request, context: &Context<'_>) -> Option<Error> {
     if context.host.mode == Mode::Observe || matches!(request.ask, Ask::Secrets(_)) {
         return None;

@@ -1,4 +1,4 @@
-//! Which ends each provider can give a lease: nobody else's word is believed.
+//! Which ends each provider can give a lease: no other end is believed.
 
 use super::{aws, azure, bitbucket, buildkite, gcp, github, oauth, secrets, vault};
 use dataflow_types::settlement::Settlement;

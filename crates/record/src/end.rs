@@ -52,9 +52,9 @@ part! {
 words! {
     /// Who says what became of a lease.
     pub enum ClaimedBy {
-        /// The process that sealed this link: its provider answered it, or nobody can take the lease back.
+        /// The process that sealed this link: its provider answered it, or the lease cannot be taken back.
         ThisProcess,
-        /// An earlier process, as the journal tells, which any process of the agent's user can change.
+        /// An earlier process, as the journal says, which any process of the agent's user can change.
         Journal,
         /// The sweeper of `survive-reboot`, which is another user.
         Sweeper,

@@ -34,7 +34,7 @@ pub enum Wanted<'a> {
 pub struct Found {
     /// Chains, each as far as it can be believed.
     pub chains: Vec<Chain>,
-    /// What cannot be believed, told.
+    /// What cannot be believed, as messages.
     pub broken: Vec<String>,
     /// The links among that.
     pub unattached: Vec<Link>,

@@ -57,7 +57,7 @@ pub fn to_sinks(parcels: Vec<Parcel>, folders: &[FileSink]) -> Vec<Sent> {
 fn to_all(parcel: Parcel, folders: &[FileSink]) -> Sent {
     let Parcel { digest, place, document } = parcel;
     let Some(place) = place else {
-        // Nothing will ever make a link of it: it is told once.
+        // Nothing will ever make a link of it: it is reported once.
         let source = std::io::Error::other("what the journal holds is no link of a record, and is left out");
         let sink =
             folders.iter().map(|sink| sink.directory.display().to_string()).collect::<Vec<_>>().join("`, `");

@@ -47,7 +47,7 @@ fn why(untrusted: &files::Untrusted) -> String {
     }
 }
 
-/// The files whose names say that they are of one chain. Whoever can write to the folder can put others there.
+/// The files whose names say that they are of one chain. A process that can write to the folder can add others.
 pub(super) struct Group<'a> {
     pub(super) records: &'a Path,
     pub(super) folder: PathBuf,
@@ -60,7 +60,7 @@ type Read<'p> = (Link, Fingerprint, &'p PathBuf);
 
 impl Group<'_> {
     /// A chain from each START, as far as links follow one another. What is no link, follows none or is there twice is
-    /// told, and takes nothing from the others.
+    /// reported, and takes nothing from the others.
     pub(super) fn chains(&mut self, job: &str, paths: &[PathBuf]) -> Vec<Chain> {
         let mut rest: Vec<Read<'_>> = Vec::new();
         for path in paths {

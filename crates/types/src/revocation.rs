@@ -24,7 +24,7 @@ pub struct RevocationTarget {
 }
 
 impl RevocationTarget {
-    /// What becomes of it where there is nobody to ask: without a handle there is nothing to give back, and a
+    /// What becomes of it where no provider can be asked: without a handle there is nothing to give back, and a
     /// handle without the rest should have been.
     pub fn without_a_way_back(&self) -> Settlement {
         let until = self.expires_at;
@@ -36,7 +36,7 @@ impl RevocationTarget {
         }
     }
 
-    /// What becomes of a credential that nobody can take back.
+    /// What becomes of a credential that cannot be taken back.
     pub fn runs_out(&self, now: DateTime<Utc>) -> Settlement {
         let at = self.expires_at;
         if at <= now { Settlement::AlreadyExpired { at } } else { Settlement::Expires { at } }

@@ -119,7 +119,7 @@ impl Mask {
         }
     }
 
-    /// A part of this mask, which remembers by itself what it is told; the whole remembers that too, and is what hides.
+    /// A part of this mask, which remembers by itself what it gets; the whole remembers that too, and is what hides.
     #[must_use]
     pub fn part(&self) -> Self {
         Self { known: Known::default(), whole: Some(Arc::clone(self.whole.as_ref().unwrap_or(&self.known))) }
@@ -131,7 +131,7 @@ impl Mask {
         hide(self.whole.as_ref().unwrap_or(&self.known), text)
     }
 
-    /// The same with what this part was told alone.
+    /// The same with what this part alone got.
     pub fn apply_part(&self, text: &str) -> String {
         hide(&self.known, text)
     }
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_mask_hides_all_that_the_whole_knows_and_by_itself_what_it_was_told() {
+    fn a_part_of_a_mask_hides_all_that_the_whole_knows_and_by_itself_what_it_got() {
         let whole = mask(&["tok-123456"]);
         let part = whole.part();
         part.add(&Secret::new("part-123456"));

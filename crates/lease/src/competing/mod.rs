@@ -80,7 +80,7 @@ pub fn find<'a>(
 ) -> Vec<Found> {
     let set = |name: &str| standing(name).filter(|value| !value.is_empty());
     let named = |name: &str| set(name).is_some_and(|profile| profiles.contains(&profile));
-    // The one that is taken by whoever names none.
+    // The one that tools take where none is named.
     let default = || profiles.contains(&"default") && CHOOSE.iter().all(|name| set(name).is_none());
     let chosen = CHOOSE.iter().any(|name| named(name)) || default();
     let holds = |line: &Line| match line.when {
@@ -188,10 +188,10 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_of_a_profile_that_is_not_lent_is_told_and_covers_nothing() {
+    fn a_choice_of_a_profile_that_is_not_lent_is_reported_and_covers_nothing() {
         let standing = [("AWS_PROFILE", "other"), ("AWS_ACCESS_KEY_ID", "AKIA")];
-        let told = found(&FILES, &standing);
-        assert_eq!(told, [("AWS_ACCESS_KEY_ID".to_owned(), None), ("AWS_PROFILE".to_owned(), None)]);
+        let competing = found(&FILES, &standing);
+        assert_eq!(competing, [("AWS_ACCESS_KEY_ID".to_owned(), None), ("AWS_PROFILE".to_owned(), None)]);
         let second = [("AWS_PROFILE", "other"), ("AWS_DEFAULT_PROFILE", "live")];
         assert_eq!(found(&FILES, &second), [("AWS_PROFILE".to_owned(), None)]);
     }

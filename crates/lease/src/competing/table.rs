@@ -105,14 +105,14 @@ pub const TABLE: &[Line] = lines! {
     "vault": VAULT: "VAULT_NAMESPACE", Always, Empty, "the lent token is of another namespace", Some("vault");
     "vault": VAULT: "VAULT_WRAP_TTL", Always, Empty, "the vault command line is answered with wrapped values", None;
     "vault": VAULT: "VAULT_PROXY_ADDR", Always, Warn, "the vault command line sends the lent token by that proxy", None;
-    "vault": VAULT: "VAULT_SKIP_VERIFY", Always, Warn, "the vault command line sends the lent token to whoever answers", Some("vault");
+    "vault": VAULT: "VAULT_SKIP_VERIFY", Always, Warn, "the vault command line sends the lent token to any server that answers", Some("vault");
     "vault": VAULT: "BAO_ADDR", Always, Empty, "OpenBao's command line sends the lent token there, and not to `VAULT_ADDR`", None;
     "vault": VAULT: "BAO_AGENT_ADDR", Always, Empty, "OpenBao's command line sends the lent token there, and not to `VAULT_ADDR`", None;
     "vault": VAULT: "BAO_TOKEN", Always, Empty, "OpenBao's command line prefers that token", None;
     "vault": VAULT: "BAO_NAMESPACE", Always, Empty, "the lent token is of another namespace", None;
     "vault": VAULT: "BAO_WRAP_TTL", Always, Empty, "OpenBao's command line is answered with wrapped values", None;
     "vault": VAULT: "BAO_PROXY_ADDR", Always, Warn, "OpenBao's command line sends the lent token by that proxy", None;
-    "vault": VAULT: "BAO_SKIP_VERIFY", Always, Warn, "OpenBao's command line sends the lent token to whoever answers", None;
+    "vault": VAULT: "BAO_SKIP_VERIFY", Always, Warn, "OpenBao's command line sends the lent token to any server that answers", None;
     "github": GITHUB: "GH_TOKEN", Always, Empty, "gh prefers that token to `GITHUB_TOKEN`", None;
     "github": GITHUB_SERVER: "GH_ENTERPRISE_TOKEN", Always, Empty, "gh prefers that token to `GITHUB_ENTERPRISE_TOKEN`", None;
     "github": GH: "GH_HOST", Always, Warn, "gh asks that host, for which the lent token may be none", None;

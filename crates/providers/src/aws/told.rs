@@ -94,7 +94,7 @@ fn of_code(code: &str, message: &str, chained: bool) -> Option<&'static str> {
             "a role of a `chain` lives for at most 1h, whatever its `MaxSessionDuration`: ask for a shorter `duration`"
         }
         "ValidationError" if message.to_lowercase().contains("duration") => {
-            "`duration` is more than the role's maximum session duration (`MaxSessionDuration`, 1h where nobody set it): ask \
+            "`duration` is more than the role's maximum session duration (`MaxSessionDuration`, 1h where it is not set): ask \
              for less, or have the role allow more (`aws iam update-role --max-session-duration SECONDS`)"
         }
         _ => return None,

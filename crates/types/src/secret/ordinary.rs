@@ -1,4 +1,4 @@
-//! Which words anybody may use: hidden, they would mangle the log.
+//! Which words any text may hold: hidden, they would mangle the log.
 
 /// Words that stand beside secrets, and in every log.
 const COMMON: &[&str] = &[
@@ -86,7 +86,7 @@ pub(super) fn is_ordinary(word: &str) -> bool {
     if is_common(word) {
         return true;
     }
-    // What somebody names has these between its words.
+    // A name has these between its words.
     let named = |c: char| c.is_alphanumeric() || "-._/@:,=".contains(c);
     word.chars().all(named) && word.split(|c: char| !c.is_alphanumeric()).all(is_word)
 }

@@ -64,7 +64,7 @@ fn is_armour(line: &str) -> bool {
     line.starts_with("-----") && line.ends_with("-----")
 }
 
-/// The texts right inside of this one. The second is whether there are more than are told.
+/// The texts right inside of this one. The second is whether there are more than are returned.
 fn inside(text: &str) -> (Vec<String>, bool) {
     let mut found: Vec<String> = plain::of_base64(text).into_iter().collect();
     if !has_structure(text) {

@@ -86,7 +86,7 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
 }
 
-/// What base64 is made of, of either alphabet, and what nobody quotes.
+/// What base64 is made of, of either alphabet, and what is never quoted.
 fn is_of_base64(byte: u8) -> bool {
     is_plain(byte) || b"+/=".contains(&byte)
 }
