@@ -104,8 +104,8 @@ fn files_without_an_owner_go_when_they_are_old() {
 }
 
 #[test]
-fn a_file_that_cannot_be_removed_stops_no_other_and_is_told_once() {
-    if !two_users("a_file_that_cannot_be_removed_stops_no_other_and_is_told_once") {
+fn a_file_that_cannot_be_removed_stops_no_other_and_is_reported_once() {
+    if !two_users("a_file_that_cannot_be_removed_stops_no_other_and_is_reported_once") {
         return;
     }
     let host = crate::two_users::Host::new();
@@ -179,7 +179,7 @@ fn where_nothing_can_be_encrypted_at_rest_the_record_says_so() {
 }
 
 #[test]
-fn where_encryption_at_rest_is_required_and_not_to_be_had_nobody_is_asked() {
+fn where_encryption_at_rest_is_required_and_not_to_be_had_no_request_is_made() {
     for script in NO_MEMORY {
         let mut stage = stage();
         stage.config["required"] = json!({"encryption-at-rest": true});

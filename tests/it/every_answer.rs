@@ -15,7 +15,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
 
 use crate::every_provider::{ALL, plainly, reached, works};
-use crate::support::hooks::{Stage, files, is_told_nowhere};
+use crate::support::hooks::{Stage, files, is_shown_nowhere};
 use crate::support::network::pass_on;
 use crate::support::provider::html;
 
@@ -474,14 +474,14 @@ fn repeats_at(gives: &Gives, place: &str, form: usize) {
     let read = |path: PathBuf| (format!("is in {} ({place})", path.display()), std::fs::read(path).unwrap());
     let mut kept: Vec<_> = files(&stage.folder.path().join("records")).into_iter().map(read).collect();
     kept.push((format!("was printed ({place})"), lent.text.into_bytes()));
-    is_told_nowhere(&sent.lock().unwrap(), &kept);
+    is_shown_nowhere(&sent.lock().unwrap(), &kept);
     stage.command_ended(0);
     stage.hook("post-command");
     stage.no_secret_anywhere();
 }
 
 #[test]
-fn a_secret_that_a_good_answer_repeats_in_any_of_its_fields_is_told_and_recorded_nowhere() {
+fn a_secret_that_a_good_answer_repeats_in_any_of_its_fields_is_shown_and_recorded_nowhere() {
     at_each(|gives| {
         for (number, place) in all_places(gives).into_iter().enumerate() {
             repeats_at(gives, &place, number % 3);

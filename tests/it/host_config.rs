@@ -93,13 +93,13 @@ fn a_config_map_whose_folder_all_may_write_rules_only_where_its_mount_is_read_on
         for name in ["etc/buildkite-dataflow", "etc/buildkite-dataflow/..2024"] {
             fs::set_permissions(places.at(name), fs::Permissions::from_mode(mode)).unwrap();
         }
-        let told = places.told_where(&read_only);
-        assert!(told.contains("..2024-rules"), "{mode:o}: {told}");
-        let told = places.told();
+        let output = places.told_where(&read_only);
+        assert!(output.contains("..2024-rules"), "{mode:o}: {output}");
+        let output = places.told();
         // In a sticky folder others add names, and change none of root's.
         let ours = mode & 0o1000 != 0;
-        assert!(told.contains("..2024-rules") == ours, "{mode:o}: {told}");
-        assert!(ours || told.contains("`sudo chmod go-w /etc/buildkite-dataflow`"), "{mode:o}: {told}");
+        assert!(output.contains("..2024-rules") == ours, "{mode:o}: {output}");
+        assert!(ours || output.contains("`sudo chmod go-w /etc/buildkite-dataflow`"), "{mode:o}: {output}");
     }
 }
 

@@ -232,8 +232,8 @@ fn a_job_that_the_agent_runs_is_not_ended_from_outside_whatever_its_journal_says
     for (field, value) in lies() {
         let before = change(&journal, field, value);
         change(&journal, "/job", "another".into());
-        let told = scene.sweep();
-        assert!(scene.links().iter().all(|link| link.end.is_none()), "{field}: {told}");
+        let output = scene.sweep();
+        assert!(scene.links().iter().all(|link| link.end.is_none()), "{field}: {output}");
         std::fs::write(&journal, before).unwrap();
     }
     std::fs::remove_file(&running).unwrap();
@@ -247,7 +247,7 @@ fn a_job_that_the_agent_runs_is_not_ended_from_outside_whatever_its_journal_says
 #[test]
 fn a_job_whose_keeper_lives_is_left_to_its_keeper() {
     let mut stage = Stage::new();
-    // Nothing listens there: whoever is asked to give back cannot, and says so.
+    // Nothing listens there: a process that is asked to give back cannot, and says so.
     stage.config["endpoints"] = serde_json::json!(["http://127.0.0.1:9"]);
     let folder = forged(&stage, vec![lease("vault", &[("address", "http://127.0.0.1:9/")])]);
     let keeper = std::fs::File::open(&folder).unwrap();
@@ -266,7 +266,7 @@ fn a_job_whose_keeper_lives_is_left_to_its_keeper() {
 }
 
 #[test]
-fn an_end_that_a_leases_provider_cannot_give_is_not_believed_and_told() {
+fn an_end_that_a_leases_provider_cannot_give_is_not_believed_and_reported() {
     for said in [
         Settlement::Revoked { at: Utc::now() },
         Settlement::RevokeAccepted { at: Utc::now() },
@@ -292,7 +292,7 @@ fn an_end_that_a_leases_provider_cannot_give_is_not_believed_and_told() {
 }
 
 #[test]
-fn an_end_of_an_earlier_process_is_told_as_what_the_journal_says() {
+fn an_end_of_an_earlier_process_is_recorded_as_what_the_journal_says() {
     let mut stage = Stage::new();
     let at = Utc::now() + TimeDelta::hours(1);
     let lent = support::survivors::lease("aws", HANDLE, &[]);

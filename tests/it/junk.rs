@@ -47,32 +47,32 @@ fn opened(job: &str, bootstrap: ProcessId, socket: Option<PathBuf>) -> Opened {
     }
 }
 
-/// A process of which nothing can be told from here.
+/// A process of which nothing can be known from here.
 fn elsewhere() -> ProcessId {
     ProcessId { namespace: Some("pid:[1]".into()), ..ProcessId::parent() }
 }
 
 #[test]
-fn two_thousand_sparse_files_hold_up_no_step_and_are_told_once() {
+fn two_thousand_sparse_files_hold_up_no_step_and_are_reported_once() {
     let mut stage = Stage::new();
     for number in 0..2000 {
         sparse(&stage, &format!("junk-{number}.block"), 15 << 20);
     }
     let start = Instant::now();
-    let mut told = 0;
+    let mut counted = 0;
     // Each step looks at some of them: after a while each was looked at.
     for _ in 0..3 {
         let step = stage.hook("pre-command");
         assert_eq!(step.status, 0, "{}", step.text);
-        told += step.text.matches("more are left alone").count();
+        counted += step.text.matches("more are left alone").count();
         assert!(step.said().lines().count() < 30, "{}", step.text);
         stage.hook("post-command");
     }
-    assert!(told > 0 && start.elapsed() < Duration::from_secs(20), "{told}, {:?}", start.elapsed());
+    assert!(counted > 0 && start.elapsed() < Duration::from_secs(20), "{counted}, {:?}", start.elapsed());
 }
 
 #[test]
-fn what_is_no_journal_is_told_once_before_a_step_and_each_time_by_a_sweep() {
+fn what_is_no_journal_is_reported_once_before_a_step_and_each_time_by_a_sweep() {
     let mut stage = Stage::new();
     sparse(&stage, "junk.block", 5000);
     let tells = |stage: &mut Stage| {
@@ -93,7 +93,7 @@ fn what_is_no_journal_is_removed_when_it_is_old_and_what_may_be_one_is_not() {
     File::options().write(true).open(old[0].join("journal")).unwrap().set_len(1 << 40).unwrap();
     let fresh = sparse(&stage, "fresh.block", 7);
     let later = sparse(&stage, "later.block", 0);
-    // A whole line of a kind that nobody knows yet.
+    // A whole line of a kind that is not known yet.
     fs::write(later.join("journal"), "44136fa355b3678a {}\n").unwrap();
     for folder in old.iter().chain([&later]) {
         grow_old(folder);
@@ -124,7 +124,7 @@ fn no_socket_that_a_journal_names_holds_up_a_step() {
     let mut stage = Stage::new();
     let path = stage.folder.path().join("full.sock");
     let server = UnixListener::bind(&path).unwrap();
-    // Nobody accepts: each try to connect stays, until there is no room for more.
+    // No process accepts: each try to connect stays, until there is no room for more.
     assert!((0..100_000).any(|_| listening(&path) == Alive::Unknown));
     let fifo = stage.folder.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -139,7 +139,7 @@ fn no_socket_that_a_journal_names_holds_up_a_step() {
     let step = stage.hook("pre-command");
     assert_eq!(step.status, 0, "{}", step.text);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-    // Of none of them it can be told whether its job is over.
+    // Of none of them it is known whether its job is over.
     assert!(stage.records().iter().all(|link| link.run.job != "forged"));
     drop(server);
 }
@@ -159,7 +159,7 @@ fn a_hundred_journals_whose_provider_does_not_answer_take_no_hook_beyond_its_dea
         for number in 0..100 {
             let folder = stage.folder.path().join(format!("state/jobs/{kind}-{number}.{instance}"));
             let opened = Opened { instance: instance.clone(), ..opened(kind, bootstrap.clone(), None) };
-            let mut entry = lease("vault", "hvs.somebody-elses", &[("address", &url)]);
+            let mut entry = lease("vault", "hvs.another-programs", &[("address", &url)]);
             entry.expires_at = Utc::now() + TimeDelta::hours(1);
             Journal::create(&folder, opened).unwrap().append(vec![Entry::Leased(entry)]).unwrap();
         }

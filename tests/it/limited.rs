@@ -1,4 +1,4 @@
-//! Under the limits that a host or a sandbox puts on the agent's user: what cannot be done is told, and nothing dies of it.
+//! Under the limits that a host or sandbox puts on the agent's user: what cannot be done is reported; nothing dies.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,7 +18,7 @@ fn under(stage: &mut Stage, limit: &str) -> Ended {
 }
 
 #[test]
-fn a_file_that_may_grow_no_further_is_told_as_a_full_disk_is() {
+fn a_file_that_may_grow_no_further_is_reported_as_a_full_disk_is() {
     for limit in ["--fsize=0", "--fsize=100", "--fsize=1000"] {
         let mut stage = Stage::new();
         stage.write_config();

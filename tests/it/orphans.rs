@@ -36,7 +36,7 @@ const SIBLING: &str = r#"
 /// A step that is to be ended early by its own process, which says that it has passed.
 fn scene(agent: &Agent, phase: &str) -> Scene {
     let mut scene = Scene::guarded(agent);
-    let told = [
+    let variables = [
         ("HOOK", HOOK.to_owned()),
         ("STEP", STEP.to_owned()),
         ("AT", scene.folder.path().display().to_string()),
@@ -46,7 +46,7 @@ fn scene(agent: &Agent, phase: &str) -> Scene {
         ("BUILDKITE_HOOK_SCOPE", "plugin".to_owned()),
         ("BUILDKITE_COMMAND_EXIT_STATUS", "0".to_owned()),
     ];
-    scene.env.extend(told.map(|(name, value)| (name.to_owned(), value)));
+    scene.env.extend(variables.map(|(name, value)| (name.to_owned(), value)));
     scene
 }
 

@@ -133,7 +133,7 @@ fn a_wrong_block_is_told_with_its_place() {
 }
 
 #[test]
-fn every_error_of_a_block_is_told_with_its_line_and_column_in_the_pipeline() {
+fn every_error_of_a_block_is_reported_with_its_line_and_column_in_the_pipeline() {
     let steps = STEP.replace("role:", "duration: 60,\n                zebra: 1,\n                role_arn:");
     let (_folder, path) = pipeline(&format!("# a comment\nsteps:\n{steps}"));
     let text = std::fs::read_to_string(&path).unwrap();
@@ -142,9 +142,9 @@ fn every_error_of_a_block_is_told_with_its_line_and_column_in_the_pipeline() {
         [("duration:", "saw `1m`"), ("zebra:", "unknown key `zebra`"), ("role_arn:", "did you mean `role`?")]
     {
         let line = text.lines().position(|line| line.contains(key)).unwrap() + 1;
-        let told =
-            run.out.lines().find(|told| told.contains(&format!("{path}:{line}:")) && told.contains(problem));
-        assert!(told.is_some(), "{key}: {}", run.out);
+        let shown =
+            run.out.lines().find(|said| said.contains(&format!("{path}:{line}:")) && said.contains(problem));
+        assert!(shown.is_some(), "{key}: {}", run.out);
     }
 }
 

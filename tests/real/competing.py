@@ -69,7 +69,7 @@ class Asked(http.server.BaseHTTPRequestHandler):
 
 
 def terraform(backend, settings, enough):
-    """What a backend of Terraform's own asks whom for first, to find its state; where it asks nobody, its complaint."""
+    """What a Terraform backend asks which server for first, to find its state; without a request, its error."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     here = f"http://127.0.0.1:{server.server_port}"
@@ -86,15 +86,15 @@ def terraform(backend, settings, enough):
         with open(f"{folder}/main.tf", "w") as file:
             file.write(f'terraform {{\n  backend "{backend}" {{\n{lines}  }}\n}}\n')
         command = ["terraform", "init", "-no-color", "-input=false"]
-        with open(f"{folder}/told", "w+") as told:
-            running = subprocess.Popen(command, cwd=folder, env=env, stdout=told, stderr=told)
+        with open(f"{folder}/output", "w+") as output:
+            running = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=output)
             # It goes on trying: whom it asks first is known sooner.
             while running.poll() is None and len(Asked.seen) < enough:
                 time.sleep(0.02)
             running.kill()
             running.wait()
-            told.seek(0)
-            lines = [line for line in told.read().splitlines() if line.startswith("Error")]
+            output.seek(0)
+            lines = [line for line in output.read().splitlines() if line.startswith("Error")]
         return [Asked.seen[:enough], lines[:1] if not Asked.seen else []]
 
 

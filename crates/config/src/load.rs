@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_config_under_a_near_name_is_told_and_not_passed_over() {
+    fn a_config_under_a_near_name_is_reported_and_not_passed_over() {
         for name in ["config.yaml", "Config.yml", "config.json", "buildkite-dataflow.yml", "confg.yml"] {
             let places = Places::new();
             fs::create_dir(places.1.join("etc/dataflow")).unwrap();

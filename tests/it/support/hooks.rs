@@ -48,7 +48,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// What people are told, without diagnostics: hooks of the tests log at `debug`.
+    /// What is reported, without diagnostics: hooks of the tests log at `debug`.
     pub(crate) fn said(&self) -> String {
         undiagnosed(&self.text)
     }
@@ -321,7 +321,7 @@ impl Stage {
         });
         let shown = ("was printed".to_owned(), self.shown.clone().into_bytes());
         let places: Vec<_> = kept.chain([shown]).collect();
-        is_told_nowhere(&self.secrets(), &places);
+        is_shown_nowhere(&self.secrets(), &places);
     }
 
     /// Every secret that the sandbox ever gave, and those of the job.
@@ -339,11 +339,11 @@ impl Stage {
 
 /// None of these stands in any of the places, in whatever form a server or a program repeats it.
 #[track_caller]
-pub(crate) fn is_told_nowhere(secrets: &[Secret], places: &[(String, Vec<u8>)]) {
+pub(crate) fn is_shown_nowhere(secrets: &[Secret], places: &[(String, Vec<u8>)]) {
     for form in secrets.iter().flat_map(|secret| repeated(secret.expose())) {
         let found = memchr::memmem::Finder::new(&form);
-        let told = places.iter().find(|(_, bytes)| found.find(bytes).is_some());
-        assert!(told.is_none(), "a secret {}", told.map(|(place, _)| place.as_str()).unwrap_or_default());
+        let shown = places.iter().find(|(_, bytes)| found.find(bytes).is_some());
+        assert!(shown.is_none(), "a secret {}", shown.map(|(place, _)| place.as_str()).unwrap_or_default());
     }
 }
 
@@ -352,7 +352,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let shown = ("was printed".to_owned(), std::mem::take(&mut self.shown).into_bytes());
-            is_told_nowhere(&self.secrets(), &[shown]);
+            is_shown_nowhere(&self.secrets(), &[shown]);
         }
     }
 }

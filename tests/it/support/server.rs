@@ -37,7 +37,7 @@ pub(crate) fn answers(url: &str, header: Option<&str>) {
 
 /// A port of the loopback that nobody listens at.
 pub(crate) fn free_port() -> u16 {
-    // Not one of those that the system gives to whoever asks for any: another test could be given it meanwhile.
+    // Not one of those that the system gives to any process that asks: another test could be given it meanwhile.
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 10_000 + u16::try_from(std::process::id() % 1000).unwrap() * 20;
     loop {
