@@ -122,9 +122,9 @@ pub fn load(host: &Host) -> Result<Loaded, LoadError> {
 /// The config of a rehearsal. Whoever can write into this user's private folder could as well replace the program there.
 fn beside_program(program: &Path, user: u32) -> Option<Result<Loaded, LoadError>> {
     let file = program.with_file_name(BESIDE_PROGRAM);
-    let folder = files::is_private_folder(program.parent()?, user);
-    let trail = Trail::of(&file);
-    (folder && !trail.leads_nowhere()).then(|| read(&file, trail, &[user], user, LoadError::Untrusted))
+    // Most often it is not there, and the way to it is of no interest.
+    let is_there = files::is_private_folder(program.parent()?, user) && files::length(&file).is_ok();
+    is_there.then(|| read(&file, Trail::of(&file), &[user], user, LoadError::Untrusted))
 }
 
 /// The same for a root of `roots`, and for `user`.
