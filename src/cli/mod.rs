@@ -110,10 +110,14 @@ fn run_hook(host: &Host, closed: bool, form: Form, phase: Phase) -> ExitCode {
     let loaded = load::load(host);
     start_diagnostics(host, &loaded, closed);
     let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _span = span(phase).entered();
+        let work = match hook::begin(host, loaded, form, phase) {
+            Ok(work) => work,
+            Err(report) => return report,
+        };
         match dataflow_host::runtime::start() {
             Ok(runtime) => {
-                let _span = span(phase).entered();
-                let report = runtime.block_on(hook::run(host, loaded, form, phase));
+                let report = runtime.block_on(hook::run(host, work, form));
                 // A look-up of a name that is given up goes on by itself, and nobody waits for it.
                 runtime.shutdown_background();
                 report

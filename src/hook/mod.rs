@@ -11,6 +11,8 @@ use dataflow_host::{Host, env};
 use dataflow_lease::state::State;
 use dataflow_types::failure::{Class, Failure};
 
+use self::block::Block;
+
 mod account;
 mod asked;
 mod at_rest;
@@ -105,11 +107,62 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Runs one hook.
-pub async fn run(host: &Host, loaded: Result<Loaded, LoadError>, form: Form, phase: Phase) -> Report {
-    match attempt(host, loaded, form, phase).await {
-        Ok(report) => report,
-        Err(failure) => not_begun(failure, phase),
+/// What a hook found to do.
+#[derive(Debug)]
+pub enum Work {
+    /// Before the command: lend what a block asks for.
+    Lend(Loaded, Box<Block>),
+    /// After the command: give back what was lent.
+    Release(Loaded, Phase),
+}
+
+/// Decides what a hook has to do, before anything that waits is started; a report where that is nothing.
+pub fn begin(
+    host: &Host,
+    loaded: Result<Loaded, LoadError>,
+    form: Form,
+    phase: Phase,
+) -> Result<Work, Report> {
+    let switched_off = |loaded: &Loaded| loaded.config.mode == Mode::Off && phase.is_before_command();
+    let work = match loaded {
+        // What was lent before the switch was turned is given back all the same.
+        Ok(loaded) if switched_off(&loaded) => {
+            let lines = vec!["switched off by the host config".into()];
+            return Err(Report { lines, ..Report::default() });
+        }
+        Ok(loaded) => work(host, loaded, form, phase),
+        Err(error) => Err(error.failure()),
+    };
+    work.map_err(|failure| not_begun(failure, phase))?.ok_or_else(Report::default)
+}
+
+fn work(host: &Host, loaded: Loaded, form: Form, phase: Phase) -> Result<Option<Work>, Failure> {
+    for account in block::accounts_to_mask(&host.env) {
+        host.mask.add(&account);
+    }
+    let hook = match phase {
+        Phase::Environment => Hook::Environment,
+        Phase::PreCommand => Hook::PreCommand,
+        Phase::PostCommand | Phase::PreExit => return Ok(Some(Work::Release(loaded, phase))),
+    };
+    let block = block::of(&host.env, form, hook, &loaded.config)?;
+    Ok(block.map(|block| Work::Lend(loaded, Box::new(block))))
+}
+
+/// Does the work of one hook.
+pub async fn run(host: &Host, work: Work, form: Form) -> Report {
+    match work {
+        Work::Lend(loaded, block) => match Context::new(host, form, loaded) {
+            Ok(context) => Box::pin(serve::serve(&context, *block)).await,
+            Err(failure) => not_begun(failure, Phase::PreCommand),
+        },
+        Work::Release(loaded, phase) => {
+            dataflow_host::process::outlive_signals();
+            match Context::new(host, form, loaded) {
+                Ok(context) => release::release(&context, phase).await,
+                Err(failure) => not_begun(failure, phase),
+            }
+        }
     }
 }
 
@@ -125,35 +178,6 @@ pub fn not_begun(failure: Failure, phase: Phase) -> Report {
         failure.sentence()
     );
     Report { warnings: vec![told], ..Report::default() }
-}
-
-async fn attempt(
-    host: &Host,
-    loaded: Result<Loaded, LoadError>,
-    form: Form,
-    phase: Phase,
-) -> Result<Report, Failure> {
-    let loaded = loaded.map_err(|error| error.failure())?;
-    for account in block::accounts_to_mask(&host.env) {
-        host.mask.add(&account);
-    }
-    // What was lent before the switch was turned is given back all the same.
-    if loaded.config.mode == Mode::Off && phase.is_before_command() {
-        return Ok(Report { lines: vec!["switched off by the host config".into()], ..Report::default() });
-    }
-    match phase {
-        Phase::Environment | Phase::PreCommand => {
-            let hook = if phase == Phase::Environment { Hook::Environment } else { Hook::PreCommand };
-            let Some(block) = block::of(&host.env, form, hook, &loaded.config)? else {
-                return Ok(Report::default());
-            };
-            Ok(Box::pin(serve::serve(&Context::new(host, form, loaded)?, block)).await)
-        }
-        Phase::PostCommand | Phase::PreExit => {
-            dataflow_host::process::outlive_signals();
-            Ok(release::release(&Context::new(host, form, loaded)?, phase).await)
-        }
-    }
 }
 
 /// What this process needs to begin with is not to be had from the system.
