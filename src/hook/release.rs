@@ -83,10 +83,11 @@ async fn open_as_hook(
 pub(super) async fn open_soon(context: &Context<'_>, folder: &Path, until: DateTime<Utc>) -> Option<Journal> {
     for _ in 0..40 {
         match Journal::open(folder) {
+            Ok(journal) => return Some(journal),
             Err(journal::Error::Busy { .. }) if context.host.clock.now() < until => {
                 context.host.clock.sleep(Duration::from_millis(25)).await;
             }
-            _ => break,
+            Err(_) => break,
         }
     }
     context.state.open(folder)
