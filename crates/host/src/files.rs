@@ -11,7 +11,7 @@ use nix::libc::{O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
 use super::fault;
 use super::folder::Folder;
 pub use super::untrusted::Untrusted;
-use super::untrusted::{check_owner, io_at, read_all};
+use super::untrusted::{check_owner, io_at, read_all, read_whole};
 
 /// No file that this program reads is longer, in bytes.
 pub const MAX_LENGTH: u64 = 16 << 20;
@@ -23,36 +23,38 @@ pub fn read_trusted(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
 
 /// The same of a file that is open already, from where it stands; `path` is for errors.
 pub fn read_open(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
-    if file.metadata().map_err(io_at(path))?.nlink() != 1 {
+    let meta = file.metadata().map_err(io_at(path))?;
+    if meta.nlink() != 1 {
         return Err(Untrusted::NotRegular { path: path.to_owned() });
     }
-    read_checked(file, path, owners)
+    read_checked(file, &meta, path, owners)
 }
 
 /// The same of a file that the host config names, and of that itself. It may have further names: a user who made one
 /// can neither change it nor put another in its place, and stores of packages link files that are the same.
 pub fn read_named(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
-    read_checked(&open_no_follow(path).map_err(io_at(path))?, path, owners)
+    let file = open_no_follow(path).map_err(io_at(path))?;
+    read_checked(&file, &file.metadata().map_err(io_at(path))?, path, owners)
 }
 
-fn read_checked(file: &File, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
+fn read_checked(file: &File, meta: &fs::Metadata, path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
     fault::look("read");
-    let meta = file.metadata().map_err(io_at(path))?;
     if !meta.is_file() {
         return Err(Untrusted::NotRegular { path: path.to_owned() });
     }
-    check_owner(path, &meta, owners)?;
-    read_all(file, path, MAX_LENGTH)
+    check_owner(path, meta, owners)?;
+    read_whole(file, meta, path, MAX_LENGTH)
 }
 
 /// The same of a file that holds a secret: others may not even read it; its group may.
 pub fn read_private(path: &Path, owners: &[u32]) -> Result<Vec<u8>, Untrusted> {
     let file = open_no_follow(path).map_err(io_at(path))?;
-    let mode = file.metadata().map_err(io_at(path))?.mode() & 0o7777;
+    let meta = file.metadata().map_err(io_at(path))?;
+    let mode = meta.mode() & 0o7777;
     if mode & 0o004 != 0 {
         return Err(Untrusted::Readable { path: path.to_owned(), mode });
     }
-    read_checked(&file, path, owners)
+    read_checked(&file, &meta, path, owners)
 }
 
 /// Checks that only the owner, one of `owners`, can put files into a folder.

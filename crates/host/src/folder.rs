@@ -70,7 +70,14 @@ impl Folder {
         Ok(Self { file: file.into(), path: self.path.join(name) })
     }
 
-    /// The same, made with these permissions where it is not there yet; whether it was made.
+    /// Opens a folder at the end of a path of single names below this one, in one call; a link on the way is refused, as
+    /// is everything where the system has no such call.
+    pub fn below_all(&self, names: &[&str]) -> io::Result<Self> {
+        let path = names.iter().map(|name| one_name(name.as_ref())).collect::<io::Result<PathBuf>>()?;
+        Ok(Self { file: open_beneath(&self.file, &path)?, path: self.path.join(path) })
+    }
+
+    /// Opens a folder in this one, made with these permissions where it is not there yet; whether it was made.
     pub fn make(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<(Self, bool)> {
         let name = one_name(name.as_ref())?;
         match self.below(name) {
@@ -162,7 +169,7 @@ impl Folder {
         if self.named(name)?.is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let half = format!("{WRITING}{}", uuid::Uuid::new_v4().simple());
+        let half = format!("{WRITING}{:032x}", fastrand::u128(..));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.file, half.as_str(), flags, bits(0o600))?;
         let written = whole(&file.into(), bytes, mode, group).and_then(|()| self.rename_new(&half, name));
@@ -240,6 +247,19 @@ fn whole(mut file: &File, bytes: &[u8], mode: u32, group: Option<u32>) -> io::Re
 fn is_full(error: &io::Error) -> bool {
     // POSIX allows both words.
     matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists)
+}
+
+#[cfg(target_os = "linux")]
+fn open_beneath(folder: &File, path: &Path) -> io::Result<File> {
+    use rustix::fs::ResolveFlags;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    Ok(rustix::fs::openat2(folder, path, flags, Mode::empty(), resolve)?.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_beneath(_: &File, _: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// One name of a folder: no path leads through this door.

@@ -113,6 +113,11 @@ fn folder_in(shared: &Path) -> io::Result<PathBuf> {
 
 /// Folders of ours by other names: there are some where another user took the usual one.
 fn others(shared: &Path) -> Vec<PathBuf> {
+    // A folder counts the folders in it, in most file systems: where ours is the only one there is nothing to list.
+    let folders = std::fs::metadata(shared).map_or(u64::MAX, |meta| meta.nlink());
+    if folders == 2 + u64::from(is_ours(&shared.join(usual()))) {
+        return Vec::new();
+    }
     let prefix = format!("{}-", usual());
     let is_named = |folder: &PathBuf| {
         folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&prefix))

@@ -31,14 +31,8 @@ impl Backoff {
     fn wait(&self, tried: u32) -> Duration {
         let full = self.base.saturating_mul(2_u32.saturating_pow(tried.saturating_sub(1)));
         let full = full.min(LONGEST.max(self.base));
-        if self.jitter { full.mul_f64(0.5 + 0.5 * random_share()) } else { full }
+        if self.jitter { full.mul_f64(0.5 + 0.5 * fastrand::f64()) } else { full }
     }
-}
-
-/// A number from 0 up to 1.
-fn random_share() -> f64 {
-    let [byte, ..] = uuid::Uuid::new_v4().into_bytes();
-    f64::from(byte) / 256.0
 }
 
 /// What to do after a failed try.

@@ -77,9 +77,22 @@ pub(super) fn check_owner(path: &Path, meta: &fs::Metadata, owners: &[u32]) -> R
     Ok(())
 }
 
+/// Room for the files of `/proc` that are read, in bytes.
+const LEAST: usize = 1 << 10;
+
 /// Every read ends here: of a regular file, and not longer than `most` bytes.
 pub(super) fn read_all(file: &File, path: &Path, most: u64) -> Result<Vec<u8>, Untrusted> {
     let meta = file.metadata().map_err(io_at(path))?;
+    read_whole(file, &meta, path, most)
+}
+
+/// The same of a file whose status was asked for a moment ago.
+pub(super) fn read_whole(
+    file: &File,
+    meta: &fs::Metadata,
+    path: &Path,
+    most: u64,
+) -> Result<Vec<u8>, Untrusted> {
     if !meta.is_file() {
         return Err(Untrusted::NotRegular { path: path.to_owned() });
     }
@@ -88,7 +101,7 @@ pub(super) fn read_all(file: &File, path: &Path, most: u64) -> Result<Vec<u8>, U
         return Err(Untrusted::TooLong { path: path.to_owned(), most });
     }
     // What lies in /proc says that it is empty.
-    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default() + 1);
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default().max(LEAST) + 1);
     file.take(most + 1).read_to_end(&mut bytes).map_err(io_at(path))?;
     if bytes.len() as u64 > most {
         return Err(Untrusted::TooLong { path: path.to_owned(), most });

@@ -38,13 +38,22 @@ fn leaf(directory: &Path, place: &Place, rights: &Rights) -> io::Result<Folder> 
         root => root?,
     };
     rights.begin(&root)?;
+    let above = rights.above();
+    let names: Vec<&str> = above.iter().chain(&place.folders).map(String::as_str).collect();
+    // Most often they are all there, and as they should be.
+    let at_once = if rights.are_usual() { root.below_all(&names).ok() } else { None };
+    let leaf = at_once.map_or_else(|| make_all(root, &names, rights), Ok)?;
+    leaf.check(&[nix::unistd::geteuid().as_raw()]).map_err(io::Error::other)?;
+    Ok(leaf)
+}
+
+fn make_all(root: Folder, names: &[&str], rights: &Rights) -> io::Result<Folder> {
     let mut folder = root;
-    for name in rights.above().iter().chain(&place.folders) {
+    for name in names {
         let (below, _) = folder.make(name, 0o700).map_err(|error| told(&folder, name, &error))?;
         rights.settle(&below)?;
         folder = below;
     }
-    folder.check(&[nix::unistd::geteuid().as_raw()]).map_err(io::Error::other)?;
     Ok(folder)
 }
 

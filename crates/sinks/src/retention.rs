@@ -132,7 +132,8 @@ mod tests {
     /// What is left after a pass for 30 days.
     fn left(folder: &Path, open: &[&str], most: usize) -> Vec<String> {
         let open: Vec<String> = open.iter().map(|&name| name.to_owned()).collect();
-        let before = Utc::now() - chrono::TimeDelta::days(30);
+        let before =
+            chrono::DateTime::<Utc>::from(std::time::SystemTime::now()) - chrono::TimeDelta::days(30);
         let mut pass = Pass { before, left: most, open: &open, removed: 0, trouble: None };
         pass.run(folder);
         assert_eq!(pass.trouble, None);

@@ -29,6 +29,11 @@ impl Rights {
         Ok(Self { mode, group, is_set, user: nix::unistd::geteuid().as_raw() })
     }
 
+    /// Whether the host config says nothing of them.
+    pub(super) fn are_usual(&self) -> bool {
+        !self.is_set
+    }
+
     /// Whether several users put records there.
     fn is_shared(&self) -> bool {
         self.mode & GROUP_WRITES != 0
