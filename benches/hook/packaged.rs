@@ -63,8 +63,9 @@ async fn said(asked: reqwest::RequestBuilder) -> Value {
 }
 
 fn verified(token: &str, issuer: &str, cache: &Path) {
-    let kept = std::fs::read_dir(cache).unwrap().next().unwrap().unwrap().path();
-    let kept: Value = serde_json::from_slice(&std::fs::read(kept).unwrap()).unwrap();
+    let files = std::fs::read_dir(cache).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    let mut documents = files.filter_map(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let kept = documents.find(|document| document.get("keys").is_some()).unwrap();
     let keys: CoreJsonWebKeySet = serde_json::from_value(kept["keys"].clone()).unwrap();
     let (audience, issuer) = (ClientId::new(AUDIENCE.into()), IssuerUrl::new(issuer.into()).unwrap());
     let verifier = CoreIdTokenVerifier::new_public_client(audience, issuer, keys);
