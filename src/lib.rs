@@ -20,7 +20,8 @@ pub use dataflow_providers as provider;
 pub use dataflow_record as record;
 pub use dataflow_sinks as sink;
 pub use dataflow_types::{
-    at_rest, claims, credential, dataset, failure, file_name, near_name, revocation, secret, settlement, span,
+    at_rest, claims, credential, dataset, failure, file_name, finding, near_name, revocation, secret,
+    settlement, span,
 };
 
 pub mod delivery;

@@ -265,7 +265,7 @@ async fn lend(world: &World, request: &Request, tried: bool) -> Vec<String> {
                 "what was not made has no end: {error}"
             );
             let failure = error.failure(request, None);
-            vec![mask.apply(&failure.sentence()), mask.apply(&error.reason()), format!("{:?}", failure.ident)]
+            vec![mask.apply(&failure.sentence()), mask.apply(&error.reason()), failure.ident.to_string()]
         }
     }
 }

@@ -134,8 +134,7 @@ pub(super) async fn token(host: &Host, arguments: &Token) -> Result<(), Failure>
             // The SDK reads the reason here and not from standard error.
             Err(failure) => {
                 let sentence = print::one_line(&host.mask.apply(&failure.sentence()));
-                let answer =
-                    json!({"version": 1, "success": false, "code": failure.ident, "message": sentence});
+                let answer = json!({"version": 1, "success": false, "code": failure.ident.as_str(), "message": sentence});
                 hand_over(&Secret::new(answer.to_string()));
                 return Err(failure);
             }

@@ -8,9 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::hook::{self, Form, Phase, Report};
 use dataflow_config::load::{self, LoadError, Loaded};
 use dataflow_host::{Host, closed};
-#[cfg(not(feature = "tools"))]
-use dataflow_types::failure::Class;
-use dataflow_types::failure::Failure;
+use dataflow_types::failure::{Failure, Ident};
 
 mod callback;
 #[cfg(feature = "tools")]
@@ -90,10 +88,7 @@ fn usage(host: &Host, error: &clap::Error, arguments: &[String]) -> ExitCode {
     if let Some(command) = arguments.get(1).filter(|word| OF_THE_WHOLE_TOOL.contains(&word.as_str())) {
         let what = format!("this build, which is for hosts, has no `{command}`");
         let hint = "the whole tool has it: `cargo build --release`, without `--no-default-features`";
-        return finish(
-            host,
-            &failed(Failure::new("not-in-this-build", Class::Configuration, what).hinted(hint)),
-        );
+        return finish(host, &failed(Failure::new(Ident::NotInThisBuild, what).hinted(hint)));
     }
     let plain = Arguments::try_parse_from(arguments.iter().map(|word| print::one_line(word)));
     let plain = plain.as_ref().err().unwrap_or(error);
@@ -128,7 +123,8 @@ fn run_hook(host: &Host, closed: bool, form: Form, phase: Phase) -> ExitCode {
     let report = report.unwrap_or_else(|_| failed(hook::bug("a fault in this program ended the hook")));
     print::report(&report, &host.mask);
     // A bug after the command must not replace the command's own status.
-    let code = if report.failure.as_ref().is_some_and(|f| f.ident == "bug") && !phase.is_before_command() {
+    let code = if report.failure.as_ref().is_some_and(|f| f.ident == Ident::Bug) && !phase.is_before_command()
+    {
         0
     } else {
         report.exit_code()

@@ -17,7 +17,7 @@ use dataflow_host::retry::{Backoff, Verdict};
 use dataflow_providers::aws::iam::{Iam, Query};
 use dataflow_providers::call::CallError;
 use dataflow_providers::sigv4::Keys;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::span::Span;
 
 mod operator;
@@ -108,20 +108,18 @@ async fn attempt(host: &Host, loaded: &Loaded, order: &Order) -> Result<Report, 
 }
 
 fn impossible(what: String) -> Failure {
-    Failure::new("denial-impossible", Class::Configuration, what).leaving("nothing was denied")
+    Failure::new(Ident::DenialImpossible, what).leaving("nothing was denied")
 }
 
 /// An answer of AWS that was no use, as a person is told it.
 fn refused(error: &CallError, what: &str) -> Failure {
-    let (ident, class) = match error {
-        CallError::Refused { .. } if error.verdict() == Verdict::Again => {
-            ("provider-busy", Class::Unreachable)
-        }
-        CallError::Refused { .. } => ("provider-refused", Class::Refused),
-        CallError::Malformed { .. } => ("provider-malformed", Class::Refused),
-        CallError::Unreachable(_) => ("provider-unreachable", Class::Unreachable),
+    let ident = match error {
+        CallError::Refused { .. } if error.verdict() == Verdict::Again => Ident::ProviderBusy,
+        CallError::Refused { .. } => Ident::ProviderRefused,
+        CallError::Malformed { .. } => Ident::ProviderMalformed,
+        CallError::Unreachable(_) => Ident::ProviderUnreachable,
     };
-    let mut failure = Failure::of(ident, class, error);
+    let mut failure = Failure::of(ident, error);
     failure.causes.insert(0, std::mem::replace(&mut failure.what, what.to_owned()));
     if let CallError::Refused { refusal, .. } = error {
         failure.hint.clone_from(&refusal.hint);

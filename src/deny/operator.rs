@@ -8,7 +8,7 @@ use dataflow_providers::aws;
 use dataflow_providers::aws::iam;
 use dataflow_providers::sigv4::Keys;
 use dataflow_sinks::chain::Chain;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 
 /// The operator's keys, from the variables that AWS's own tools read.
 pub(super) fn keys(env: &Env) -> Result<Keys, Failure> {
@@ -86,7 +86,7 @@ fn sts(doors: &Doors<'_>, order: &Order) -> Result<Endpoint, Failure> {
 }
 
 fn unfit(what: String) -> Failure {
-    Failure::new("operator-unfit", Class::Denied, what)
+    Failure::new(Ident::OperatorUnfit, what)
         .hinted("deny with a role that no job of these can assume: one that can, could also undo it")
         .leaving("nothing was denied")
 }

@@ -18,7 +18,8 @@ use dataflow_record::end::{ClaimedBy, SettledLease};
 use dataflow_record::parts::Told;
 use dataflow_sinks as sink;
 use dataflow_sinks::chain::{self, Chain, Wanted};
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
+use dataflow_types::finding;
 use dataflow_types::settlement::Settlement;
 
 /// One session, and where it is told of.
@@ -253,7 +254,7 @@ impl<'a> Story<'a> {
                     chain.job()
                 ));
             } else if let Err(error) = tell(chain, &new, now) {
-                let failure = Failure::of("record-not-stored", Class::Unrecorded, &error);
+                let failure = Failure::of(Ident::RecordNotStored, &error);
                 self.report.failure.get_or_insert(failure);
             }
         }
@@ -263,13 +264,12 @@ impl<'a> Story<'a> {
         if self.undenied.is_empty() {
             return;
         }
-        let failure = Failure::new(
-            "session-not-denied",
-            Class::Unsettled,
-            "what should be denied is not, or that is not known",
-        )
-        .caused_by(self.undenied)
-        .hinted("`--session ARN` denies a session that an operator knows of, whatever the records say");
+        let failure =
+            Failure::new(Ident::SessionNotDenied, "what should be denied is not, or that is not known")
+                .caused_by(self.undenied)
+                .hinted(
+                    "`--session ARN` denies a session that an operator knows of, whatever the records say",
+                );
         // The other failure is worth a retry, perhaps, and this one is then told by that.
         match &mut self.report.failure {
             Some(first) => first.causes.extend(failure.causes),
@@ -287,12 +287,12 @@ fn tell(chain: &Chain, denied: &[(String, String)], now: DateTime<Utc>) -> Resul
         claimed_by: Some(ClaimedBy::Operator),
     };
     let settlements = denied.iter().map(|(request, _)| settled(request)).collect();
-    let findings = denied.iter().map(|(_, what)| told("session-denied", what)).collect();
+    let findings = denied.iter().map(|(_, what)| told(finding::Ident::SessionDenied, what)).collect();
     chain.tell(settlements, findings, now)
 }
 
-fn told(ident: &str, what: &str) -> Told {
-    Told { ident: ident.to_owned(), what: what.to_owned() }
+fn told(ident: finding::Ident, what: &str) -> Told {
+    Told { ident: ident.to_string(), what: what.to_owned() }
 }
 
 fn principal(session: &Session) -> String {

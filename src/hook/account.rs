@@ -19,7 +19,8 @@ use dataflow_record::end;
 use dataflow_record::parts::{self, DataTrust, DataUse, Lent, Outcome, Requested, Start, TokenUse, Told};
 use dataflow_types::credential::EnvName;
 use dataflow_types::dataset::Dataset;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
+use dataflow_types::finding;
 use dataflow_types::settlement::Settlement;
 use dataflow_types::span::Span;
 
@@ -33,18 +34,22 @@ pub(super) struct Decided {
 }
 
 /// Something a reader should look at.
-pub(super) fn told(ident: &str, what: impl Into<String>) -> Told {
-    Told { ident: ident.to_owned(), what: what.into() }
+pub(super) fn told(ident: finding::Ident, what: impl Into<String>) -> Told {
+    Told { ident: ident.to_string(), what: what.into() }
 }
 
 /// Whether a finding is as it should be: no more than news.
 pub(super) fn is_news(finding: &Told) -> bool {
-    ["not-asked-for", "secret-taken-off", "not-secret"].contains(&finding.ident.as_str())
+    use finding::Ident::{NotAskedFor, NotSecret, SecretTakenOff};
+    [NotAskedFor, SecretTakenOff, NotSecret].iter().any(|news| news.as_str() == finding.ident)
 }
 
 pub(super) fn left_out(one: &LeftOut) -> Told {
     let LeftOut { place, provider, condition, .. } = one;
-    told("not-asked-for", format!("`{place}` ({provider}) is not asked for: `{condition}` is false"))
+    told(
+        finding::Ident::NotAskedFor,
+        format!("`{place}` ({provider}) is not asked for: `{condition}` is false"),
+    )
 }
 
 pub(super) fn requested(decided: &Decided, context: &Context<'_>) -> Requested {
@@ -88,14 +93,14 @@ pub(super) fn of_lease(lease: &Lease, answer_lost: bool, latest: DateTime<Utc>) 
     let lost = answer_lost.then(|| {
         let what =
             format!("an earlier answer to request {id} was lost: a second session may live until {until}");
-        told("answer-lost", what)
+        told(finding::Ident::AnswerLost, what)
     });
     let full = aws::nearly_full(&lease.facts(&[])).map(|percent| {
         let what = format!(
             "the session policies and tags of request {id} take {percent} % of what STS packs: at more than \
              100 % it refuses"
         );
-        told("policy-nearly-full", what)
+        told(finding::Ident::PolicyNearlyFull, what)
     });
     lost.into_iter().chain(full).collect()
 }
@@ -105,7 +110,7 @@ pub(super) fn outlived(lease: &Lease, limit: Span) -> Told {
     let Lease { principal, expires_at, .. } = lease;
     let what =
         format!("`{principal}` lives until {expires_at}, and `limits.duration` of this host is {limit}");
-    told("would-be-denied", what)
+    told(finding::Ident::WouldBeDenied, what)
 }
 
 /// What of the secrets the log is not told to hide.
@@ -113,7 +118,7 @@ pub(super) fn not_hidden(left_out: usize) -> Option<Told> {
     let what = || {
         format!("{left_out} texts of the secrets are more than a log can look for: they are not hidden in it")
     };
-    (left_out > 0).then(|| told("texts-not-hidden", what()))
+    (left_out > 0).then(|| told(finding::Ident::TextsNotHidden, what()))
 }
 
 /// What the journal is told of an exchange that lent nothing; nothing, where a credential may exist.
@@ -180,23 +185,28 @@ fn taken_off(variables: &[&'static str]) -> Option<Told> {
         let names = variables.join("`, `");
         format!("`{names}` can carry a secret: the record has it without user, query and fragment")
     };
-    (!variables.is_empty()).then(|| told("secret-taken-off", what()))
+    (!variables.is_empty()).then(|| told(finding::Ident::SecretTakenOff, what()))
 }
 
 /// What the step is handed over as no secret.
 pub(super) fn not_secret(decided: &[Decided]) -> impl Iterator<Item = Told> {
     let plain =
         decided.iter().filter(|one| one.request.export).flat_map(|one| one.request.ask.kind().plain());
-    plain.map(|name| told("not-secret", format!("`{name}` is handed over as no secret: the log shows it")))
+    plain.map(|name| {
+        told(finding::Ident::NotSecret, format!("`{name}` is handed over as no secret: the log shows it"))
+    })
 }
 
 fn identity_findings(identity: &Identity) -> Vec<Told> {
     let skew = identity.skew.filter(|skew| skew.abs() > LEEWAY / 5);
-    let skew = skew.map(|skew| told("clock-skew", format!("the host's clock is {skew} s off the issuer's")));
+    let skew = skew.map(|skew| {
+        told(finding::Ident::ClockSkew, format!("the host's clock is {skew} s off the issuer's"))
+    });
     let unverified = match &identity.trust {
-        dataflow_job::identity::Trust::Unverified(why) => {
-            Some(told("identity-unverified", format!("the job's token could not be verified: {why}")))
-        }
+        dataflow_job::identity::Trust::Unverified(why) => Some(told(
+            finding::Ident::IdentityUnverified,
+            format!("the job's token could not be verified: {why}"),
+        )),
         dataflow_job::identity::Trust::Verified(_) => None,
     };
     skew.into_iter().chain(unverified).collect()
@@ -220,11 +230,14 @@ pub(super) fn covered(export: &Export, standing: &Env) -> Vec<Told> {
             && !competing.iter().any(|found| found.covers(&variable.name))
     };
     let anew = export.previous().iter().filter(anew).map(|variable| {
-        told("variable-covered", format!("`{}` was set already; it comes back after the step", variable.name))
+        told(
+            finding::Ident::VariableCovered,
+            format!("`{}` was set already; it comes back after the step", variable.name),
+        )
     });
     let competing = competing.iter().map(|found| match found.covered {
-        Some(_) => told("variable-covered", found.sentence()),
-        None => told("variable-competes", found.sentence()),
+        Some(_) => told(finding::Ident::VariableCovered, found.sentence()),
+        None => told(finding::Ident::VariableCompetes, found.sentence()),
     });
     anew.chain(competing).collect()
 }
@@ -244,7 +257,7 @@ pub(super) fn restored(variables: &[(Exported, Restore)], reached: bool) -> Vec<
 
 /// The failure as the record tells it: what a server said may repeat what it was sent.
 pub(super) fn failure(failure: &Failure, context: &Context<'_>) -> Told {
-    told(failure.ident, context.host.mask.apply(&failure.sentence()))
+    Told { ident: failure.ident.to_string(), what: context.host.mask.apply(&failure.sentence()) }
 }
 
 /// What policy refused, as a failure.
@@ -256,7 +269,7 @@ pub(super) fn denial(one: &Decided) -> Failure {
     });
     let rule = format!("rule `{}`: {}", one.decision.rule, one.decision.reason);
     let what = format!("this host's policy does not lend {provider} `{target}` ({})", one.request.place);
-    Failure::new("denied", Class::Denied, what)
+    Failure::new(Ident::Denied, what)
         .caused_by(std::iter::once(rule).chain(failed).collect())
         .hinted("the host config decides this; the platform engineers of this host own it")
 }

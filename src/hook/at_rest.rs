@@ -7,12 +7,13 @@ use dataflow_lease::journal::{Error, Journal};
 use dataflow_lease::private;
 use dataflow_lease::{Lease, Need, export::Export};
 use dataflow_record::parts::Told;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
+use dataflow_types::finding;
 
 /// Sees to it that no secret of the block comes to lie on a disk as it is, before any is requested.
 pub(super) fn require(journal: &mut Journal, files: &Path) -> Result<(), Failure> {
     let failure = |error: &Error| {
-        Failure::of("not-encrypted-at-rest", Class::Configuration, error).hinted(
+        Failure::of(Ident::NotEncryptedAtRest, error).hinted(
             "`required.encryption-at-rest` of the host config wants it: mount a tmpfs with 1 MiB of room at `/dev/shm`, in \
              which this user may make a folder and from which no other user can take it away",
         )
@@ -39,7 +40,7 @@ pub(super) fn finding(journal: &Journal, leases: &[Lease], export: &Export, fold
     };
     let why = "there is no memory-backed folder of this user";
     Some(account::told(
-        "not-encrypted-at-rest",
+        finding::Ident::NotEncryptedAtRest,
         format!("{what} lie on the disk as they are, readable by this user: {why}"),
     ))
 }

@@ -14,7 +14,8 @@ use dataflow_providers::words;
 use dataflow_record::end::{End, JobOutcome, JobResult, Late, ResultTrust, SealedBy};
 use dataflow_record::parts::Told;
 use dataflow_record::{Part, seal};
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
+use dataflow_types::finding;
 use dataflow_types::settlement::Settlement;
 
 /// How an account ended.
@@ -50,7 +51,9 @@ pub(super) async fn account(
         };
         ended.warnings.extend(findings.iter().map(|finding| finding.what.clone()));
         findings.extend(known);
-        findings.extend(journal.findings().map(|(ident, what)| account::told(ident, what)));
+        findings.extend(
+            journal.findings().map(|(ident, what)| Told { ident: ident.to_owned(), what: what.to_owned() }),
+        );
         findings.extend(unbelieved);
         findings.extend(unsettled(&journal));
         findings.extend(damaged(&journal));
@@ -83,20 +86,23 @@ async fn late(
 fn unbelieved(journal: &mut Journal) -> Vec<Told> {
     let gives = |lease: &Lease, settlement: &Settlement| words::can_give(&lease.provider, settlement);
     let said = journal.disbelieve(gives).into_iter();
-    said.map(|said| account::told("journal-not-believed", format!("{said}: that is not recorded"))).collect()
+    said.map(|said| {
+        account::told(finding::Ident::JournalNotBelieved, format!("{said}: that is not recorded"))
+    })
+    .collect()
 }
 
 fn unsettled(journal: &Journal) -> Vec<Told> {
     let attention = journal.settlements().into_iter().filter(|(_, settlement)| settlement.needs_attention());
     attention
-        .map(|(id, settlement)| account::told("unsettled", format!("lease {id}: {settlement}")))
+        .map(|(id, settlement)| account::told(finding::Ident::Unsettled, format!("lease {id}: {settlement}")))
         .collect()
 }
 
 fn damaged(journal: &Journal) -> Option<Told> {
     let lines = journal.damaged();
     let what = || format!("{lines} lines of the journal were damaged: what they told is not told here");
-    (lines > 0).then(|| account::told("journal-damaged", what()))
+    (lines > 0).then(|| account::told(finding::Ident::JournalDamaged, what()))
 }
 
 fn end(
@@ -109,7 +115,7 @@ fn end(
     let start = journal.links().first().and_then(|link| dataflow_record::read(link.document.as_bytes()).ok());
     let start = start.and_then(|link| link.start);
     if start.is_none() {
-        findings.push(account::told("no-start", "the job died before its START was sealed"));
+        findings.push(account::told(finding::Ident::NoStart, "the job died before its START was sealed"));
     }
     // What the START does not tell: all of it, where there is none.
     let untold = start.is_none();
@@ -160,7 +166,7 @@ fn write_end(context: &Context<'_>, journal: &mut Journal, end: End, ended: &mut
     if unsettled && context.loaded.config.required.settlement {
         ended.failure = Some({
             let what = "a lease could not be settled, and the host config requires it";
-            Failure::new("lease-unsettled", Class::Unsettled, what).caused_by(ended.settled.clone())
+            Failure::new(Ident::LeaseUnsettled, what).caused_by(ended.settled.clone())
         });
     }
 }
@@ -197,7 +203,7 @@ fn close(context: &Context<'_>, mut journal: Journal, ended: &mut Ended) {
         Err(error) => {
             ended.warnings.push(format!("{error}: {}; it waits in the outbox", error.source));
             if config.required.record {
-                let failure = Failure::of("record-not-stored", Class::Unrecorded, &error);
+                let failure = Failure::of(Ident::RecordNotStored, &error);
                 ended.failure = ended.failure.take().or(Some(failure));
             }
         }

@@ -206,6 +206,6 @@ impl<'a> Exchange<'a> {
 fn token_failure(error: &Error) -> Failure {
     match error {
         Error::Token(inner) => inner.failure(),
-        other => Failure::of("no-token", dataflow_types::failure::Class::Configuration, other),
+        other => Failure::of(dataflow_types::failure::Ident::NoToken, other),
     }
 }

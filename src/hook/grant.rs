@@ -26,7 +26,8 @@ use dataflow_record::parts::{Outcome, Start};
 use dataflow_record::{Part, seal};
 use dataflow_sinks as sink;
 use dataflow_types::credential::{Credential, NEVER};
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
+use dataflow_types::finding;
 use dataflow_types::secret::Secret;
 
 pub(super) type Refused = (Outcome, Failure);
@@ -146,7 +147,7 @@ impl<'a> Lending<'a> {
                 "the keeper could not be started ({error}): token files will not be kept fresh, and after a kill \
                  leases wait for the next sweep"
             );
-            self.start.findings.push(account::told("keeper-not-started", what));
+            self.start.findings.push(account::told(finding::Ident::KeeperNotStarted, what));
         }
     }
 
@@ -175,8 +176,9 @@ impl<'a> Lending<'a> {
         if let Some(first) = denied.iter().find(stops) {
             return Err((Outcome::Denied, account::denial(first).presenting(&identity.claims)));
         }
-        let found =
-            denied.iter().map(|one| account::told("would-be-denied", account::denial(one).sentence()));
+        let found = denied
+            .iter()
+            .map(|one| account::told(finding::Ident::WouldBeDenied, account::denial(one).sentence()));
         self.start.findings.extend(found);
         Ok(decided)
     }
@@ -243,7 +245,7 @@ impl<'a> Lending<'a> {
     fn stored(&self, delivered: Result<(), sink::Error>) -> Result<(), Failure> {
         match delivered {
             Err(error) if self.context.loaded.config.required.record => {
-                Err(Failure::of("record-not-stored", Class::Unrecorded, &error))
+                Err(Failure::of(Ident::RecordNotStored, &error))
             }
             Err(error) => {
                 tracing::warn!(%error, cause = %error.source, "the START link waits in the outbox");

@@ -9,7 +9,7 @@ use super::{Context, Report};
 use dataflow_host::files;
 use dataflow_lease::glance::Glance;
 use dataflow_lease::journal::Error;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::secret::Fingerprint;
 
 /// Before a step each of that many is reported, and by a sweep of its own each of that many; more are counted.
@@ -117,7 +117,7 @@ impl<'a> Junk<'a> {
 }
 
 fn left_alone(error: &Error) -> String {
-    let causes = Failure::of("state-unusable", Class::Configuration, error).sentence();
+    let causes = Failure::of(Ident::StateUnusable, error).sentence();
     format!("a journal is left alone: {causes}")
 }
 

@@ -9,7 +9,7 @@ use dataflow_host::http::Http;
 use dataflow_host::process::ProcessId;
 use dataflow_host::{Host, env};
 use dataflow_lease::state::State;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 
 use self::block::Block;
 
@@ -56,7 +56,7 @@ impl Report {
     /// The hook's exit code. After the command, 0 unless the host config asks for more: another code
     /// would replace the command's own and stop the hooks that follow.
     pub fn exit_code(&self) -> u8 {
-        self.failure.as_ref().map_or(0, |failure| failure.class.exit_code())
+        self.failure.as_ref().map_or(0, |failure| failure.ident.class().exit_code())
     }
 
     /// This, and what another has to say; the later failure counts, if there is one.
@@ -183,12 +183,12 @@ pub fn not_begun(failure: Failure, phase: Phase) -> Report {
 /// What this process needs to begin with is not to be had from the system.
 pub fn exhausted(error: &std::io::Error) -> Failure {
     let what = format!("this host gives the process not even what it starts with: {error}");
-    Failure::new("host-exhausted", Class::Unreachable, what).hinted(
+    Failure::new(Ident::HostExhausted, what).hinted(
         "look at the limits of the agent's user: open files (`ulimit -n`), processes (`ulimit -u`) and addresses (`ulimit -v`)",
     )
 }
 
 /// A fault of this program, as a hook reports it.
 pub fn bug(what: &str) -> Failure {
-    Failure::new("bug", Class::Bug, what).hinted("please report it with the lines above")
+    Failure::new(Ident::Bug, what).hinted("please report it with the lines above")
 }

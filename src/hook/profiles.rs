@@ -10,6 +10,7 @@ use dataflow_lease::journal::Journal;
 use dataflow_lease::private;
 use dataflow_record::parts::Told;
 use dataflow_types::credential::{Content, Credential, EnvName, PrivateFile};
+use dataflow_types::finding;
 use dataflow_types::secret::Secret;
 
 /// Adds them to `files`; what a reader should know of those that are covered.
@@ -35,7 +36,7 @@ fn earlier<'a>(
         findings.extend(covered.into_iter().map(|section| {
             let what =
                 format!("`{section}` was lent by an earlier use of the plugin already: this one is used now");
-            told("variable-covered", what)
+            told(finding::Ident::VariableCovered, what)
         }));
     }
     findings.dedup_by(|one, other| one.what == other.what);

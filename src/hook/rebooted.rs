@@ -17,7 +17,7 @@ use dataflow_host::{Host, drop_box, process};
 use dataflow_lease::survivor::{Answer, MOST, PrivateKey, Survivor, Unreadable};
 use dataflow_lease::{Lease, Need};
 use dataflow_providers::SettleContext;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::settlement::Settlement;
 
 /// How many leases are given back at once.
@@ -44,7 +44,7 @@ enum Unfit {
 
 impl Unfit {
     fn failure(&self) -> Failure {
-        Failure::of("survivors-unusable", Class::Configuration, self).hinted(
+        Failure::of(Ident::SurvivorsUnusable, self).hinted(
             "run it as the user to whom `survive-reboot.directory` of the host config belongs, with the private key that \
              `openssl genpkey -algorithm X25519` made, readable by that user alone; the host config must be root's",
         )
@@ -120,7 +120,7 @@ impl<'a> Sweeper<'a> {
             match self.read(&path) {
                 Ok(one) => found.extend(one),
                 Err(error) => {
-                    let causes = Failure::of("survivors-unusable", Class::Configuration, &error).sentence();
+                    let causes = Failure::of(Ident::SurvivorsUnusable, &error).sentence();
                     let name = path.file_name().unwrap_or_default().display();
                     report.warnings.push(shown(&format!("`{name}` is left alone: {causes}")));
                 }

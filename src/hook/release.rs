@@ -11,7 +11,7 @@ use super::{Context, Form, Phase, Report};
 use dataflow_config::step::Hook;
 use dataflow_lease::journal::{self, Journal, Opened};
 use dataflow_record::end::SealedBy;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 
 /// The most journals that one hook ends: a job has one for each block, and who forges more waits for a sweep.
 pub(super) const MOST: usize = 64;
@@ -76,7 +76,7 @@ async fn open_as_hook(
     }
     let what =
         "the job's bootstrap did not start this process: nothing is given back, and no record is sealed";
-    Err(Failure::new("not-a-hook", Class::Denied, what))
+    Err(Failure::new(Ident::NotAHook, what))
 }
 
 /// A callback may be writing at the moment: it does so for moments only.

@@ -26,7 +26,7 @@ use dataflow_policy::{Request, request};
 use dataflow_providers as provider;
 use dataflow_record::parts::Told;
 use dataflow_types::credential::Credential;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::secret::Secret;
 
 /// A kept credential with less left is renewed: botocore begins to ask at 15 minutes.
@@ -57,7 +57,7 @@ pub struct Renewed {
 
 /// Why nothing is handed to whoever calls back.
 pub fn not_renewed(what: impl Into<String>) -> Failure {
-    Failure::new("not-renewed", Class::Configuration, what)
+    Failure::new(Ident::NotRenewed, what)
 }
 
 impl<'a> Callback<'a> {
@@ -158,7 +158,7 @@ impl<'a> Callback<'a> {
     pub(super) fn asked(&self, context: &Context<'_>) -> Result<(BlockFile, Vec<Request>), Failure> {
         let path = self.folder.join(asked::FILE);
         let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()]).map_err(|error| {
-            let told = Failure::of("not-renewed", Class::Configuration, &error);
+            let told = Failure::of(Ident::NotRenewed, &error);
             told.hinted("the leases of the block have ended, or `--block` names no folder of this program")
         })?;
         let file = BlockFile::read(&bytes).map_err(|error| {

@@ -8,6 +8,7 @@ use dataflow_host::env;
 use dataflow_lease::export::{self, Restore};
 use dataflow_lease::journal::{Entry, Exported, Journal};
 use dataflow_record::parts::Told;
+use dataflow_types::finding;
 
 /// How much longer than for the leases a hook waits for the Job API, which is on this host. The socket stands in a
 /// journal, which a step can change: there may be no answer.
@@ -41,8 +42,9 @@ pub(super) async fn restore(
         Err(error) => Some(why(context, &error)),
     };
     let reached = result.is_none();
-    let findings =
-        result.map(|why| account::told("not-restored", format!("variables could not be put back: {why}")));
+    let findings = result.map(|why| {
+        account::told(finding::Ident::NotRestored, format!("variables could not be put back: {why}"))
+    });
     let variables = variables.into_iter().map(|(variable, restore)| (variable, restore, reached));
     (variables.collect(), findings.into_iter().collect())
 }

@@ -11,7 +11,8 @@ use dataflow_lease::Lease;
 use dataflow_lease::journal::Journal;
 use dataflow_lease::survivor::{Answer, Label, PublicKey, seal};
 use dataflow_record::parts::Told;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
+use dataflow_types::finding;
 use dataflow_types::secret::Fingerprint;
 use dataflow_types::settlement::Settlement;
 
@@ -41,7 +42,7 @@ enum NotKept {
 
 impl NotKept {
     fn failure(&self) -> Failure {
-        Failure::of("survivor-not-kept", Class::Configuration, self).hinted(
+        Failure::of(Ident::SurvivorNotKept, self).hinted(
             "`survive-reboot.directory` must be a folder of the sweeper's user in which the agent's may write, and \
              `survive-reboot.public-key` what `openssl pkey -pubout` wrote; docs/configuration.md shows both",
         )
@@ -64,7 +65,7 @@ pub(super) fn leave(
         Ok(()) => Ok(None),
         Err(error) if config.required.survive_reboot => Err(error.failure()),
         Err(error) => Ok(Some(account::told(
-            "survivor-not-kept",
+            finding::Ident::SurvivorNotKept,
             format!(
                 "after a restart of the host leases would end by expiry alone: {}",
                 error.failure().sentence()

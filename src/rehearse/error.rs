@@ -6,7 +6,7 @@ use super::sandbox;
 use dataflow_config as config;
 use dataflow_host::files::Untrusted;
 use dataflow_pipeline as pipeline;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 
 /// Why a rehearsal could not take place.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +128,7 @@ impl Error {
 
     /// The failure as a person is told it.
     pub fn failure(&self) -> Failure {
-        let failure = Failure::of("rehearsal-impossible", Class::Configuration, self);
+        let failure = Failure::of(Ident::RehearsalImpossible, self);
         let hint = match self {
             Self::Config(error) | Self::Fixture(error) if error.lines().len() > 1 => {
                 return failure.caused_by(error.lines());

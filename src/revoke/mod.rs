@@ -16,7 +16,8 @@ use dataflow_providers::vault::{self, accessor};
 use dataflow_record::end::{ClaimedBy, SettledLease};
 use dataflow_record::parts::{Lent, Told};
 use dataflow_sinks::chain::{self, Chain, Wanted};
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
+use dataflow_types::finding;
 use dataflow_types::settlement::Settlement;
 
 mod operator;
@@ -99,7 +100,7 @@ impl Story<'_> {
                     self.report.lines.push(format!("{who}: {settlement}"));
                     let what =
                         format!("request {}: by an operator, accessor `{}`", lent.request, lent.handle);
-                    findings.push(told("login-revoked", what));
+                    findings.push(told(finding::Ident::LoginRevoked, what));
                     settlements.push(SettledLease {
                         request: lent.request.clone(),
                         settlement,
@@ -125,7 +126,7 @@ impl Story<'_> {
                 chain.job()
             ));
         } else if let Err(error) = chain.tell(settlements, findings, now) {
-            self.report.failure = Some(Failure::of("record-not-stored", Class::Unrecorded, &error));
+            self.report.failure = Some(Failure::of(Ident::RecordNotStored, &error));
         }
     }
 
@@ -182,12 +183,9 @@ impl Story<'_> {
         let denied = self.unrevoked.iter().any(|why| why.contains(": 403"));
         let mut causes = self.unrevoked;
         causes.extend(self.report.failure.take().map(|failure| failure.sentence()));
-        let failure = Failure::new(
-            "login-not-revoked",
-            Class::Unsettled,
-            "what should be revoked is not, or nobody can tell",
-        )
-        .caused_by(causes);
+        let failure =
+            Failure::new(Ident::LoginNotRevoked, "what should be revoked is not, or nobody can tell")
+                .caused_by(causes);
         Err(if denied {
             let paths = format!("`{}` and on `{}`", accessor::PATH, accessor::LOOKUP);
             failure.hinted(format!("the operator's policies must allow `update` on {paths}"))
@@ -197,10 +195,10 @@ impl Story<'_> {
     }
 }
 
-fn told(ident: &str, what: String) -> Told {
-    Told { ident: ident.to_owned(), what }
+fn told(ident: finding::Ident, what: String) -> Told {
+    Told { ident: ident.to_string(), what }
 }
 
 fn impossible(what: impl Into<String>) -> Failure {
-    Failure::new("revocation-impossible", Class::Configuration, what).leaving("nothing was revoked")
+    Failure::new(Ident::RevocationImpossible, what).leaving("nothing was revoked")
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use buildkite_dataflow::config::host::{self, HostConfig};
 use buildkite_dataflow::config::place;
 use buildkite_dataflow::config::step::Step;
-use buildkite_dataflow::failure::Class;
+use buildkite_dataflow::failure::{Class, Ident};
+use buildkite_dataflow::finding;
 use buildkite_dataflow::host::env::{SetBy, TABLE};
 use buildkite_dataflow::pipeline::{Kind, Pipeline};
 use buildkite_dataflow::rehearse::fixture::Fixture;
@@ -44,54 +45,6 @@ fn squeezed(text: &str) -> String {
     production(text).chars().filter(|c| !c.is_whitespace()).collect()
 }
 
-/// The identifiers that one source names, with the classes that stand beside them.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Named {
-    failures: BTreeMap<String, BTreeSet<String>>,
-    findings: BTreeSet<String>,
-    unseen: usize,
-}
-
-fn named(text: &str) -> Named {
-    let text = squeezed(text);
-    let mut named = Named::default();
-    // Between the quotes: every second part is a literal, as far as none holds an escaped quote.
-    let parts: Vec<&str> = text.split('"').collect();
-    for around in parts.windows(3) {
-        let [before, literal, after] = around else { continue };
-        let ident = !literal.is_empty() && literal.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-        if !ident {
-            continue;
-        }
-        let class = after
-            .split_once("Class::")
-            .filter(|(between, _)| [",", ",class:", ",crate::failure::"].contains(between));
-        if before.ends_with("told(") && after.starts_with(',') {
-            named.findings.insert((*literal).to_owned());
-        } else if class.is_some() || before.ends_with("ident:") || before.ends_with("Failure::of(") {
-            let classes = named.failures.entry((*literal).to_owned()).or_default();
-            let name = |(_, rest): (&str, &str)| rest.chars().take_while(|c| c.is_alphanumeric()).collect();
-            classes.extend(class.map(name));
-        }
-    }
-    let made = ["Failure::of(", "Failure::new("].into_iter().flat_map(|door| text.split(door).skip(1));
-    named.unseen = made.filter(|rest| !rest.starts_with('"') && !rest.starts_with("ident,")).count();
-    named
-}
-
-fn named_in_all_sources() -> Named {
-    let mut whole = Named::default();
-    for (file, text) in program() {
-        let one = named(&text);
-        assert_eq!(one.unseen, 0, "{file} makes a failure whose identifier this test cannot see");
-        for (ident, classes) in one.failures {
-            whole.failures.entry(ident).or_default().extend(classes);
-        }
-        whole.findings.extend(one.findings);
-    }
-    whole
-}
-
 /// The first column of a section's table, without ticks and links.
 fn first_column(document: &str, heading: &str) -> BTreeSet<String> {
     let rows = cells(&section(document, heading)).into_iter();
@@ -103,46 +56,46 @@ fn ticked(text: &str) -> Option<String> {
     text.split('`').nth(1).map(str::to_owned)
 }
 
-fn exit_code(class: &str) -> u8 {
-    Class::ALL.into_iter().find(|one| format!("{one:?}") == class).unwrap().exit_code()
+/// A failure's row: its texts, the exit codes of all variants that have it, its meaning.
+fn failures() -> Vec<Vec<String>> {
+    let rows = Ident::ALL.chunk_by(|one, next| one.as_str() == next.as_str()).map(|same| {
+        let codes: Vec<String> = same.iter().map(|one| one.class().exit_code().to_string()).collect();
+        vec![format!("[`{0}`](#{0})", same[0]), codes.join(", "), same[0].meaning().to_owned()]
+    });
+    rows.collect()
 }
 
 #[test]
 fn every_failure_and_finding_is_documented() {
     let document = read("docs/errors.md");
-    let named = named_in_all_sources();
-    let failures: BTreeSet<String> = named.failures.keys().cloned().collect();
-    assert_eq!(first_column(&document, "# Failures and findings"), failures);
-    assert_eq!(first_column(&document, "## Findings"), named.findings);
-    for ident in failures {
-        assert!(document.contains(&format!("\n### {ident}\n\n")), "`{ident}` has no meaning and remedy");
-    }
+    assert_eq!(cells(&section(&document, "# Failures and findings")), failures());
+    let findings = finding::Ident::ALL
+        .iter()
+        .map(|one| vec![format!("`{one}`"), one.links().to_owned(), one.meaning().to_owned()]);
+    assert_eq!(cells(&section(&document, "## Findings")), findings.collect::<Vec<_>>());
 }
 
 #[test]
-fn every_failure_is_documented_with_its_exit_codes() {
-    let document = read("docs/errors.md");
-    let named = named_in_all_sources();
-    for row in cells(&section(&document, "# Failures and findings")) {
-        let ident = ticked(&row[0]).unwrap();
-        let documented: BTreeSet<u8> = row[1].split(", ").map(|code| code.parse().unwrap()).collect();
-        let classes = named.failures[&ident].iter().map(|class| exit_code(class)).collect::<BTreeSet<u8>>();
-        // `no-token` and whatever else is given its class by a variable is seen in part only.
-        assert!(documented.is_superset(&classes), "{ident}: {documented:?}, the code says {classes:?}");
-        assert!(documented.len() == 1 || ident == "no-token", "{ident} should have one exit code");
-    }
+fn every_failure_has_its_section_and_every_section_its_failure() {
+    let chapter = chapter(&read("docs/errors.md"), "## Failures");
+    let sections: BTreeSet<&str> = chapter.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert_eq!(sections, Ident::ALL.iter().map(|one| one.as_str()).collect());
 }
 
 #[test]
-fn identifiers_are_found_in_every_form_in_which_the_code_names_them() {
-    let found = named(
-        r#"Failure::of("one", Class::Agent, self); Failure { ident: "two", class: Class::Bug, };
-           ("three-x", Class::Refused, format!("no `{}`", x)), told( "four", "words"), told("exp")
-           Failure::of(wrong, class, self); Failure::of(ident, class, self);"#,
-    );
-    assert_eq!(found.failures.keys().collect::<Vec<_>>(), ["one", "three-x", "two"]);
-    assert_eq!(found.failures["two"], ["Bug".to_owned()].into());
-    assert_eq!((found.findings, found.unseen), (["four".to_owned()].into(), 1));
+fn every_failure_and_finding_is_one_that_some_code_reports() {
+    let code: String = program().iter().map(|(_, text)| squeezed(text)).collect();
+    for ident in finding::Ident::ALL {
+        let name = format!("finding::Ident::{ident:?}");
+        assert!(code.contains(&name), "`{ident}` is in the table and no code reports it");
+    }
+    let failures = code.replace("finding::Ident::", "");
+    for ident in Ident::ALL {
+        assert!(
+            failures.contains(&format!("Ident::{ident:?}")),
+            "`{ident}` is in the table and no code reports it"
+        );
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::place::{self, Error};
 use dataflow_host::files::{self, Untrusted};
 use dataflow_host::trail::Trail;
 use dataflow_host::{Host, env};
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::secret::Fingerprint;
 
 /// Where root's is. It rules wherever it is.
@@ -77,7 +77,7 @@ impl LoadError {
             Self::Wrong(error) => return error.failure(),
             Self::Near { near, right } => {
                 let hint = format!("`sudo mv {} {}`, or remove it", near.display(), right.display());
-                return Failure::of("bad-configuration", Class::Configuration, self).hinted(hint);
+                return Failure::of(Ident::BadConfiguration, self).hinted(hint);
             }
             Self::Untrusted(why) => format!(
                 "it must belong to root or to the agent's user, and be writable by nobody else{}",
@@ -89,7 +89,7 @@ impl LoadError {
                 repair(why, ": ")
             ),
         };
-        Failure::of("untrusted-configuration", Class::Configuration, self).hinted(hint)
+        Failure::of(Ident::UntrustedConfiguration, self).hinted(hint)
     }
 }
 

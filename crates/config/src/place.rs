@@ -9,7 +9,7 @@ use super::mark::{Of, mark};
 use super::path::{Segment, get, locate, written};
 use super::shown::{self, shown};
 use super::{collect, de, template, yaml};
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::near_name::nearest;
 
 /// A configuration that cannot be used.
@@ -108,9 +108,9 @@ impl Error {
             let lines = self.lines();
             let more = if lines.len() < collect::MOST { "" } else { " and maybe more" };
             let what = format!("the configuration has {} errors{more}", lines.len());
-            return Failure::new("bad-configuration", Class::Configuration, what).caused_by(lines);
+            return Failure::new(Ident::BadConfiguration, what).caused_by(lines);
         }
-        let failure = Failure::of("bad-configuration", Class::Configuration, self);
+        let failure = Failure::of(Ident::BadConfiguration, self);
         match &self.hint {
             Some(hint) => failure.hinted(hint.clone()),
             None => failure,

@@ -12,7 +12,7 @@ use super::jwk;
 use super::keys::{self, KeyStore, Keys, Source};
 use dataflow_config::host::Verify;
 use dataflow_types::claims::{Claims, Malformed, SubjectToken};
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 
 /// How far the host's clock may be from the issuer's, in seconds.
 pub const LEEWAY: i64 = 150;
@@ -76,13 +76,13 @@ pub enum Error {
 impl Error {
     /// The failure as a person is told it.
     pub fn failure(&self) -> Failure {
-        let of = |ident, class| Failure::of(ident, class, self);
+        let of = |ident| Failure::of(ident, self);
         match self {
-            Self::Malformed(_) | Self::Invalid(_) => of("token-invalid", Class::Agent),
-            Self::Time { .. } => of("token-invalid", Class::Agent).hinted("set the host's clock (NTP)"),
-            Self::Issuer { .. } => of("issuer-not-allowed", Class::Denied)
+            Self::Malformed(_) | Self::Invalid(_) => of(Ident::TokenInvalid),
+            Self::Time { .. } => of(Ident::TokenInvalid).hinted("set the host's clock (NTP)"),
+            Self::Issuer { .. } => of(Ident::IssuerNotAllowed)
                 .hinted("`issuers` in the host config names whose tokens are believed"),
-            Self::Keys(_) => of("token-unverified", Class::Agent).hinted(
+            Self::Keys(_) => of(Ident::TokenUnverified).hinted(
                 "the issuer must be reachable from this host; `verify: when-available` in the host config lends without",
             ),
         }

@@ -14,7 +14,7 @@ use dataflow_host::agent::protected::is_protected;
 use dataflow_host::{Env, files};
 use dataflow_types::at_rest::AtRest;
 use dataflow_types::credential::{Content, PrivateFile, Value, Variable};
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::secret::{Fingerprint, MIN_LENGTH, Secret};
 
 /// The longest value that is exported, in bytes. Past about 128 KiB every later process of the job
@@ -57,7 +57,7 @@ pub enum Error {
 impl Error {
     /// The failure as a person is told it.
     pub fn failure(&self) -> Failure {
-        let failure = Failure::of("export-failed", Class::Export, self);
+        let failure = Failure::of(Ident::ExportFailed, self);
         match self {
             Self::TooShort { .. } => failure.hinted(
                 "where it is no secret (a user name, a port), `secret: false` beside its `env` or `file` says so",

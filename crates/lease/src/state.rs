@@ -12,7 +12,7 @@ use dataflow_config::host::HostConfig;
 use dataflow_host::files::Untrusted;
 use dataflow_host::folder::{Folder, Is};
 use dataflow_host::process;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::file_name::plain;
 
 /// The folder in the agent user's home that is used without a host config.
@@ -57,7 +57,7 @@ impl Unusable {
                  closed to others"
             }
         };
-        Failure::of("state-unusable", Class::Configuration, self).hinted(hint)
+        Failure::of(Ident::StateUnusable, self).hinted(hint)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::refusal::{Refusal, Remedy};
 use dataflow_host::http::{self, StatusCode};
 use dataflow_host::retry::Verdict;
 use dataflow_policy as policy;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 
 /// Why a provider gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -77,47 +77,33 @@ impl CallError {
     pub fn failure(&self, request: &policy::Request) -> Failure {
         let kind = request.ask.kind();
         let (provider, target) = (kind.provider(), kind.target());
-        let (ident, class, what) = match self {
+        let (ident, what) = match self {
             Self::Refused { refusal, .. } => match refusal.remedy {
-                Remedy::Wait => {
-                    ("provider-busy", Class::Unreachable, format!("{provider} could not lend `{target}` now"))
-                }
+                Remedy::Wait => (Ident::ProviderBusy, format!("{provider} could not lend `{target}` now")),
                 Remedy::FreshToken | Remedy::OtherToken => (
-                    "token-rejected",
-                    Class::Refused,
+                    Ident::TokenRejected,
                     format!("{provider} did not accept this job's token for `{target}`"),
                 ),
-                Remedy::Stop => {
-                    ("provider-refused", Class::Refused, format!("{provider} refused to lend `{target}`"))
-                }
+                Remedy::Stop => (Ident::ProviderRefused, format!("{provider} refused to lend `{target}`")),
             },
-            Self::Malformed { .. } => (
-                "provider-malformed",
-                Class::Refused,
-                format!("no usable answer of {provider} came for `{target}`"),
-            ),
-            Self::Unreachable(error) if error.is_answer() => (
-                "provider-malformed",
-                Class::Refused,
-                format!("no usable answer of {provider} came for `{target}`"),
-            ),
-            Self::Unreachable(http::Error::Identity { .. }) => (
-                "client-certificate-unusable",
-                Class::Configuration,
-                format!("{provider} was not asked for `{target}`"),
-            ),
+            Self::Malformed { .. } => {
+                (Ident::ProviderMalformed, format!("no usable answer of {provider} came for `{target}`"))
+            }
+            Self::Unreachable(error) if error.is_answer() => {
+                (Ident::ProviderMalformed, format!("no usable answer of {provider} came for `{target}`"))
+            }
+            Self::Unreachable(http::Error::Identity { .. }) => {
+                (Ident::ClientCertificateUnusable, format!("{provider} was not asked for `{target}`"))
+            }
             Self::Unreachable(http::Error::Unwelcome { .. }) => (
-                "client-certificate-refused",
-                Class::Refused,
+                Ident::ClientCertificateRefused,
                 format!("{provider} does not speak to this host for `{target}`"),
             ),
-            Self::Unreachable(_) => (
-                "provider-unreachable",
-                Class::Unreachable,
-                format!("{provider} could not be asked for `{target}`"),
-            ),
+            Self::Unreachable(_) => {
+                (Ident::ProviderUnreachable, format!("{provider} could not be asked for `{target}`"))
+            }
         };
-        let mut failure = Failure::of(ident, class, self);
+        let mut failure = Failure::of(ident, self);
         failure.causes.insert(0, std::mem::replace(&mut failure.what, what));
         failure.hint = match self {
             Self::Refused { refusal, .. } => refusal.hint.clone(),

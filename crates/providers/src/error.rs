@@ -10,7 +10,7 @@ use dataflow_host::agent::oidc;
 use dataflow_host::{files, http};
 use dataflow_policy::Request;
 use dataflow_types::claims::Claims;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::span::Span;
 
 /// Why there is no credential.
@@ -217,12 +217,12 @@ impl Error {
         let failure = match self {
             Self::Token(error) => error.failure(),
             Self::TokenFile(_) | Self::TokenCommand { .. } | Self::UnfitToken(_) => {
-                Failure::of("no-token", Class::Configuration, self)
+                Failure::of(Ident::NoToken, self)
             }
             Self::Aws(error) => error.failure(request),
             Self::Call(error) => error.failure(request),
             Self::Request(_) | Self::Unquotable(_) => {
-                Failure::of("bad-configuration", Class::Configuration, self)
+                Failure::of(Ident::BadConfiguration, self)
             }
             Self::Beforehand(error) | Self::OnTheWay { source: error, .. } => {
                 return error.failure(request, presented);
@@ -232,9 +232,9 @@ impl Error {
             | Self::NoField { .. }
             | Self::OddField { .. }
             | Self::Key { .. }
-            | Self::KeyFile(_) => Failure::of("source-unusable", Class::Configuration, self),
-            Self::Value { .. } => Failure::of("value-missing", Class::Refused, self),
-            Self::Outlives { .. } => Failure::of("lifetime-over-limit", Class::Denied, self)
+            | Self::KeyFile(_) => Failure::of(Ident::SourceUnusable, self),
+            Self::Value { .. } => Failure::of(Ident::ValueMissing, self),
+            Self::Outlives { .. } => Failure::of(Ident::LifetimeOverLimit, self)
                 .caused_by(vec!["rule `limits.duration` of the host config".to_owned()])
                 .hinted("have the provider lend it for less (the role's own limit there), or raise `limits.duration`"),
             Self::AfterLoss(last)

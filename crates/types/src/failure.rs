@@ -2,6 +2,10 @@
 
 use std::error::Error;
 
+mod ident;
+
+pub use ident::Ident;
+
 /// Which kind of thing went wrong; the number is the hook's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -49,10 +53,8 @@ impl Class {
 /// One failure, as it is told: what, why, what was presented, what to do, what state is left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Kebab-case, stable, listed in `docs/errors.md`.
-    pub ident: &'static str,
-    /// Decides the exit code.
-    pub class: Class,
+    /// Which one, and so its class.
+    pub ident: Ident,
     /// One line.
     pub what: String,
     /// The causes, nearest first.
@@ -67,19 +69,19 @@ pub struct Failure {
 
 impl Failure {
     /// A failure told by `error`, its sources as causes.
-    pub fn of(ident: &'static str, class: Class, error: &(dyn Error + 'static)) -> Self {
+    pub fn of(ident: Ident, error: &(dyn Error + 'static)) -> Self {
         let mut causes = Vec::new();
         let mut cause = error.source();
         while let Some(error) = cause {
             causes.push(error.to_string());
             cause = error.source();
         }
-        Self::new(ident, class, error.to_string()).caused_by(causes)
+        Self::new(ident, error.to_string()).caused_by(causes)
     }
 
     /// A failure that no error tells of.
-    pub fn new(ident: &'static str, class: Class, what: impl Into<String>) -> Self {
-        Self { ident, class, what: what.into(), causes: Vec::new(), presented: None, hint: None, left: None }
+    pub fn new(ident: Ident, what: impl Into<String>) -> Self {
+        Self { ident, what: what.into(), causes: Vec::new(), presented: None, hint: None, left: None }
     }
 
     /// The same failure with its causes, nearest first.
@@ -128,9 +130,15 @@ mod tests {
     #[test]
     fn causes_follow_the_sources() {
         let error = Outer("x".parse::<u8>().unwrap_err());
-        let failure = Failure::of("ask-failed", Class::Agent, &error);
+        let failure = Failure::of(Ident::JobApi, &error);
         assert_eq!(failure.what, "failed to ask");
         assert_eq!(failure.causes, ["invalid digit found in string"]);
+    }
+
+    #[test]
+    fn an_identifier_is_printed_as_it_is_recorded() {
+        assert_eq!(Ident::BadConfiguration.to_string(), "bad-configuration");
+        assert_eq!(crate::finding::Ident::NoStart.to_string(), "no-start");
     }
 
     #[test]

@@ -6,6 +6,8 @@ pub mod credential;
 pub mod dataset;
 pub mod failure;
 pub mod file_name;
+pub mod finding;
+mod identifiers;
 pub mod near_name;
 pub mod revocation;
 pub mod secret;

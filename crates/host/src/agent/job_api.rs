@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::http::{self, Http, Method, Network, Request, StatusCode};
 use crate::{Env, env};
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::secret::Secret;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,7 +55,7 @@ impl Error {
 
     /// The failure as a person is told it.
     pub fn failure(&self) -> Failure {
-        let failure = Failure::of("job-api", Class::Agent, self);
+        let failure = Failure::of(Ident::JobApi, self);
         match self {
             Self::Absent => failure.hinted(
                 "start the agent without `--no-job-api`: it is the only way by which a hook that is no shell script \

@@ -15,7 +15,7 @@ use crate::process::Command;
 use crate::retry::{Backoff, UNTIL_THE_DEADLINE, Verdict, retry, retry_after};
 use crate::{Clock, Env, Host, env};
 use dataflow_types::claims::SubjectToken;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::secret::{Mask, Secret};
 
 /// The longest that one request may take.
@@ -139,11 +139,11 @@ impl Error {
 
     /// The failure as a person is told it.
     pub fn failure(&self) -> Failure {
-        let class = match self {
-            Self::NotAJob(_) | Self::Endpoint(_) => Class::Configuration,
-            _ => Class::Agent,
+        let ident = match self {
+            Self::NotAJob(_) | Self::Endpoint(_) => Ident::NoToken,
+            _ => Ident::NoTokenFromAgent,
         };
-        let failure = Failure::of("no-token", class, self);
+        let failure = Failure::of(ident, self);
         match self {
             Self::NotAJob(_) => {
                 failure.hinted("run this as a hook of a Buildkite job, or try `buildkite-dataflow rehearse`")

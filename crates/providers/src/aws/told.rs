@@ -3,7 +3,7 @@
 use super::Error;
 use dataflow_host::retry::Verdict;
 use dataflow_policy::Request;
-use dataflow_types::failure::{Class, Failure};
+use dataflow_types::failure::{Failure, Ident};
 
 impl Error {
     /// The failure as a person is told it.
@@ -14,31 +14,28 @@ impl Error {
             _ => (self, kind.token_target(), false),
         };
         let transient = leaf.verdict() != Verdict::Stop;
-        let (ident, class, what) = match leaf {
+        let (ident, what) = match leaf {
             Self::Refused { .. } | Self::Busy { .. } if transient => {
-                ("provider-busy", Class::Unreachable, format!("AWS could not lend `{role}` now"))
+                (Ident::ProviderBusy, format!("AWS could not lend `{role}` now"))
             }
-            Self::Refused { code, .. } if !chained && about_token(code) => (
-                "token-rejected",
-                Class::Refused,
-                format!("AWS did not accept this job's token for `{role}`"),
-            ),
+            Self::Refused { code, .. } if !chained && about_token(code) => {
+                (Ident::TokenRejected, format!("AWS did not accept this job's token for `{role}`"))
+            }
             Self::Refused { .. } | Self::Busy { .. } | Self::Hop { .. } => {
-                ("provider-refused", Class::Refused, format!("AWS refused to lend `{role}`"))
+                (Ident::ProviderRefused, format!("AWS refused to lend `{role}`"))
             }
             Self::Malformed { .. } => {
-                ("provider-malformed", Class::Refused, format!("no answer of AWS came for `{role}`"))
+                (Ident::ProviderMalformed, format!("no answer of AWS came for `{role}`"))
             }
             Self::Unreachable { .. } => {
-                ("provider-unreachable", Class::Unreachable, format!("AWS could not be asked for `{role}`"))
+                (Ident::ProviderUnreachable, format!("AWS could not be asked for `{role}`"))
             }
             Self::Policy { .. } | Self::Unfit(_) => (
-                "bad-configuration",
-                Class::Configuration,
+                Ident::BadConfiguration,
                 format!("the session of `{}` cannot be narrowed as asked", kind.target()),
             ),
         };
-        let mut failure = Failure::of(ident, class, self);
+        let mut failure = Failure::of(ident, self);
         failure.causes.insert(0, std::mem::replace(&mut failure.what, what));
         failure.hint = leaf.hint(chained).map(str::to_owned);
         failure
