@@ -1,19 +1,20 @@
 //! From a journal to the sinks: the journal is the outbox, and records what was delivered.
 
+use chrono::{DateTime, Utc};
 use dataflow_config::host::HostConfig;
-use dataflow_config::sink::{FileSink, Sink};
+use dataflow_config::sink::{self, FileSink};
 use dataflow_lease::journal::{Entry, Journal};
 use dataflow_lease::state::State;
 use dataflow_record::Sealed;
 use dataflow_record::place::{Hint, Place};
-use dataflow_sinks::{Error, Parcel, Sent, to_sinks};
+use dataflow_sinks::{Delivery, Error, Parcel, Sent, Sink};
 
-/// The folders that this host's records go to.
-pub fn folders(config: &HostConfig, state: &State) -> Vec<FileSink> {
+/// The sinks of this host.
+pub fn sinks(config: &HostConfig, state: &State) -> Vec<Box<dyn Sink>> {
     if config.sinks.is_empty() {
-        return vec![FileSink::private(state.records())];
+        return vec![dataflow_sinks::of(&sink::Sink::File(FileSink::private(state.records())))];
     }
-    config.sinks.iter().map(|Sink::File(file)| file.clone()).collect()
+    config.sinks.iter().map(dataflow_sinks::of).collect()
 }
 
 /// The links of a journal that no sink has confirmed, each with the place that it says itself.
@@ -29,8 +30,13 @@ pub fn outbox(journal: &Journal) -> Vec<Parcel> {
 }
 
 /// Delivers what the journal's outbox holds to every sink; the first error, after all were tried.
-pub fn deliver(journal: &mut Journal, folders: &[FileSink]) -> Result<(), Error> {
-    delivered(journal, to_sinks(outbox(journal), folders))
+pub async fn deliver(
+    journal: &mut Journal,
+    sinks: &[Box<dyn Sink>],
+    until: DateTime<Utc>,
+) -> Result<(), Error> {
+    let sent = Delivery::new(outbox(journal), sinks, until).finish().await;
+    delivered(journal, sent)
 }
 
 /// Takes down what was delivered; the first error, if there is one.

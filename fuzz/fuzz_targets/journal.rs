@@ -7,13 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use buildkite_dataflow::config::sink::FileSink;
+use buildkite_dataflow::config::sink::{self as config, FileSink};
 use buildkite_dataflow::delivery;
 use buildkite_dataflow::lease::journal::{Journal, Parsed, parse};
 use buildkite_dataflow::lease::rest::Key;
 use buildkite_dataflow::record;
 use buildkite_dataflow::secret::{Fingerprint, Secret};
 use buildkite_dataflow::settlement::Settlement;
+use buildkite_dataflow::sink;
 use chrono::DateTime;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
@@ -109,8 +110,9 @@ fn delivered(journal: &mut Journal) {
     let world = FOLDER.0.parent().unwrap();
     let directory = world.join("sink");
     fs::create_dir_all(directory.join("outside")).unwrap();
-    let sinks = [FileSink::private(directory.clone())];
-    drop(delivery::deliver(journal, &sinks));
+    let sinks = [sink::of(&config::Sink::File(FileSink::private(directory.clone())))];
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    drop(runtime.block_on(delivery::deliver(journal, &sinks, DateTime::UNIX_EPOCH)));
     let names = |folder: &Path| {
         let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();

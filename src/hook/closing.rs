@@ -60,7 +60,7 @@ pub(super) async fn account(
         let end = end(context, &journal, sealed_by, variables, findings);
         write_end(context, &mut journal, end, &mut ended);
     }
-    close(context, journal, &mut ended);
+    close(context, journal, &mut ended).await;
     ended
 }
 
@@ -187,12 +187,13 @@ fn remove_files(journal: &Journal, ended: &mut Ended) {
 
 /// Delivers the outbox; a journal whose END reached every sink, and with which nothing more can be given
 /// back, is removed, and every secret in it.
-fn close(context: &Context<'_>, mut journal: Journal, ended: &mut Ended) {
+async fn close(context: &Context<'_>, mut journal: Journal, ended: &mut Ended) {
     let config = &context.loaded.config;
     let waits = |lease: &Lease| survivors::waits(context, journal.folder(), lease);
     let left = journal.open_or_waiting(context.host.clock.now(), waits).len();
     survivors::forget(context, &journal, |_| left == 0);
-    match delivery::deliver(&mut journal, &delivery::folders(config, &context.state)) {
+    let (sinks, now) = (delivery::sinks(config, &context.state), context.host.clock.now());
+    match delivery::deliver(&mut journal, &sinks, now + config.deadlines.release.0).await {
         Ok(()) if journal.ended() && left == 0 => {
             tracing::info!("closed the account");
             if let Err(error) = journal.close() {

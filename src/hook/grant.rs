@@ -10,7 +10,7 @@ use super::callbacks::{self, Place};
 use super::exchange::Exchange;
 use super::{Context, Report, at_rest, closing, in_record, keeper, lend, profiles, survivors};
 use crate::delivery;
-use dataflow_config::host::{FileSink, Mode};
+use dataflow_config::host::Mode;
 use dataflow_config::step::Release;
 use dataflow_host::Beside;
 use dataflow_host::agent::job_api::JobApi;
@@ -24,7 +24,7 @@ use dataflow_providers as provider;
 use dataflow_record::end::SealedBy;
 use dataflow_record::parts::{Outcome, Start};
 use dataflow_record::{Part, seal};
-use dataflow_sinks as sink;
+use dataflow_sinks::{self as sink, Delivery};
 use dataflow_types::credential::{Credential, NEVER};
 use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::finding;
@@ -87,8 +87,8 @@ impl<'a> Lending<'a> {
         let failed = |failure| (Outcome::Failed, failure);
         if self.leases.is_empty() {
             self.seal_start(Vec::new()).map_err(failed)?;
-            let sinks = self.sinks();
-            let delivered = delivery::deliver(&mut self.journal, &sinks);
+            let sent = self.delivery().finish().await;
+            let delivered = delivery::delivered(&mut self.journal, sent);
             return self.stored(delivered).map_err(failed);
         }
         let folder = self.files.clone();
@@ -219,11 +219,11 @@ impl<'a> Lending<'a> {
         let not_durable = |error| Unusable::Journal(error).failure();
         let entries = self.with_start(entries)?;
         self.journal.note(entries).map_err(not_durable)?;
-        let (sync, links, folders) = (self.journal.syncing(), delivery::outbox(&self.journal), self.sinks());
-        let told = Beside::begin(move || sync().map(|()| sink::to_sinks(links, &folders))).done().await;
-        let told = told.map_err(not_durable)?;
+        let (sync, going) = (self.journal.syncing(), self.delivery());
+        let going = Beside::begin(move || sync().map(|()| going.block())).done().await;
+        let going = going.map_err(not_durable)?;
         self.sealed = true;
-        let delivered = delivery::delivered(&mut self.journal, told);
+        let delivered = delivery::delivered(&mut self.journal, going.finish().await);
         self.stored(delivered)
     }
 
@@ -237,8 +237,11 @@ impl<'a> Lending<'a> {
         Ok(entries)
     }
 
-    fn sinks(&self) -> Vec<FileSink> {
-        delivery::folders(&self.context.loaded.config, &self.context.state)
+    /// The links of the outbox, on their way to every sink.
+    fn delivery(&self) -> Delivery {
+        let config = &self.context.loaded.config;
+        let until = self.context.started + config.deadlines.grant.0;
+        Delivery::new(delivery::outbox(&self.journal), &delivery::sinks(config, &self.context.state), until)
     }
 
     /// Whether what could not be delivered is an obstacle.

@@ -3,13 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use buildkite_dataflow::config::sink::FileSink;
+use buildkite_dataflow::config::sink::{self as config, FileSink};
 use buildkite_dataflow::delivery;
 use buildkite_dataflow::lease::entry::Entry;
 use buildkite_dataflow::lease::journal::Journal;
 use buildkite_dataflow::record::Sealed;
 use buildkite_dataflow::secret::Fingerprint;
 use buildkite_dataflow::sink;
+use chrono::DateTime;
+use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -30,6 +32,11 @@ fn sealed(path: &str, document: String) -> Entry {
     Entry::Sealed(Sealed { kind: "end".into(), digest, path: path.into(), document })
 }
 
+/// A folder waits for nothing.
+fn now<T>(work: impl Future<Output = T>) -> T {
+    work.now_or_never().unwrap()
+}
+
 /// A journal that says so of its links, and a sink beside a file of somebody else's.
 fn delivered(records: &str, entries: Vec<Entry>) -> (tempfile::TempDir, Result<(), sink::Error>) {
     let world = tempfile::tempdir().unwrap();
@@ -45,8 +52,8 @@ fn delivered(records: &str, entries: Vec<Entry>) -> (tempfile::TempDir, Result<(
         "records": records, "at": "2026-01-01T00:00:00Z"});
     let mut journal = Journal::create(&folder, serde_json::from_value(opened).unwrap()).unwrap();
     journal.append(entries).unwrap();
-    let sinks = [FileSink::private(world.path().join("sink"))];
-    let told = delivery::deliver(&mut journal, &sinks);
+    let sinks = [sink::of(&config::Sink::File(FileSink::private(world.path().join("sink"))))];
+    let told = now(delivery::deliver(&mut journal, &sinks, DateTime::UNIX_EPOCH));
     (world, told)
 }
 
@@ -84,7 +91,10 @@ fn what_is_no_link_of_a_record_is_told_once_and_left_out() {
     assert!(told.unwrap_err().source.to_string().contains("no link of a record"));
     nothing_outside(world.path());
     let mut journal = Journal::open(&world.path().join("state/job.block")).unwrap();
-    assert!(delivery::deliver(&mut journal, &[]).is_ok() && journal.undelivered().is_empty());
+    assert!(
+        now(delivery::deliver(&mut journal, &[], DateTime::UNIX_EPOCH)).is_ok()
+            && journal.undelivered().is_empty()
+    );
 }
 
 #[test]

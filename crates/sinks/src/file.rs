@@ -4,8 +4,10 @@
 use std::io;
 use std::path::Path;
 
-use super::Error;
+use chrono::{DateTime, Utc};
+
 use super::shared::Rights;
+use super::{Error, Outcome, Sink, Storing};
 use dataflow_config::sink::FileSink;
 use dataflow_host::files::{self, Untrusted};
 use dataflow_host::folder::Folder;
@@ -14,8 +16,34 @@ use dataflow_record::place::Place;
 /// No link of a record is longer, in bytes: a file of its name that is longer is another.
 const MOST: u64 = 16 << 20;
 
+/// A folder of records on this host.
+#[derive(Clone, Debug)]
+pub struct File(FileSink);
+
+impl File {
+    /// The folder that a host config names.
+    pub fn new(config: FileSink) -> Self {
+        Self(config)
+    }
+}
+
+impl Sink for File {
+    fn name(&self) -> String {
+        self.0.directory.display().to_string()
+    }
+
+    fn store(&self, place: &Place, document: &str, _: DateTime<Utc>) -> Storing {
+        let (sink, place, document) = (self.0.clone(), place.clone(), document.to_owned());
+        Storing::Blocking(Box::new(move || match store(&sink, &place, &document) {
+            Ok(()) => Outcome::Stored,
+            // Also where another document has the name: an operator may move it.
+            Err(error) => Outcome::TryAgain(error),
+        }))
+    }
+}
+
 /// Stores a document at its place in a sink. The same one stored before is fine; another of its name is an error.
-pub fn store(sink: &FileSink, place: &Place, document: &str) -> Result<(), Error> {
+pub(super) fn store(sink: &FileSink, place: &Place, document: &str) -> Result<(), Error> {
     let failed = |source| Error { sink: sink.directory.display().to_string(), source };
     let rights = Rights::of(sink).map_err(failed)?;
     let leaf = leaf(&sink.directory, place, &rights).map_err(failed)?;

@@ -6,17 +6,24 @@
     expect(clippy::disallowed_methods, reason = "tests stand outside the doors that the lints guard")
 )]
 
-use dataflow_config::sink::FileSink;
+use std::fmt;
+use std::pin::Pin;
+
+use chrono::{DateTime, Utc};
+use dataflow_config::sink;
 use dataflow_record::Place;
 use dataflow_types::secret::Fingerprint;
 
 pub mod chain;
+pub mod delivery;
 pub mod file;
 mod links;
 pub mod retention;
 mod shared;
 
-/// Why a link was not delivered.
+pub use delivery::{Delivery, Sent};
+
+/// Why a link was not stored.
 #[derive(Debug, thiserror::Error)]
 #[error("the record could not be stored in `{sink}`")]
 pub struct Error {
@@ -38,32 +45,47 @@ pub struct Parcel {
     pub document: String,
 }
 
-/// What came of a parcel.
+/// What came of a link at one sink.
 #[derive(Debug)]
-pub struct Sent {
-    /// Which.
-    pub digest: Fingerprint,
-    /// Whether nothing is left to try.
-    pub is_over: bool,
-    /// The first error.
-    pub result: Result<(), Error>,
+pub enum Outcome {
+    /// It is there, durably; also when it was there before.
+    Stored,
+    /// It will never be stored there: a further try changes nothing.
+    Refused(Error),
+    /// It may be stored later.
+    TryAgain(Error),
 }
 
-/// Delivers links to every sink: what came of each.
-pub fn to_sinks(parcels: Vec<Parcel>, folders: &[FileSink]) -> Vec<Sent> {
-    parcels.into_iter().map(|parcel| to_all(parcel, folders)).collect()
+/// How a sink stores one link.
+pub enum Storing {
+    /// Work that blocks its thread for as long as a disk takes.
+    Blocking(Box<dyn FnOnce() -> Outcome + Send>),
+    /// An answer to wait for.
+    Waiting(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
 
-fn to_all(parcel: Parcel, folders: &[FileSink]) -> Sent {
-    let Parcel { digest, place, document } = parcel;
-    let Some(place) = place else {
-        // Nothing will ever make a link of it: it is reported once.
-        let source = std::io::Error::other("what the journal holds is no link of a record, and is left out");
-        let sink =
-            folders.iter().map(|sink| sink.directory.display().to_string()).collect::<Vec<_>>().join("`, `");
-        return Sent { digest, is_over: true, result: Err(Error { sink, source }) };
-    };
-    let results: Vec<_> = folders.iter().map(|folder| file::store(folder, &place, &document)).collect();
-    let result: Result<(), Error> = results.into_iter().collect();
-    Sent { digest, is_over: result.is_ok(), result }
+impl fmt::Debug for Storing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blocking(_) => "Blocking",
+            Self::Waiting(_) => "Waiting",
+        })
+    }
+}
+
+/// Where links are delivered.
+pub trait Sink: fmt::Debug + Send + Sync {
+    /// Its name in messages: a folder, or an address without a secret.
+    fn name(&self) -> String;
+
+    /// Stores a document at its place. The place is the same for each try, so that a link that was stored and not
+    /// confirmed is there once. A sink that waits gives up at `until`.
+    fn store(&self, place: &Place, document: &str, until: DateTime<Utc>) -> Storing;
+}
+
+/// The sink that a host config describes.
+pub fn of(config: &sink::Sink) -> Box<dyn Sink> {
+    match config {
+        sink::Sink::File(file) => Box::new(file::File::new(file.clone())),
+    }
 }
