@@ -24,7 +24,7 @@ use dataflow_providers as provider;
 use dataflow_record::end::SealedBy;
 use dataflow_record::parts::{Outcome, Start};
 use dataflow_record::{Part, seal};
-use dataflow_sinks::{self as sink, Delivery};
+use dataflow_sinks::{Delivery, Sent};
 use dataflow_types::credential::{Credential, NEVER};
 use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::finding;
@@ -88,8 +88,7 @@ impl<'a> Lending<'a> {
         if self.leases.is_empty() {
             self.seal_start(Vec::new()).map_err(failed)?;
             let sent = self.delivery().finish().await;
-            let delivered = delivery::delivered(&mut self.journal, sent);
-            return self.stored(delivered).map_err(failed);
+            return self.stored(sent).map_err(failed);
         }
         let folder = self.files.clone();
         let callbacks = callbacks::prepare(self.place(&folder), &decided, &credentials);
@@ -223,8 +222,7 @@ impl<'a> Lending<'a> {
         let going = Beside::begin(move || sync().map(|()| going.block())).done().await;
         let going = going.map_err(not_durable)?;
         self.sealed = true;
-        let delivered = delivery::delivered(&mut self.journal, going.finish().await);
-        self.stored(delivered)
+        self.stored(going.finish().await)
     }
 
     /// These entries, and the START link.
@@ -239,14 +237,15 @@ impl<'a> Lending<'a> {
 
     /// The links of the outbox, on their way to every sink.
     fn delivery(&self) -> Delivery {
-        let config = &self.context.loaded.config;
-        let until = self.context.started + config.deadlines.grant.0;
-        Delivery::new(delivery::outbox(&self.journal), &delivery::sinks(config, &self.context.state), until)
+        let (context, config) = (self.context, &self.context.loaded.config);
+        let (sinks, until) =
+            (delivery::sinks(config, &context.state), context.started + config.deadlines.grant.0);
+        Delivery::new(delivery::outbox(&self.journal), &sinks, until)
     }
 
     /// Whether what could not be delivered is an obstacle.
-    fn stored(&self, delivered: Result<(), sink::Error>) -> Result<(), Failure> {
-        match delivered {
+    fn stored(&mut self, sent: Vec<Sent>) -> Result<(), Failure> {
+        match delivery::delivered(&mut self.journal, sent) {
             Err(error) if self.context.loaded.config.required.record => {
                 Err(Failure::of(Ident::RecordNotStored, &error))
             }

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use buildkite_dataflow::record;
 
+use crate::support::components;
 use crate::support::hooks::files;
 
 struct Rehearsed {
@@ -15,9 +16,14 @@ struct Rehearsed {
 }
 
 fn rehearse(arguments: &[&str]) -> Rehearsed {
+    rehearse_with(arguments, &[])
+}
+
+fn rehearse_with(arguments: &[&str], variables: &[(&str, &str)]) -> Rehearsed {
     let records = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_buildkite-dataflow"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .envs(variables.iter().copied())
         .arg("rehearse")
         .args(arguments)
         .arg("--records")
@@ -58,6 +64,16 @@ fn the_example_pipeline_passes_and_its_account_names_every_lease() {
         rows[1]
     );
     assert_eq!(files(run.records.path()).len(), 4);
+}
+
+#[test]
+fn the_projects_own_pipeline_borrows_the_role_that_releases() {
+    let Some(aws) = components::find("venv/bin/aws") else { return };
+    let path = format!("{}:{}", aws.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let run = rehearse_with(&[".buildkite/pipeline.yml", "--step", "release"], &[("PATH", &path)]);
+    assert_eq!(run.status, 0, "{}{}", run.out, run.err);
+    let said = ["assumed-role/dataflow-release/", "no tag: nothing is released"];
+    assert!(said.iter().all(|said| run.out.contains(said)), "{}", run.out);
 }
 
 #[test]

@@ -132,7 +132,10 @@ mod tests {
         Parcel { digest: Fingerprint::of(b"x"), place: Some(place), document: "{}".into() }
     }
 
-    fn delivered(outcomes: &[(bool, fn() -> Outcome)]) -> (Sent, usize) {
+    /// Whether it waits, and how it ends.
+    type Script = (bool, fn() -> Outcome);
+
+    fn delivered(outcomes: &[Script]) -> (Sent, usize) {
         let stored = Arc::default();
         let sinks = outcomes.iter().map(|(waits, outcome)| {
             Box::new(Scripted { waits: *waits, outcome: *outcome, stored: Arc::clone(&stored) })
