@@ -91,26 +91,7 @@ pub fn signed(unsigned: &str, signature: &[u8]) -> Secret {
 /// A signature of P-256 as JWS wants it, two numbers of 32 bytes, out of the DER that most others write
 /// (RFC 3279, section 2.2.3).
 pub fn of_der(der: &[u8]) -> Option<Vec<u8>> {
-    let (inner, rest) = part(der, 0x30)?;
-    let (first, inner) = part(inner, 0x02)?;
-    let (second, left) = part(inner, 0x02)?;
-    if !rest.is_empty() || !left.is_empty() {
-        return None;
-    }
-    let mut signature = Vec::with_capacity(64);
-    for number in [first, second] {
-        let number = number.strip_prefix(&[0]).unwrap_or(number);
-        signature.extend(std::iter::repeat_n(0, 32_usize.checked_sub(number.len())?));
-        signature.extend(number);
-    }
-    Some(signature)
-}
-
-/// The content of a short element with this tag, and what comes after it.
-fn part(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&[seen, length], rest) = der.split_first_chunk::<2>()?;
-    // A signature of P-256 is shorter than the lengths that need more bytes.
-    if seen != tag || length >= 0x80 { None } else { rest.split_at_checked(length.into()) }
+    p256::ecdsa::Signature::from_der(der).ok().map(|signature| signature.to_bytes().to_vec())
 }
 
 #[cfg(test)]
