@@ -26,14 +26,25 @@ pub use dataflow_types::{
 
 pub mod delivery;
 
+// What the phases of a step share.
+pub mod context;
+pub mod findings;
+pub mod record_parts;
+pub mod report;
+
 // Stories: readable from top to bottom.
+pub mod acquire;
+pub mod callback;
 #[cfg(feature = "tools")]
 pub mod deny;
 pub mod hook;
+pub mod keeper;
 #[cfg(feature = "tools")]
 pub mod rehearse;
+pub mod release;
 #[cfg(feature = "tools")]
 pub mod revoke;
+pub mod sweep;
 
 // The face: arguments in, text and an exit code out; the only printer.
 pub mod cli;

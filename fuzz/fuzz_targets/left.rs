@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use buildkite_dataflow::hook::renew::Callback;
+use buildkite_dataflow::callback::Callback;
 use buildkite_dataflow::host::{Clock, Env, Host};
 use buildkite_dataflow::lease::cached::CachedCredential;
 use buildkite_dataflow::lease::survivor::{PrivateKey, Survivor};

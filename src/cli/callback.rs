@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::print;
-use crate::hook::keeper;
-use crate::hook::renew::{Callback, Renewed, not_renewed};
+use crate::callback::renew::Renewed;
+use crate::callback::{Callback, not_renewed};
+use crate::keeper;
 use dataflow_host::{Host, env};
 use dataflow_lease::cached::Form;
 use dataflow_types::failure::Failure;

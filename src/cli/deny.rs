@@ -6,7 +6,7 @@ use clap::Args;
 use url::Url;
 
 use crate::deny::{self, Order};
-use crate::hook::Report;
+use crate::report::Report;
 use dataflow_config::load;
 use dataflow_host::Host;
 use dataflow_types::failure::Failure;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::hook::Report;
+use crate::report::Report;
 use dataflow_config::load;
 use dataflow_host::Host;
 use dataflow_host::trail::Trail;

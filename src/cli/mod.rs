@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::hook::{self, Form, Phase, Report};
+use crate::hook::{self, Form, Phase};
+use crate::report::{self, Report};
+use crate::sweep;
 use dataflow_config::load::{self, LoadError, Loaded};
 use dataflow_host::{Host, closed};
 use dataflow_types::failure::{Failure, Ident};
@@ -61,7 +63,7 @@ pub fn main() -> ExitCode {
     let closed = closed::close();
     match dataflow_host::runtime::with_room(move || run(closed)) {
         Ok(code) => code,
-        Err(error) => finish(&Host::real(), &failed(hook::exhausted(&error))),
+        Err(error) => finish(&Host::real(), &failed(report::exhausted(&error))),
     }
 }
 
@@ -117,10 +119,10 @@ fn run_hook(host: &Host, closed: bool, form: Form, phase: Phase) -> ExitCode {
                 runtime.shutdown_background();
                 report
             }
-            Err(error) => hook::not_begun(hook::exhausted(&error), phase),
+            Err(error) => hook::not_begun(report::exhausted(&error), phase),
         }
     }));
-    let report = report.unwrap_or_else(|_| failed(hook::bug("a fault in this program ended the hook")));
+    let report = report.unwrap_or_else(|_| failed(report::bug("a fault in this program ended the hook")));
     print::report(&report, &host.mask);
     // A bug after the command must not replace the command's own status.
     let code = if report.failure.as_ref().is_some_and(|f| f.ident == Ident::Bug) && !phase.is_before_command()
@@ -168,15 +170,15 @@ fn run_command(host: &Host, closed: bool, arguments: &Arguments) -> ExitCode {
     let runtime = match dataflow_host::runtime::start() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return finish(host, &failed(hook::exhausted(&error)));
+            return finish(host, &failed(report::exhausted(&error)));
         }
     };
     let _span = command_span(&arguments.command).entered();
     let code = match &arguments.command {
         Command::Sweep { key } => {
             let report = match key {
-                Some(key) => runtime.block_on(hook::rebooted::sweep(host, &host.cwd.join(key))),
-                None => runtime.block_on(hook::sweep::sweep(host)),
+                Some(key) => runtime.block_on(sweep::escrow::sweep(host, &host.cwd.join(key))),
+                None => runtime.block_on(sweep::sweep(host)),
             };
             let report = report.unwrap_or_else(failed);
             finish(host, &report)

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::io::Write as _;
 
-use crate::hook::Report;
+use crate::report::Report;
 use dataflow_types::failure::Failure;
 use dataflow_types::secret::{Mask, Secret};
 

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::print;
-use crate::hook::Report;
 use crate::rehearse::job::Build;
 use crate::rehearse::perform::Performed;
 use crate::rehearse::{Error, Event, Options, fixture, rehearse};
+use crate::report::Report;
 use dataflow_host::interrupts::Interrupts;
 use dataflow_host::{Host, descendants};
 use dataflow_types::failure::{Class, Failure};
@@ -70,7 +70,7 @@ pub(super) fn stand_in(host: &Host, runtime: &tokio::runtime::Runtime, words: &[
 /// Rehearses; the exit code.
 pub(super) async fn run(host: &Host, arguments: &Arguments) -> Result<u8, Failure> {
     let interrupts = Interrupts::listen()
-        .map_err(|error| crate::hook::bug(&format!("no signal can be listened to: {error}")))?;
+        .map_err(|error| crate::report::bug(&format!("no signal can be listened to: {error}")))?;
     descendants::adopt();
     let path = host.cwd.join(&arguments.pipeline);
     let mut screen = Screen::default();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::hook::Report;
+use crate::report::Report;
 use crate::revoke::{self, Order};
 use dataflow_config::load;
 use dataflow_host::Host;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::hook::Report;
+use crate::report::Report;
 use dataflow_config::address::is_safe;
 use dataflow_config::aws::Partition;
 use dataflow_config::load::Loaded;

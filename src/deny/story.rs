@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::role::{Outcome, Standing};
 use super::session::{Denial, RoleName, Session};
 use super::{Doors, Order, impossible, operator, refused};
-use crate::hook::Report;
+use crate::report::Report;
 use dataflow_config::load::Loaded;
 use dataflow_host::Host;
 use dataflow_host::http::Http;

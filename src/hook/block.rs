@@ -1,6 +1,6 @@
 //! The block that a hook serves: what is asked, by whom, and what tells it from the job's other blocks.
 
-use crate::hook::Form;
+use super::phase::Form;
 use dataflow_config::host::HostConfig;
 use dataflow_config::place::Error;
 use dataflow_config::step::{FILE, Hook, Release, Step};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::hook::Report;
+use crate::report::Report;
 use dataflow_config::load::Loaded;
 use dataflow_host::Host;
 use dataflow_host::http::Http;

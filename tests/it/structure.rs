@@ -139,19 +139,12 @@ fn circle(mut uses: BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
 }
 
 /// Circles that are still to be opened, with what stands between them: a module leaves this list and none joins it.
-const STILL: &[(&str, &str)] = &[
-    (
-        "crates/config/src",
-        "ask aws aws::chain aws::partition aws::session aws::words azure bitbucket buildkite collect credential gcp github \
+const STILL: &[(&str, &str)] = &[(
+    "crates/config/src",
+    "ask aws aws::chain aws::partition aws::session aws::words azure bitbucket buildkite collect credential gcp github \
          host key level limits network oauth place retention secrets secrets::names sink step template together usable vault \
          written",
-    ),
-    (
-        "src",
-        "hook::asked hook::callbacks hook::closing hook::git hook::keeper hook::orphans hook::release hook::renew \
-         hook::restore hook::settle hook::sweep",
-    ),
-];
+)];
 
 #[test]
 fn no_further_modules_of_a_crate_use_each_other_in_a_circle() {

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use dataflow_config::credential::Kind;
 use dataflow_config::host::{HostConfig, StepRequests};
 use dataflow_types::claims::Claims;
+use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::span::Span;
 use url::Url;
 
@@ -67,6 +68,21 @@ impl Decision {
     /// Whether it keeps a token from a host, or a key from a step, that nobody allowed: enforced in every mode.
     pub fn guards_the_token(&self) -> bool {
         self.effect == Effect::Deny && [ENDPOINTS, KEY_FILES].contains(&self.rule.as_str())
+    }
+
+    /// Why `request` is not lent, in the words of this decision.
+    pub fn denial(&self, request: &Request) -> Failure {
+        let (provider, target) = (request.ask.kind().provider(), request.ask.kind().target());
+        let failed = self.failed.iter().map(|mismatch| {
+            let seen =
+                mismatch.seen.as_ref().map_or_else(|| "nothing".to_owned(), |seen| format!("`{seen}`"));
+            format!("claim `{}`: expected `{}`, saw {seen}", mismatch.claim, mismatch.expected)
+        });
+        let rule = format!("rule `{}`: {}", self.rule, self.reason);
+        let what = format!("this host's policy does not lend {provider} `{target}` ({})", request.place);
+        Failure::new(Ident::Denied, what)
+            .caused_by(std::iter::once(rule).chain(failed).collect())
+            .hinted("the host config decides this; the platform engineers of this host own it")
     }
 
     /// Whether it may be lent.

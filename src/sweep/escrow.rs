@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 
-use super::Report;
-use super::settle::{ask, waves};
-use super::survivors::ANSWER;
+use crate::release::escrow::ANSWER;
+use crate::release::settle::{ask, waves};
+use crate::report::Report;
 use dataflow_config::load::{self, Loaded};
 use dataflow_host::files::{self, Untrusted};
 use dataflow_host::http::Http;

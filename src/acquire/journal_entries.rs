@@ -1,7 +1,7 @@
 //! What an exchange leaves in the journal: an intent before it, a lease or a refusal after it.
 
-use super::account::{self, Decided};
-use super::exchange::Exchange;
+use super::exchange::{Decided, Exchange};
+use crate::{findings, record_parts};
 use dataflow_config::credential::Settle;
 use dataflow_host::process::ProcessId;
 use dataflow_lease::Lease;
@@ -13,21 +13,21 @@ use dataflow_types::failure::Failure;
 
 /// What came of several exchanges.
 #[derive(Debug, Default)]
-pub(super) struct Answered {
+pub(crate) struct Answered {
     /// For the journal, before anything is handed over.
-    pub(super) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// What was lent.
-    pub(super) leases: Vec<Lease>,
+    pub(crate) leases: Vec<Lease>,
     /// What was lent, itself: one for each of the requests where nothing failed.
-    pub(super) credentials: Vec<Credential>,
+    pub(crate) credentials: Vec<Credential>,
     /// What a reader of the record should look at.
-    pub(super) findings: Vec<Told>,
+    pub(crate) findings: Vec<Told>,
     /// What went wrong, if anything did.
-    pub(super) failure: Option<Failure>,
+    pub(crate) failure: Option<Failure>,
 }
 
 /// What a journal begins with: how the hooks after the command are known, and the intents.
-pub(super) fn first_entries(
+pub(crate) fn first_entries(
     exchange: &Exchange<'_>,
     decided: &[Decided],
     bootstrap: &ProcessId,
@@ -37,7 +37,7 @@ pub(super) fn first_entries(
 }
 
 /// What must be durable before anybody is asked.
-pub(super) fn intents(exchange: &Exchange<'_>, decided: &[Decided]) -> Vec<Entry> {
+pub(crate) fn intents(exchange: &Exchange<'_>, decided: &[Decided]) -> Vec<Entry> {
     let intent = |one: &Decided| {
         Entry::Intent(Intent {
             id: one.id.clone(),
@@ -54,7 +54,7 @@ pub(super) fn intents(exchange: &Exchange<'_>, decided: &[Decided]) -> Vec<Entry
 }
 
 /// What the answers mean.
-pub(super) async fn answered(
+pub(crate) async fn answered(
     exchange: &Exchange<'_>,
     decided: &[Decided],
     answers: Vec<Result<Credential, Error>>,
@@ -71,17 +71,17 @@ pub(super) async fn answered(
                 tracing::info!(provider, principal = lease.principal, until = %lease.expires_at, "lent");
                 answered.entries.push(Entry::Leased(lease.clone()));
                 let latest = exchange.latest(&one.request);
-                answered.findings.extend(account::of_lease(&lease, credential.answer_lost, latest));
+                answered.findings.extend(findings::of_lease(&lease, credential.answer_lost, latest));
                 answered
                     .findings
-                    .extend(exchange.outlived(&lease).map(|limit| account::outlived(&lease, limit)));
+                    .extend(exchange.outlived(&lease).map(|limit| findings::outlived(&lease, limit)));
                 answered.leases.push(lease);
                 answered.credentials.push(credential);
             }
             Err(error) => {
                 let reason = exchange.masked(&error.reason());
                 tracing::info!(provider = one.request.ask.kind().provider(), reason, "not lent");
-                answered.entries.extend(account::not_lent(&one.id, &error, reason));
+                answered.entries.extend(record_parts::not_lent(&one.id, &error, reason));
                 // A source that failed says more than whoever waited for it.
                 let waited = matches!(error, Error::Source(_));
                 let presented = exchange.presented(&one.request).await;

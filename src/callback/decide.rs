@@ -1,69 +1,22 @@
-//! What was asked, written down for callbacks and decided again when they come.
+//! Decides again what a callback asks for: the host config, or the job's claims, may have changed since.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::Context;
-use super::account::{self, Decided};
-use super::exchange::Exchange;
-use super::renew::not_renewed;
+use super::block_file::{self, BlockFile};
+use super::not_renewed;
+use crate::acquire::exchange::{Decided, Exchange};
+use crate::context::Context;
+use crate::record_parts;
 use dataflow_config::host::Mode;
 use dataflow_host::Env;
 use dataflow_job::identity::Identity;
 use dataflow_job::situation::Situation;
 use dataflow_lease::journal::Journal;
 use dataflow_pipeline::condition::{Condition, Scope, Value};
-use dataflow_policy::{self as policy, Origin, Request};
+use dataflow_policy::{self as policy, Request};
 use dataflow_providers as provider;
 use dataflow_record as record;
 use dataflow_types::failure::Failure;
-use dataflow_types::secret::{Fingerprint, Secret};
-
-/// The file that says what was asked, in the block's private folder.
-pub(super) const FILE: &str = "block.json";
-
-/// What a callback needs of its block.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct BlockFile {
-    /// The block's journal.
-    pub(super) journal: PathBuf,
-    /// The credentials as they were written.
-    pub(super) credentials: Vec<serde_json::Value>,
-    /// Which credentials of each grant were asked for.
-    #[serde(default)]
-    pub(super) parts: BTreeMap<String, Vec<usize>>,
-    /// The digest of the file as it was read.
-    #[serde(skip)]
-    pub(super) digest: Option<Fingerprint>,
-}
-
-impl BlockFile {
-    /// The file as a callback finds it.
-    pub(super) fn read(bytes: &[u8]) -> serde_json::Result<Self> {
-        let file: Self = serde_json::from_slice(bytes)?;
-        Ok(Self { digest: Some(Fingerprint::of(bytes)), ..file })
-    }
-
-    /// The requests that were asked for, among all that the block could have.
-    pub(super) fn asked_for(&self, requests: Vec<Request>) -> Vec<Request> {
-        let was = |request: &Request| match &request.origin {
-            Origin::Step => true,
-            Origin::Grant(name) => {
-                self.parts.get(name).is_none_or(|parts| parts.contains(&request.pending.part))
-            }
-        };
-        requests.into_iter().filter(was).collect()
-    }
-
-    /// Whether it is what the hook wrote, as the journal has it. A journal of an earlier version does not say.
-    fn is_as_written(&self, journal: &Journal) -> bool {
-        journal.asked().is_none_or(|written| self.digest.as_ref() == Some(written))
-    }
-}
 
 /// Answers a condition by what the job's token says alone, and notes whether that was enough: any process of the step
 /// chooses the environment of a callback.
@@ -95,13 +48,13 @@ fn still_holds(condition: &Condition, identity: &Identity) -> bool {
 }
 
 /// Who runs, and these requests with the claims in them; what a condition no longer wants is refused.
-pub(super) async fn settle_again(
+pub(crate) async fn resolve_again(
     exchange: &Exchange<'_>,
     mut requests: Vec<Request>,
 ) -> Result<(Identity, Vec<Request>), Failure> {
     let conditions: Vec<Option<Condition>> =
         requests.iter_mut().map(|request| request.pending.condition.take()).collect();
-    let (identity, wanted) = exchange.settle(requests).await?;
+    let (identity, wanted) = exchange.resolve(requests).await?;
     for (condition, request) in conditions.iter().zip(&wanted.requests) {
         if let Some(condition) = condition.as_ref().filter(|condition| !still_holds(condition, &identity)) {
             let what = format!("`{}` is not asked for: `{}` is false", request.place, condition.text());
@@ -114,7 +67,7 @@ pub(super) async fn settle_again(
 /// Whether the START link of the journal says that this was asked for, before any code of the step ran.
 fn was_asked_for(journal: &Journal, request: &Request) -> bool {
     let start = journal.links().first().and_then(|link| record::read(link.document.as_bytes()).ok()?.start);
-    let (kind, origin) = (request.ask.kind(), account::origin(&request.origin));
+    let (kind, origin) = (request.ask.kind(), record_parts::origin(&request.origin));
     start.is_some_and(|start| {
         start
             .requests
@@ -123,28 +76,8 @@ fn was_asked_for(journal: &Journal, request: &Request) -> bool {
     })
 }
 
-/// What the hook writes down for callbacks, where a request may be renewed.
-pub(super) fn block_file(journal: &Path, requests: &[&Request]) -> Result<Option<Secret>, serde_json::Error> {
-    if !requests.iter().any(|request| request.may_be_renewed() || request.token_file().is_some()) {
-        return Ok(None);
-    }
-    let mut credentials: Vec<serde_json::Value> = Vec::new();
-    let mut parts: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for request in requests {
-        if let Origin::Grant(name) = &request.origin {
-            parts.entry(name.clone()).or_default().push(request.pending.part);
-        }
-        // A grant is one entry, however many credentials it names.
-        if credentials.last() != Some(&request.written) {
-            credentials.push(request.written.clone());
-        }
-    }
-    let file = BlockFile { journal: journal.to_owned(), credentials, parts, digest: None };
-    serde_json::to_string(&file).map(|text| Some(Secret::new(text)))
-}
-
 /// The request and what it is made with, those first.
-pub(super) fn needed<'r>(wanted: &'r Request, all: &'r [Request]) -> Vec<(usize, &'r Request)> {
+pub(crate) fn needed<'r>(wanted: &'r Request, all: &'r [Request]) -> Vec<(usize, &'r Request)> {
     let mut found = vec![wanted];
     let mut index = 0;
     while let Some(request) = found.get(index) {
@@ -163,7 +96,7 @@ pub(super) fn needed<'r>(wanted: &'r Request, all: &'r [Request]) -> Vec<(usize,
 }
 
 /// Decides again: the host config, or the job's claims, may have changed since.
-pub(super) fn decide(
+pub(crate) fn decide(
     context: &Context<'_>,
     file: &BlockFile,
     journal: &Journal,
@@ -177,7 +110,7 @@ pub(super) fn decide(
         return Err(not_renewed(format!("the step did not ask for {provider} `{target}` when it began")));
     }
     if !file.is_as_written(journal) {
-        return Err(not_renewed(format!("`{FILE}` is not as the hook wrote it")));
+        return Err(not_renewed(format!("`{}` is not as the hook wrote it", block_file::FILE)));
     }
     let decided: Vec<Decided> = subset
         .iter()
@@ -192,7 +125,7 @@ pub(super) fn decide(
         !one.decision.allows() && (config.mode == Mode::Enforce || one.decision.guards_the_token())
     };
     match decided.iter().find(stops) {
-        Some(one) => Err(account::denial(one).presenting(&identity.claims)),
+        Some(one) => Err(one.decision.denial(&one.request).presenting(&identity.claims)),
         None => Ok(decided),
     }
 }

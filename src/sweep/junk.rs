@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Context, Report};
+use crate::context::Context;
+use crate::report::Report;
 use dataflow_host::files;
 use dataflow_lease::glance::Glance;
 use dataflow_lease::journal::Error;
@@ -18,7 +19,7 @@ const EACH: (usize, usize) = (3, 20);
 const REPORTED: &str = "left-alone";
 
 /// What was found so far.
-pub(super) struct Junk<'a> {
+pub(crate) struct Junk<'a> {
     context: &'a Context<'a>,
     before: DateTime<Utc>,
     /// With what is reported of it where it stays.
@@ -28,19 +29,19 @@ pub(super) struct Junk<'a> {
 
 impl<'a> Junk<'a> {
     /// Nothing yet; what is of a time before this is removed.
-    pub(super) fn before(context: &'a Context<'a>, before: DateTime<Utc>) -> Self {
+    pub(crate) fn before(context: &'a Context<'a>, before: DateTime<Utc>) -> Self {
         Self { context, before, old: Vec::new(), alone: Vec::new() }
     }
 
     /// A folder in which nothing was written: a process may be about to.
-    pub(super) fn void(&mut self, folder: PathBuf) {
+    pub(crate) fn void(&mut self, folder: PathBuf) {
         if Glance::is_older(&folder, self.before) {
             self.old.push((folder, None));
         }
     }
 
     /// What no version of this program wrote.
-    pub(super) fn junk(&mut self, folder: PathBuf, error: &Error) {
+    pub(crate) fn junk(&mut self, folder: PathBuf, error: &Error) {
         let what = left_alone(error);
         if Glance::is_older(&folder, self.before) {
             self.old.push((folder, Some(what)));
@@ -50,17 +51,17 @@ impl<'a> Junk<'a> {
     }
 
     /// What is left alone.
-    pub(super) fn strange(&mut self, folder: PathBuf, error: &Error) {
+    pub(crate) fn strange(&mut self, folder: PathBuf, error: &Error) {
         self.note(folder, left_alone(error));
     }
 
     /// What stays, and why.
-    pub(super) fn note(&mut self, folder: PathBuf, what: String) {
+    pub(crate) fn note(&mut self, folder: PathBuf, what: String) {
         self.alone.push((folder, what));
     }
 
     /// Removes what is old, for as long as `time` lasts: on many a disk each takes milliseconds. The next pass goes on.
-    pub(super) async fn remove(&mut self, time: TimeDelta, report: &mut Report) {
+    pub(crate) async fn remove(&mut self, time: TimeDelta, report: &mut Report) {
         let clock = &self.context.host.clock;
         let (until, mut removed) = (clock.now() + time, 0_usize);
         for (folder, what) in std::mem::take(&mut self.old) {
@@ -84,7 +85,7 @@ impl<'a> Junk<'a> {
     }
 
     /// Reports what was not reported before, or all of it.
-    pub(super) fn tell(self, all: bool, report: &mut Report) {
+    pub(crate) fn tell(self, all: bool, report: &mut Report) {
         if self.alone.is_empty() {
             return;
         }

@@ -7,7 +7,7 @@
 
 use url::Url;
 
-use super::callbacks::Place;
+use super::Place;
 use dataflow_config::credential::Ask;
 use dataflow_config::git_ssh::SshAddress;
 use dataflow_host::Env;
@@ -29,7 +29,7 @@ struct Rule<'a> {
 }
 
 /// Git's configuration by environment (git-config, `GIT_CONFIG_COUNT`), after what is there of it already.
-pub(super) fn variables(place: Place<'_>, requests: &[&Request]) -> Vec<Variable> {
+pub(crate) fn variables(place: Place<'_>, requests: &[&Request]) -> Vec<Variable> {
     let mut rules = Vec::new();
     for request in requests {
         let name = request.name.as_deref().unwrap_or_default();

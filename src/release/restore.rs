@@ -2,7 +2,9 @@
 
 use chrono::TimeDelta;
 
-use super::{Context, account, release};
+use super::MOST;
+use crate::context::Context;
+use crate::{findings, record_parts};
 use dataflow_host::agent::job_api::{self, JobApi};
 use dataflow_host::env;
 use dataflow_lease::export::{self, Restore};
@@ -15,7 +17,7 @@ use dataflow_types::finding;
 const GRACE: TimeDelta = TimeDelta::seconds(2);
 
 /// Puts back what is still ours; each variable with what is right for it and whether that was done.
-pub(super) async fn restore(
+pub(crate) async fn restore(
     context: &Context<'_>,
     journal: &Journal,
 ) -> (Vec<(Exported, Restore, bool)>, Vec<Told>) {
@@ -43,14 +45,14 @@ pub(super) async fn restore(
     };
     let reached = result.is_none();
     let findings = result.map(|why| {
-        account::told(finding::Ident::NotRestored, format!("variables could not be put back: {why}"))
+        findings::told(finding::Ident::NotRestored, format!("variables could not be put back: {why}"))
     });
     let variables = variables.into_iter().map(|(variable, restore)| (variable, restore, reached));
     (variables.collect(), findings.into_iter().collect())
 }
 
 fn why(context: &Context<'_>, error: &job_api::Error) -> String {
-    account::failure(&error.failure(), context).what
+    record_parts::failure(&error.failure(), context).what
 }
 
 /// Where a later block covered a variable of this one and is still open (agent v3 ends blocks in the
@@ -64,7 +66,7 @@ fn rebase_later_blocks(context: &Context<'_>, ended: &Journal, variables: &[(Exp
     if changed.is_empty() {
         return;
     }
-    for folder in context.state.blocks_of_job(&ended.opened().job).into_iter().take(release::MOST) {
+    for folder in context.state.blocks_of_job(&ended.opened().job).into_iter().take(MOST) {
         let same_job = Journal::peek(&folder).is_some_and(|opened| opened.bootstrap == context.bootstrap);
         let Some(mut later) = same_job.then(|| context.state.open(&folder)).flatten() else { continue };
         let covers = |ours: &&&Exported| {

@@ -3,10 +3,12 @@
 //! It is printed for them, or written into the file that they read. Whoever has it can exchange it until
 //! its end, so each is a lease in the block's journal: on the last credential that could be had for it.
 
-use super::asked::{self, BlockFile, decide};
-use super::exchange::Exchange;
-use super::renew::{Callback, not_renewed};
-use super::{Context, bug};
+use super::block_file::BlockFile;
+use super::decide::{decide, resolve_again};
+use super::{Callback, not_renewed};
+use crate::acquire::exchange::Exchange;
+use crate::context::Context;
+use crate::report::bug;
 use dataflow_lease::journal::{Entry, Intent, Journal};
 use dataflow_lease::state::Unusable;
 use dataflow_lease::{Lease, Need};
@@ -25,13 +27,13 @@ impl Callback<'_> {
     }
 
     /// The requests whose token files are kept fresh.
-    pub(super) fn kept_files(&self) -> Result<Vec<Request>, Failure> {
+    pub(crate) fn kept_files(&self) -> Result<Vec<Request>, Failure> {
         let (_, requests) = self.asked(&self.context()?)?;
         Ok(requests.into_iter().filter(|request| request.token_file().is_some()).collect())
     }
 
     /// A fresh token of the job, as `request` takes it. While the caller has the journal, nobody gives back.
-    pub(super) async fn token_for(&self, request: &Request) -> Result<(SubjectToken, Journal), Failure> {
+    pub(crate) async fn token_for(&self, request: &Request) -> Result<(SubjectToken, Journal), Failure> {
         let context = self.context()?;
         let (file, requests) = self.asked(&context)?;
         self.token_of(&context, &file, &requests, request).await
@@ -47,7 +49,7 @@ impl Callback<'_> {
         let index = all.iter().position(|one| one == request);
         let index = index.ok_or_else(|| not_renewed("the block no longer asks for it"))?;
         let exchange = Exchange::new(context)?;
-        let (identity, asked) = asked::settle_again(&exchange, vec![request.clone()]).await?;
+        let (identity, asked) = resolve_again(&exchange, vec![request.clone()]).await?;
         let [request] = asked.as_slice() else { return Err(bug("a request went missing")) };
         let token = exchange
             .token(request)

@@ -5,19 +5,26 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::block;
-use super::closing::account;
-use super::{Context, Form, Phase, Report};
+use self::close::close_block;
+use crate::context::Context;
+use crate::hook::block;
+use crate::hook::phase::{Form, Phase};
+use crate::report::Report;
 use dataflow_config::step::Hook;
 use dataflow_lease::journal::{self, Journal, Opened};
 use dataflow_record::end::SealedBy;
 use dataflow_types::failure::{Failure, Ident};
 
+pub(crate) mod close;
+pub(crate) mod escrow;
+mod restore;
+pub(crate) mod settle;
+
 /// The most journals that one hook ends: a job has one for each block, and who forges more waits for a sweep.
-pub(super) const MOST: usize = 64;
+const MOST: usize = 64;
 
 /// Gives back what this hook's block was lent.
-pub(super) async fn release(context: &Context<'_>, phase: Phase) -> Report {
+pub(crate) async fn release(context: &Context<'_>, phase: Phase) -> Report {
     let mut report = Report::default();
     let until = context.started + context.loaded.config.deadlines.release.0;
     let plugin = block::plugin_instance(&context.host.env);
@@ -43,7 +50,7 @@ pub(super) async fn release(context: &Context<'_>, phase: Phase) -> Report {
             }
         };
         let sealed_by = if phase == Phase::PostCommand { SealedBy::PostCommand } else { SealedBy::PreExit };
-        let ended = account(context, journal, sealed_by, Vec::new()).await;
+        let ended = close_block(context, journal, sealed_by, Vec::new()).await;
         report.lines.extend(ended.settled);
         report.warnings.extend(ended.warnings);
         report.failure = report.failure.or(ended.failure);
@@ -80,7 +87,7 @@ async fn open_as_hook(
 }
 
 /// A callback may be writing at the moment: it does so for moments only.
-pub(super) async fn open_soon(context: &Context<'_>, folder: &Path, until: DateTime<Utc>) -> Option<Journal> {
+pub(crate) async fn open_soon(context: &Context<'_>, folder: &Path, until: DateTime<Utc>) -> Option<Journal> {
     for _ in 0..40 {
         match Journal::open(folder) {
             Ok(journal) => return Some(journal),

@@ -6,18 +6,30 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
-use super::closing::Ended;
-use super::{Context, survivors};
+use super::escrow;
+use crate::context::Context;
 use dataflow_lease::Lease;
 use dataflow_lease::journal::{Entry, Journal};
 use dataflow_providers::{self as provider};
 use dataflow_record::end::{ClaimedBy, SealedBy, SettledLease};
+use dataflow_types::failure::Failure;
 use dataflow_types::revocation::RevocationTarget;
 use dataflow_types::secret::Mask;
 use dataflow_types::settlement::Settlement;
 
+/// How an account ended.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    /// A line for each lease.
+    pub(crate) settled: Vec<String>,
+    /// What looks wrong.
+    pub(crate) warnings: Vec<String>,
+    /// What the host config wants the job to fail for.
+    pub(crate) failure: Option<Failure>,
+}
+
 /// Settles every open lease of a journal, inside the host's deadline; what came to a true end.
-pub(super) async fn settle(
+pub(crate) async fn settle(
     context: &Context<'_>,
     journal: &mut Journal,
     sealed_by: SealedBy,
@@ -30,7 +42,7 @@ pub(super) async fn settle(
         SealedBy::PreCommand | SealedBy::Keeper | SealedBy::Sweep => clock.now(),
     };
     let until = from + context.loaded.config.deadlines.release.0;
-    let waits = |lease: &Lease| survivors::waits(context, journal.folder(), lease);
+    let waits = |lease: &Lease| escrow::waits(context, journal.folder(), lease);
     let open = journal.open_or_waiting(clock.now(), waits);
     let mut open: Vec<Lease> = open.into_iter().cloned().collect();
     // What was not handed over is of no use to anybody.
@@ -65,15 +77,13 @@ pub(super) async fn settle(
     if let Err(error) = journal.append(entries.collect()) {
         ended.warnings.push(format!("the settlements could not be written down: {error}"));
     }
-    survivors::forget(context, journal, |lease| {
-        journal.settlement(&lease.id).is_some_and(Settlement::is_final)
-    });
+    escrow::forget(context, journal, |lease| journal.settlement(&lease.id).is_some_and(Settlement::is_final));
     let ends = settled.into_iter().filter(|(_, settlement)| settlement.is_final());
     ends.map(|(request, settlement)| said(context, journal, request, settlement)).collect()
 }
 
 /// What became of a lease, with the process or operator that says so.
-pub(super) fn said(
+pub(crate) fn said(
     context: &Context<'_>,
     journal: &Journal,
     request: String,
@@ -127,13 +137,13 @@ async fn one<'l>(
 fn locked(context: &Context<'_>, journal: &Path, lease: &Lease, tried: bool) -> Settlement {
     let mut reason =
         "its handle was encrypted under a key that is not here (a restart takes keys away)".to_owned();
-    match survivors::answer(context, journal, lease) {
+    match escrow::answer(context, journal, lease) {
         // The sweeper of another user cannot know that a process of this one had asked before.
         Some(Settlement::AlreadyExpired { at }) if tried && at < lease.expires_at => {
             return Settlement::RevokedInferred { at };
         }
         Some(settlement) => return settlement,
-        None if survivors::waits(context, journal, lease) => {
+        None if escrow::waits(context, journal, lease) => {
             reason.push_str("; the sweeper of `survive-reboot` can give it back");
         }
         None => {}
@@ -142,7 +152,7 @@ fn locked(context: &Context<'_>, journal: &Path, lease: &Lease, tried: bool) -> 
 }
 
 /// Gives one lease back, in the time that is left.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     settling: &provider::SettleContext<'_>,
     terms: &RevocationTarget,
     left: Duration,
@@ -161,7 +171,7 @@ pub(super) async fn ask(
 }
 
 /// Leases in the order in which they are settled: a wave holds those whose children are in earlier ones.
-pub(super) fn waves<T: Copy>(mut leases: Vec<T>, lease_of: impl Fn(&T) -> &Lease) -> Vec<Vec<T>> {
+pub(crate) fn waves<T: Copy>(mut leases: Vec<T>, lease_of: impl Fn(&T) -> &Lease) -> Vec<Vec<T>> {
     let mut waves = Vec::new();
     while !leases.is_empty() {
         let has_open_child = |lease: &T| {

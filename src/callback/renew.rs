@@ -1,49 +1,31 @@
-//! Lending once more to a step that runs: what SDKs and git call back for.
-//!
-//! A callback is a process of the step's. It knows the block's private folder, in which the hook wrote
-//! down what was asked; it asks again with a fresh token, is decided by the host's policy again, and each
-//! renewal is a lease in the block's journal. Callers that come together share one exchange.
+//! Renews a credential for a step that runs. Callers that come together share one exchange.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use chrono::TimeDelta;
 
-use super::asked::{self, BlockFile, decide, needed};
-use super::exchange::Exchange;
-use super::lend::{self, Answered};
-use super::{Context, Form, at_rest, bug, survivors};
-use dataflow_config::host::Mode;
-use dataflow_config::load;
-use dataflow_config::step::Step;
-use dataflow_host::agent::job_api::JobApi;
-use dataflow_host::{Host, files};
+use super::decide::{decide, needed, resolve_again};
+use super::{Callback, TRIES, not_renewed};
+use crate::acquire::at_rest;
+use crate::acquire::exchange::Exchange;
+use crate::acquire::journal_entries::{self, Answered};
+use crate::context::Context;
+use crate::release::escrow;
+use crate::report::bug;
+use dataflow_host::files;
 use dataflow_lease::cached::CachedCredential;
-use dataflow_lease::forms;
-use dataflow_lease::journal::{Entry, Journal};
+use dataflow_lease::journal::Entry;
 use dataflow_lease::state::Unusable;
-use dataflow_policy::{Request, request};
+use dataflow_policy::Request;
 use dataflow_providers as provider;
 use dataflow_record::parts::Told;
 use dataflow_types::credential::Credential;
-use dataflow_types::failure::{Failure, Ident};
-use dataflow_types::secret::Secret;
+use dataflow_types::failure::Failure;
 
 /// A kept credential with less left is renewed: botocore begins to ask at 15 minutes.
 const ENOUGH: TimeDelta = TimeDelta::minutes(15);
 /// A younger one is not, however short its life: SDKs ask again and again near an end.
 const YOUNG: TimeDelta = TimeDelta::seconds(60);
-/// How often, and how far apart, a lock that others hold for moments is tried.
-const TRIES: (u32, Duration) = (200, Duration::from_millis(50));
-
-/// A credential of a block, for whoever calls back.
-#[derive(Debug)]
-pub struct Callback<'a> {
-    pub(super) host: &'a Host,
-    pub(super) folder: PathBuf,
-    name: String,
-}
-
 /// The credential as it is now, and until when.
 #[derive(Debug)]
 pub struct Renewed {
@@ -55,17 +37,7 @@ pub struct Renewed {
     pub git_wants_bearer: bool,
 }
 
-/// Why nothing is handed to whoever calls back.
-pub fn not_renewed(what: impl Into<String>) -> Failure {
-    Failure::new(Ident::NotRenewed, what)
-}
-
-impl<'a> Callback<'a> {
-    /// For the credential `name` of the block whose private folder is `folder`.
-    pub fn of(host: &'a Host, folder: PathBuf, name: String) -> Self {
-        Self { host, folder, name }
-    }
-
+impl Callback<'_> {
     /// The credential, lent anew where what is there ends soon.
     pub async fn credential(&self) -> Result<Renewed, Failure> {
         let context = self.context()?;
@@ -83,7 +55,7 @@ impl<'a> Callback<'a> {
         let subset = needed(wanted, &requests);
         let asked: Vec<Request> = subset.iter().map(|(_, request)| (*request).clone()).collect();
         let places: Vec<usize> = subset.iter().map(|(place, _)| *place).collect();
-        let (identity, asked) = asked::settle_again(&exchange, asked).await?;
+        let (identity, asked) = resolve_again(&exchange, asked).await?;
         let subset: Vec<(usize, &Request)> = places.into_iter().zip(&asked).collect();
         let mut journal = self.journal(&file.journal).await?;
         if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
@@ -93,12 +65,12 @@ impl<'a> Callback<'a> {
         if context.loaded.config.required.encryption_at_rest {
             at_rest::require(&mut journal, &self.folder)?;
         }
-        let durable = journal.append(lend::intents(&exchange, &decided));
+        let durable = journal.append(journal_entries::intents(&exchange, &decided));
         durable.map_err(|error| Unusable::Journal(error).failure())?;
         // Others may need the journal while the provider thinks.
         drop(journal);
         let answers = exchange.all(&decided, &self.folder).await;
-        let mut answered = lend::answered(&exchange, &decided, answers).await;
+        let mut answered = journal_entries::answered(&exchange, &decided, answers).await;
         self.write_down(&context, &file.journal, &mut answered).await?;
         if let Some(error) = answered.failure {
             return Err(error);
@@ -123,7 +95,7 @@ impl<'a> Callback<'a> {
                 let strict = context.loaded.config.required.encryption_at_rest;
                 let may = if strict { at_rest::require(&mut journal, &self.folder) } else { Ok(()) };
                 may.and_then(|()| journal.append(entries).map_err(|error| Unusable::Journal(error).failure()))
-                    .map(|()| survivors::leave(context, &journal, &answered.leases))
+                    .map(|()| escrow::leave(context, &journal, &answered.leases))
             }
             Err(closed) => Err(closed),
         };
@@ -147,37 +119,6 @@ impl<'a> Callback<'a> {
         removed.map_err(|error| not_renewed(format!("what is kept cannot be removed: {error}")))
     }
 
-    pub(super) fn context(&self) -> Result<Context<'a>, Failure> {
-        let loaded = load::load(self.host).map_err(|error| error.failure())?;
-        if loaded.config.mode == Mode::Off {
-            return Err(not_renewed("lending is switched off by the host config"));
-        }
-        Context::new(self.host, Form::AgentHook, loaded)
-    }
-
-    pub(super) fn asked(&self, context: &Context<'_>) -> Result<(BlockFile, Vec<Request>), Failure> {
-        let path = self.folder.join(asked::FILE);
-        let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()]).map_err(|error| {
-            let told = Failure::of(Ident::NotRenewed, &error);
-            told.hinted("the leases of the block have ended, or `--block` names no folder of this program")
-        })?;
-        let file = BlockFile::read(&bytes).map_err(|error| {
-            not_renewed(format!("`{}` is not what a hook wrote: {error}", path.display()))
-        })?;
-        let step = Step::read(serde_json::json!({ "credentials": file.credentials }));
-        let requests = step.and_then(|step| request::of_step(&step, &context.loaded.config));
-        let requests = file.asked_for(requests.map_err(|error| error.failure())?);
-        Ok((file, requests))
-    }
-
-    pub(super) fn find<'r>(&self, requests: &'r [Request]) -> Result<&'r Request, Failure> {
-        let named = requests.iter().find(|request| request.name.as_deref() == Some(&self.name));
-        named.filter(|request| request.may_be_renewed()).ok_or_else(|| {
-            not_renewed(format!("the block has no credential `{}` that may be renewed", self.name))
-                .hinted("`refresh: true` lets a credential be renewed while the step runs")
-        })
-    }
-
     fn is_enough(&self, kept: &CachedCredential) -> bool {
         let now = self.host.clock.now();
         kept.expires_at > now && (kept.expires_at - now >= ENOUGH || now - kept.issued_at < YOUNG)
@@ -196,24 +137,6 @@ impl<'a> Callback<'a> {
             }
         }
         Err(not_renewed("another process has been renewing it for too long"))
-    }
-
-    /// The block's journal, as soon as nobody else writes; a block whose leases end lends nothing more.
-    pub(super) async fn journal(&self, folder: &Path) -> Result<Journal, Failure> {
-        for _ in 0..TRIES.0 {
-            match Journal::open(folder) {
-                Ok(journal) if journal.is_closing() => break,
-                Ok(journal) => return Ok(journal),
-                Err(dataflow_lease::journal::Error::Busy { .. }) => self.host.clock.sleep(TRIES.1).await,
-                Err(_) => break,
-            }
-        }
-        Err(not_renewed("the leases of the block are being given back, or have ended"))
-    }
-
-    pub(super) async fn redact(&self, secrets: &[Secret]) -> Result<(), Failure> {
-        let job = JobApi::of(&self.host.env).map_err(|error| error.failure())?;
-        forms::register(&job, forms::of_all(secrets.iter())).await.map_err(|error| error.failure())
     }
 
     async fn keep(

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::Context;
-use super::account::told;
+use crate::context::Context;
+use crate::findings::told;
 use dataflow_config::aws::FILES;
 use dataflow_host::files;
 use dataflow_lease::journal::Journal;
@@ -14,7 +14,7 @@ use dataflow_types::finding;
 use dataflow_types::secret::Secret;
 
 /// Adds them to `files`; what a reader should know of those that are covered.
-pub(super) fn keep(context: &Context<'_>, lent: &[Credential], files: &mut Vec<PrivateFile>) -> Vec<Told> {
+pub(crate) fn keep(context: &Context<'_>, lent: &[Credential], files: &mut Vec<PrivateFile>) -> Vec<Told> {
     let (kept, findings) = earlier(context, lent.iter().flat_map(|one| &one.files));
     files.extend(kept);
     findings

@@ -5,19 +5,27 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use super::block::Block;
-use super::exchange::Exchange;
-use super::grant::Lending;
-use super::{Context, Report, block, sweep};
+use self::exchange::Exchange;
+use self::grant::Lending;
+use crate::context::Context;
+use crate::hook::block::{self, Block};
+use crate::report::Report;
+use crate::sweep;
 use dataflow_host::agent::job_api::JobApi;
 use dataflow_lease::journal::Journal;
 use dataflow_types::failure::Failure;
+
+pub(crate) mod at_rest;
+pub(crate) mod exchange;
+mod grant;
+pub(crate) mod journal_entries;
+mod profiles;
 
 /// How much longer than its own work a hook goes on to settle what dead jobs left.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Lends what a block asks for, and settles what dead jobs left meanwhile.
-pub(super) async fn serve(context: &Context<'_>, block: Block) -> Report {
+pub(crate) async fn serve(context: &Context<'_>, block: Block) -> Report {
     context.http.prepare();
     let (mut report, mut swept) = (Report::default(), Report::default());
     sweep::tidy_daily(context, &mut report);
@@ -45,7 +53,7 @@ async fn grant(context: &Context<'_>, mut block: Block) -> Result<Report, Failur
     // Without a Job API nothing could be handed over: said before anybody is asked for anything.
     let job = JobApi::of(&context.host.env).map_err(|error| error.failure())?;
     let exchange = Exchange::new(context)?;
-    let (identity, wanted) = exchange.settle(block.requests).await?;
+    let (identity, wanted) = exchange.resolve(block.requests).await?;
     block.requests = wanted.requests;
     if block.requests.is_empty() && wanted.left_out.is_empty() && block.step.asks_for_nothing() {
         return Ok(report);

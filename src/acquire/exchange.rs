@@ -7,8 +7,8 @@ use std::pin::pin;
 use chrono::{DateTime, Utc};
 use futures_util::future::{Either, join_all, select, try_join_all};
 
-use super::Context;
-use super::account::Decided;
+use crate::context::Context;
+use crate::report;
 use dataflow_config::host::Verify;
 use dataflow_config::token::From;
 use dataflow_host::agent::oidc::{Issuer, Shape};
@@ -18,7 +18,7 @@ use dataflow_job::keys::KeyStore;
 use dataflow_job::situation::Situation;
 use dataflow_lease::Lease;
 use dataflow_policy::wanted::{self, Wanted};
-use dataflow_policy::{self as policy, Request, request};
+use dataflow_policy::{self as policy, Decision, Request, request};
 use dataflow_providers::source::Sources;
 use dataflow_providers::token::{Key, Tokens};
 use dataflow_providers::{self as provider, Error};
@@ -28,11 +28,20 @@ use dataflow_types::failure::Failure;
 use dataflow_types::span::Span;
 
 /// The audience of a token that is only to say who runs: nobody else believes it.
-pub(super) const IDENTITY_AUDIENCE: &str = "urn:buildkite-dataflow:identity";
+pub(crate) const IDENTITY_AUDIENCE: &str = "urn:buildkite-dataflow:identity";
+
+/// One request with its answer.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) id: String,
+    pub(crate) request: Request,
+    pub(crate) decision: Decision,
+    pub(crate) session: String,
+}
 
 /// The way to tokens and providers for one block.
 #[derive(Debug)]
-pub(super) struct Exchange<'a> {
+pub(crate) struct Exchange<'a> {
     context: &'a Context<'a>,
     tokens: Tokens,
     keys: KeyStore,
@@ -40,7 +49,7 @@ pub(super) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    pub(super) fn new(context: &'a Context<'a>) -> Result<Self, Failure> {
+    pub(crate) fn new(context: &'a Context<'a>) -> Result<Self, Failure> {
         let config = &context.loaded.config;
         let until = context.started + config.deadlines.grant.0;
         let issuer = Issuer::of(context.host, &context.http, config.deadlines.retry.0);
@@ -58,7 +67,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Mints every token that the requests need, at once, and learns from them who runs.
-    pub(super) async fn identify(&self, requests: &[Request]) -> Result<Identity, Failure> {
+    pub(crate) async fn identify(&self, requests: &[Request]) -> Result<Identity, Failure> {
         let mut keys: BTreeSet<Key> = requests.iter().filter_map(provider::token_key).collect();
         if !keys.iter().any(|key| key.from == From::Agent) {
             let shape = Shape { audience: Some(IDENTITY_AUDIENCE.to_owned()), ..Shape::default() };
@@ -91,12 +100,12 @@ impl<'a> Exchange<'a> {
                 identity.get_or_insert(verified);
             }
         }
-        identity.ok_or_else(|| super::bug("no token of the agent among the minted ones"))
+        identity.ok_or_else(|| report::bug("no token of the agent among the minted ones"))
     }
 
     /// Who runs, and what is asked for now that this is known. What waits for it is minted afterwards, and for what is
     /// not asked for nothing is.
-    pub(super) async fn settle(&self, requests: Vec<Request>) -> Result<(Identity, Wanted), Failure> {
+    pub(crate) async fn resolve(&self, requests: Vec<Request>) -> Result<(Identity, Wanted), Failure> {
         let (open, certain): (Vec<Request>, Vec<Request>) =
             requests.iter().cloned().partition(|request| request.pending.is_open());
         let identity = self.identify(&certain).await?;
@@ -122,12 +131,12 @@ impl<'a> Exchange<'a> {
     }
 
     /// The token of a request, as it was minted.
-    pub(super) async fn token(&self, request: &Request) -> Option<SubjectToken> {
+    pub(crate) async fn token(&self, request: &Request) -> Option<SubjectToken> {
         self.tokens.get(&provider::token_key(request)?).await.ok()
     }
 
     /// The tokens that were fetched for these requests, each once, whatever came of it.
-    pub(super) fn fetched<'r>(
+    pub(crate) fn fetched<'r>(
         &self,
         requests: impl Iterator<Item = &'r Request>,
     ) -> Vec<(Key, SubjectToken)> {
@@ -142,13 +151,13 @@ impl<'a> Exchange<'a> {
     }
 
     /// What the token of a request says, for messages.
-    pub(super) async fn presented(&self, request: &Request) -> Option<Claims> {
+    pub(crate) async fn presented(&self, request: &Request) -> Option<Claims> {
         self.token(request).await?.unverified_claims().ok()
     }
 
     /// Tries every exchange at once, but for those that wait for another credential of the block; the
     /// answers in the order of the requests.
-    pub(super) async fn all(&self, decided: &[Decided], folder: &Path) -> Vec<Result<Credential, Error>> {
+    pub(crate) async fn all(&self, decided: &[Decided], folder: &Path) -> Vec<Result<Credential, Error>> {
         let config = &self.context.loaded.config;
         let sources = Sources::named(decided.iter().filter_map(|one| one.request.name.clone()));
         let context = provider::Context {
@@ -178,25 +187,25 @@ impl<'a> Exchange<'a> {
     }
 
     /// A text without any secret that this process has met: a server may repeat one.
-    pub(super) fn masked(&self, text: &str) -> String {
+    pub(crate) fn masked(&self, text: &str) -> String {
         self.context.host.mask.apply(text)
     }
 
     /// What time it is.
-    pub(super) fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         self.context.host.clock.now()
     }
 
     /// The host's limit beyond which a lease goes that was lent all the same: this host only observes. A stored secret has
     /// no end.
-    pub(super) fn outlived(&self, lease: &Lease) -> Option<Span> {
+    pub(crate) fn outlived(&self, lease: &Lease) -> Option<Span> {
         let left = lease.expires_at - self.now();
         let stored = lease.provider == provider::secrets::NAME;
         policy::outlived(left, &self.context.loaded.config).filter(|_| !stored)
     }
 
     /// The latest time at which a credential asked for now could live.
-    pub(super) fn latest(&self, request: &Request) -> DateTime<Utc> {
+    pub(crate) fn latest(&self, request: &Request) -> DateTime<Utc> {
         let kind = request.ask.kind();
         let asked = || policy::duration(kind, &self.context.loaded.config).max(kind.on_the_way());
         self.until + kind.longest().unwrap_or_else(asked).0

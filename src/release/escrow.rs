@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Context, account};
+use crate::context::Context;
+use crate::findings;
 use dataflow_config::survive_reboot::SurviveReboot;
 use dataflow_host::drop_box;
 use dataflow_host::files::{self, Untrusted};
@@ -17,7 +18,7 @@ use dataflow_types::secret::Fingerprint;
 use dataflow_types::settlement::Settlement;
 
 /// How the name of an answer ends.
-pub(super) const ANSWER: &str = "settled";
+pub(crate) const ANSWER: &str = "settled";
 
 /// Why a lease will not survive a restart.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +52,7 @@ impl NotKept {
 
 /// Leaves the leases that somebody must give back, before anything of them is handed over. Where the host config does
 /// not require it, what went wrong is something to tell.
-pub(super) fn leave(
+pub(crate) fn leave(
     context: &Context<'_>,
     journal: &Journal,
     leases: &[Lease],
@@ -64,7 +65,7 @@ pub(super) fn leave(
     match write(survive, journal, &given_back) {
         Ok(()) => Ok(None),
         Err(error) if config.required.survive_reboot => Err(error.failure()),
-        Err(error) => Ok(Some(account::told(
+        Err(error) => Ok(Some(findings::told(
             finding::Ident::SurvivorNotKept,
             format!(
                 "after a restart of the host leases would end by expiry alone: {}",
@@ -99,7 +100,7 @@ fn place(survive: &SurviveReboot, journal: &Path, lease: &Lease) -> PathBuf {
 }
 
 /// Takes away what was left of those leases of a journal for which it is needed no more.
-pub(super) fn forget(context: &Context<'_>, journal: &Journal, over: impl Fn(&Lease) -> bool) {
+pub(crate) fn forget(context: &Context<'_>, journal: &Journal, over: impl Fn(&Lease) -> bool) {
     let Some(survive) = &context.loaded.config.survive_reboot else { return };
     for lease in journal.leases().filter(|lease| over(lease)) {
         if let Err(error) = files::remove(&place(survive, journal.folder(), lease)) {
@@ -109,7 +110,7 @@ pub(super) fn forget(context: &Context<'_>, journal: &Journal, over: impl Fn(&Le
 }
 
 /// What the sweeper of another user says became of a lease: its word counts, for the folder is its own.
-pub(super) fn answer(context: &Context<'_>, journal: &Path, lease: &Lease) -> Option<Settlement> {
+pub(crate) fn answer(context: &Context<'_>, journal: &Path, lease: &Lease) -> Option<Settlement> {
     let survive = context.loaded.config.survive_reboot.as_ref()?;
     let owner = drop_box::owner(&survive.directory).ok()?;
     let path = place(survive, journal, lease).with_extension(ANSWER);
@@ -118,7 +119,7 @@ pub(super) fn answer(context: &Context<'_>, journal: &Path, lease: &Lease) -> Op
 }
 
 /// Whether that sweeper can still give a lease back, or has.
-pub(super) fn waits(context: &Context<'_>, journal: &Path, lease: &Lease) -> bool {
+pub(crate) fn waits(context: &Context<'_>, journal: &Path, lease: &Lease) -> bool {
     let survive = context.loaded.config.survive_reboot.as_ref();
     survive.is_some_and(|survive| files::length(&place(survive, journal, lease)).is_ok())
         || answer(context, journal, lease).is_some()

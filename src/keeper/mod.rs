@@ -13,8 +13,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
 
-use super::renew::Callback;
-use super::{Context, Form, bug, closing, release, settle};
+use crate::callback::Callback;
+use crate::context::Context;
+use crate::hook::phase::Form;
+use crate::release::{self, close, settle};
+use crate::report::bug;
 use dataflow_config::load;
 use dataflow_host::process::{self, Command};
 use dataflow_host::watch::Watched;
@@ -42,7 +45,7 @@ const LONG: Duration = Duration::from_hours(24);
 const MOMENT: Duration = Duration::from_millis(200);
 
 /// Starts the keeper of a block; it must outlive this process.
-pub(super) fn start(context: &Context<'_>, journal: &Path) -> std::io::Result<()> {
+pub(crate) fn start(context: &Context<'_>, journal: &Path) -> std::io::Result<()> {
     Command {
         program: context.host.program.clone(),
         arguments: vec![WORD.into(), "--journal".into(), journal.into()],
@@ -53,12 +56,12 @@ pub(super) fn start(context: &Context<'_>, journal: &Path) -> std::io::Result<()
 }
 
 /// Whether a keeper has something to do: a file to keep fresh, or a lease that does not end by itself.
-pub(super) fn is_needed<'r>(mut requests: impl Iterator<Item = &'r Request>, leases: &[Lease]) -> bool {
+pub(crate) fn is_needed<'r>(mut requests: impl Iterator<Item = &'r Request>, leases: &[Lease]) -> bool {
     requests.any(|request| request.token_file().is_some()) || leases.iter().any(Lease::is_given_back)
 }
 
 /// Whether a keeper is at the journal in `folder`: it has the folder's lock while it lives.
-pub(super) fn is_at(folder: &Path) -> bool {
+pub(crate) fn is_at(folder: &Path) -> bool {
     matches!(files::lock_folder(folder), Ok(None))
 }
 
@@ -152,7 +155,7 @@ async fn settle_now(context: &Context<'_>, folder: &Path) {
     if let Some(mut journal) = release::open_soon(context, folder, until).await
         && knows(context, journal.opened())
     {
-        settle::settle(context, &mut journal, SealedBy::Keeper, &mut closing::Ended::default()).await;
+        settle::settle(context, &mut journal, SealedBy::Keeper, &mut settle::Ended::default()).await;
     }
 }
 
@@ -167,7 +170,7 @@ async fn give_back(context: &Context<'_>, folder: &Path, opened: &Opened) {
             if journal.opened() != opened {
                 return;
             }
-            closing::account(context, journal, SealedBy::Keeper, Vec::new()).await;
+            close::close_block(context, journal, SealedBy::Keeper, Vec::new()).await;
             return;
         }
         // What cannot be read now is not read better at once.

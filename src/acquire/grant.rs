@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::join;
 
-use super::account::{self, Decided};
-use super::block::Block;
-use super::callbacks::{self, Place};
-use super::exchange::Exchange;
-use super::{Context, Report, at_rest, closing, in_record, keeper, lend, profiles, survivors};
-use crate::delivery;
+use super::exchange::{Decided, Exchange};
+use super::{at_rest, journal_entries, profiles};
+use crate::callback::{Place, prepare};
+use crate::context::Context;
+use crate::hook::block::Block;
+use crate::release::{close, escrow};
+use crate::report::{self, Report};
+use crate::{delivery, findings, keeper, record_parts};
 use dataflow_config::host::Mode;
 use dataflow_config::step::Release;
 use dataflow_host::Beside;
@@ -19,7 +21,7 @@ use dataflow_lease::Lease;
 use dataflow_lease::journal::{Entry, Journal, Opened, VERSION};
 use dataflow_lease::private::{self, Owner};
 use dataflow_lease::state::Unusable;
-use dataflow_policy::{self as policy, wanted::LeftOut};
+use dataflow_policy::{self as policy, Request, wanted::LeftOut};
 use dataflow_providers as provider;
 use dataflow_record::end::SealedBy;
 use dataflow_record::parts::{Outcome, Start};
@@ -30,10 +32,10 @@ use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::finding;
 use dataflow_types::secret::Secret;
 
-pub(super) type Refused = (Outcome, Failure);
+pub(crate) type Refused = (Outcome, Failure);
 
 /// One block while it is being lent.
-pub(super) struct Lending<'a> {
+pub(crate) struct Lending<'a> {
     context: &'a Context<'a>,
     journal: Journal,
     files: PathBuf,
@@ -43,7 +45,7 @@ pub(super) struct Lending<'a> {
 }
 
 impl<'a> Lending<'a> {
-    pub(super) fn open(
+    pub(crate) fn open(
         context: &'a Context<'a>,
         block: &Block,
         identity: &Identity,
@@ -65,12 +67,12 @@ impl<'a> Lending<'a> {
         };
         let folder = context.state.block(&opened.job, &opened.instance, opened.container.as_deref());
         let journal = Journal::create(&folder, opened).map_err(|error| Unusable::Journal(error).failure())?;
-        let start = account::start(context, identity, &block.step);
+        let start = record_parts::start(context, identity, &block.step);
         let files = private::new(&folder);
         Ok(Self { context, journal, files, start, sealed: false, leases: Vec::new() })
     }
 
-    pub(super) async fn lend(
+    pub(crate) async fn lend(
         &mut self,
         exchange: &Exchange<'_>,
         job: &JobApi,
@@ -91,9 +93,12 @@ impl<'a> Lending<'a> {
             return self.stored(sent).map_err(failed);
         }
         let folder = self.files.clone();
-        let callbacks = callbacks::prepare(self.place(&folder), &decided, &credentials);
+        let callbacks = {
+            let requests: Vec<&Request> = decided.iter().map(|one| &one.request).collect();
+            prepare::prepare(self.place(&folder), &requests, &credentials)
+        };
         let mut callbacks =
-            callbacks.map_err(|_| failed(super::bug("what callbacks need cannot be written")))?;
+            callbacks.map_err(|_| failed(report::bug("what callbacks need cannot be written")))?;
         let asked = callbacks.asked.take().map(|digest| Entry::Asked { digest });
         let hidden = decided.iter().flat_map(|one| one.request.ask.kind().hidden());
         callbacks.secrets.extend(hidden.map(Secret::new));
@@ -103,10 +108,10 @@ impl<'a> Lending<'a> {
         let export = callbacks.beside(seen, &self.owner(), &folder, &self.context.host.env);
         let export = export.map_err(|error| failed(error.failure()))?;
         self.start.exported = export.names();
-        self.start.findings.extend(account::covered(&export, &self.context.host.env));
+        self.start.findings.extend(findings::covered(&export, &self.context.host.env));
         let to_hide = export.to_hide();
         let texts = to_hide.texts.len();
-        self.start.findings.extend(account::not_hidden(to_hide.left_out));
+        self.start.findings.extend(findings::not_hidden(to_hide.left_out));
         let exporting = Entry::Exporting { variables: export.previous().to_vec() };
         self.start.findings.extend(at_rest::finding(&self.journal, &self.leases, &export, &folder));
         // Both before anything is handed over, and neither waits for the other.
@@ -135,7 +140,7 @@ impl<'a> Lending<'a> {
 
     fn tell_tokens(&mut self, exchange: &Exchange<'_>, block: &Block) {
         let fetched = exchange.fetched(block.requests.iter());
-        self.start.tokens = fetched.iter().map(|(key, token)| account::token_use(key, token)).collect();
+        self.start.tokens = fetched.iter().map(|(key, token)| record_parts::token_use(key, token)).collect();
     }
 
     /// The step has what it was lent, and for some minutes it works: a missing keeper is told, in the log only,
@@ -146,7 +151,7 @@ impl<'a> Lending<'a> {
                 "the keeper could not be started ({error}): token files will not be kept fresh, and after a kill \
                  leases wait for the next sweep"
             );
-            self.start.findings.push(account::told(finding::Ident::KeeperNotStarted, what));
+            self.start.findings.push(findings::told(finding::Ident::KeeperNotStarted, what));
         }
     }
 
@@ -167,17 +172,23 @@ impl<'a> Lending<'a> {
                 request: request.clone(),
             })
             .collect();
-        self.start.requests = decided.iter().map(|one| account::requested(one, self.context)).collect();
-        self.start.findings.extend(account::not_secret(&decided));
+        self.start.requests = decided
+            .iter()
+            .map(|one| record_parts::requested(&one.id, &one.request, &one.decision, self.context))
+            .collect();
+        self.start.findings.extend(findings::not_secret(&block.requests));
         let denied: Vec<&Decided> = decided.iter().filter(|one| !one.decision.allows()).collect();
         // A roll-out that only observes does not send tokens to strangers.
         let stops = |one: &&&Decided| config.mode == Mode::Enforce || one.decision.guards_the_token();
         if let Some(first) = denied.iter().find(stops) {
-            return Err((Outcome::Denied, account::denial(first).presenting(&identity.claims)));
+            return Err((
+                Outcome::Denied,
+                first.decision.denial(&first.request).presenting(&identity.claims),
+            ));
         }
-        let found = denied
-            .iter()
-            .map(|one| account::told(finding::Ident::WouldBeDenied, account::denial(one).sentence()));
+        let found = denied.iter().map(|one| {
+            findings::told(finding::Ident::WouldBeDenied, one.decision.denial(&one.request).sentence())
+        });
         self.start.findings.extend(found);
         Ok(decided)
     }
@@ -190,14 +201,15 @@ impl<'a> Lending<'a> {
         if self.context.loaded.config.required.encryption_at_rest {
             at_rest::require(&mut self.journal, &self.files).map_err(|failure| (Outcome::Failed, failure))?;
         }
-        let durable = self.journal.append(lend::first_entries(exchange, decided, &self.context.bootstrap));
+        let durable =
+            self.journal.append(journal_entries::first_entries(exchange, decided, &self.context.bootstrap));
         durable.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
         let answers = exchange.all(decided, &self.files).await;
-        let answered = lend::answered(exchange, decided, answers).await;
+        let answered = journal_entries::answered(exchange, decided, answers).await;
         self.start.findings.extend(answered.findings);
         self.leases = answered.leases;
-        self.start.leases = self.leases.iter().map(account::lent).collect();
-        let left = survivors::leave(self.context, &self.journal, &self.leases);
+        self.start.leases = self.leases.iter().map(record_parts::lent).collect();
+        let left = escrow::leave(self.context, &self.journal, &self.leases);
         // Durable with the START link, which is sealed next, whatever happened here.
         let written = self.journal.note(answered.entries);
         written.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
@@ -229,9 +241,9 @@ impl<'a> Lending<'a> {
     fn with_start(&self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Failure> {
         let now = self.context.host.clock.now();
         let (part, opened) = (Part::Start(Box::new(self.start.clone())), self.journal.opened());
-        let link = seal(part, in_record::run(opened), &opened.records, &[], now);
+        let link = seal(part, record_parts::run(opened), &opened.records, &[], now);
         entries
-            .push(Entry::Sealed(link.map_err(|_| super::bug("the START link cannot be written as JSON"))?));
+            .push(Entry::Sealed(link.map_err(|_| report::bug("the START link cannot be written as JSON"))?));
         Ok(entries)
     }
 
@@ -258,10 +270,10 @@ impl<'a> Lending<'a> {
     }
 
     /// Gives back what was lent so far, closes the record, and says what state is left.
-    pub(super) async fn refuse(mut self, outcome: Outcome, failure: Failure) -> Failure {
+    pub(crate) async fn refuse(mut self, outcome: Outcome, failure: Failure) -> Failure {
         // A pre-command that is told to end would leave to others what it can give back itself.
         dataflow_host::process::outlive_signals();
-        let told = account::failure(&failure, self.context);
+        let told = record_parts::failure(&failure, self.context);
         // A START that is sealed says that all went well: then the END tells why it did not.
         let known = if self.sealed { vec![told.clone()] } else { Vec::new() };
         if !self.sealed {
@@ -274,7 +286,7 @@ impl<'a> Lending<'a> {
                 tracing::error!(what = error.what, "the START link could not be written");
             }
         }
-        let ended = closing::account(self.context, self.journal, SealedBy::PreCommand, known).await;
+        let ended = close::close_block(self.context, self.journal, SealedBy::PreCommand, known).await;
         failure.leaving(match ended.settled.as_slice() {
             [] => "nothing was exported".to_owned(),
             settled => format!("nothing was exported; {}", settled.join("; ")),
@@ -282,18 +294,18 @@ impl<'a> Lending<'a> {
     }
 
     /// Notes what is not asked for.
-    pub(super) fn leave_out(&mut self, left_out: &[LeftOut]) {
-        self.start.findings.extend(left_out.iter().map(account::left_out));
+    pub(crate) fn leave_out(&mut self, left_out: &[LeftOut]) {
+        self.start.findings.extend(left_out.iter().map(findings::left_out));
     }
 
-    pub(super) fn tell(&self, report: &mut Report) {
+    pub(crate) fn tell(&self, report: &mut Report) {
         for lease in &self.leases {
             let ends = lease.expires_at.timestamp() < NEVER;
             let until = ends.then(|| format!(" until {}", lease.expires_at.format("%Y-%m-%dT%H:%M:%SZ")));
             report.lines.push(format!("lent `{}`{}", lease.principal, until.unwrap_or_default()));
         }
         for finding in &self.start.findings {
-            let told = if account::is_news(finding) { &mut report.lines } else { &mut report.warnings };
+            let told = if findings::is_news(finding) { &mut report.lines } else { &mut report.warnings };
             told.push(finding.what.clone());
         }
     }

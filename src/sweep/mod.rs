@@ -6,8 +6,11 @@ use std::path::Path;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 
-use super::junk::Junk;
-use super::{Context, Report, closing, keeper, orphans};
+use self::junk::Junk;
+use crate::context::Context;
+use crate::keeper;
+use crate::release::close;
+use crate::report::Report;
 use dataflow_config::host::Sink;
 use dataflow_config::load;
 use dataflow_host::process::{self, Alive, Here, listening};
@@ -18,6 +21,10 @@ use dataflow_record::end::SealedBy;
 use dataflow_sinks::retention::Pass;
 use dataflow_types::failure::Failure;
 
+pub mod escrow;
+mod junk;
+mod orphans;
+
 const DAY: TimeDelta = TimeDelta::days(1);
 
 /// How long a lease that could not be given back is left alone before a sweep tries again.
@@ -25,19 +32,19 @@ const PAUSE: TimeDelta = TimeDelta::minutes(1);
 
 /// The most that one pass does.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Most {
+pub(crate) struct Most {
     /// At how many folders it looks.
-    pub(super) looks: usize,
+    pub(crate) looks: usize,
     /// How many names it reads of a folder of credentials' files, where keys of journals lie too.
-    pub(super) names: usize,
+    pub(crate) names: usize,
     /// How many journals it ends.
     ends: usize,
     /// How long it removes what is no journal.
-    pub(super) removing: TimeDelta,
+    pub(crate) removing: TimeDelta,
 }
 
 /// Before a step, which waits for little: the next step goes on.
-pub(super) const BEFORE_A_STEP: Most =
+pub(crate) const BEFORE_A_STEP: Most =
     Most { looks: 256, names: 512, ends: 8, removing: TimeDelta::milliseconds(10) };
 
 /// By hand or from a timer: all that is over, and as much of the rest as an operator waits for.
@@ -50,7 +57,7 @@ const AT_ONCE: usize = 4;
 const BREATH: usize = 16;
 
 /// Settles what dead jobs left, at most so much, and says so; reports `all` that is left alone, or what is new of it.
-pub(super) async fn dead(context: &Context<'_>, most: Most, all: bool, report: &mut Report) {
+pub(crate) async fn dead(context: &Context<'_>, most: Most, all: bool, report: &mut Report) {
     let (here, mut junk) = (Here::now(), Junk::before(context, context.started - DAY));
     let mut over = Vec::new();
     for (number, folder) in some(context.state.blocks(), context, most.looks).into_iter().enumerate() {
@@ -81,7 +88,7 @@ pub(super) async fn dead(context: &Context<'_>, most: Most, all: bool, report: &
 }
 
 /// These; where there are too many, some from anywhere among them on, so that each has its turn.
-pub(super) fn some<T>(mut all: Vec<T>, context: &Context<'_>, most: usize) -> Vec<T> {
+pub(crate) fn some<T>(mut all: Vec<T>, context: &Context<'_>, most: usize) -> Vec<T> {
     if most < all.len() {
         let first = turn(context, all.len());
         all.rotate_left(first);
@@ -126,7 +133,7 @@ async fn end(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here)
         report.warnings.push(format!("job {} waits for a sweep that finds the host config", opened.job));
         return report;
     }
-    let ended = closing::account(context, journal, SealedBy::Sweep, Vec::new()).await;
+    let ended = close::close_block(context, journal, SealedBy::Sweep, Vec::new()).await;
     let lines = ended.settled.into_iter().map(|line| format!("swept job {}: {line}", opened.job));
     report.lines.extend(lines);
     report.warnings.extend(ended.warnings);
@@ -135,7 +142,7 @@ async fn end(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here)
 
 /// Certainly over is a job whose bootstrap is gone, or whose socket has no listener any more. Both stand in the
 /// journal, which a step can change: over is only what no sign of life speaks against.
-pub(super) fn alive(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here) -> Alive {
+pub(crate) fn alive(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here) -> Alive {
     if opened.bootstrap == context.bootstrap {
         return Alive::Yes;
     }
@@ -167,7 +174,7 @@ fn is_old(context: &Context<'_>, opened: &Opened) -> bool {
 const MOST: usize = 1000;
 
 /// Before a step: what the host config keeps no longer is removed, once a day.
-pub(super) fn tidy_daily(context: &Context<'_>, report: &mut Report) {
+pub(crate) fn tidy_daily(context: &Context<'_>, report: &mut Report) {
     let (now, stamp) = (context.host.clock.now(), context.state.cache().join("tidied"));
     let age = files::written(&stamp).map(|at| now - at);
     // A stamp of a time to come says that the clock was wrong once, and not that it is early.

@@ -3,8 +3,9 @@
 use chrono::TimeDelta;
 
 use super::junk::Junk;
-use super::sweep::{self, Most};
-use super::{Context, Report};
+use super::{Most, alive, some};
+use crate::context::Context;
+use crate::report::Report;
 use dataflow_host::files;
 use dataflow_host::head;
 use dataflow_host::process::{Alive, Here};
@@ -16,7 +17,7 @@ const LONG: TimeDelta = TimeDelta::days(7);
 const UNOWNED: TimeDelta = TimeDelta::days(1);
 
 /// Removes the files of jobs that are over, of at most so many folders for so long; what stays is reported.
-pub(super) async fn remove(
+pub(crate) async fn remove(
     context: &Context<'_>,
     here: &Here,
     most: Most,
@@ -25,7 +26,7 @@ pub(super) async fn remove(
 ) {
     let clock = &context.host.clock;
     let (until, mut removed) = (clock.now() + most.removing, 0_usize);
-    for found in sweep::some(private::all(&context.state, most.names), context, most.looks) {
+    for found in some(private::all(&context.state, most.names), context, most.looks) {
         tokio::task::yield_now().await;
         if !is_over(context, here, &found) {
             continue;
@@ -59,7 +60,7 @@ fn is_over(context: &Context<'_>, here: &Here, found: &Found) -> bool {
         return false;
     }
     let age = head::look(&found.folder).map_or(TimeDelta::zero(), |found| context.started - found.changed);
-    match owner.map(|owner| sweep::alive(context, &owner.journal, &owner.opened, here)) {
+    match owner.map(|owner| alive(context, &owner.journal, &owner.opened, here)) {
         Some(Alive::Yes) => false,
         Some(Alive::No) => true,
         Some(Alive::Unknown) => age > LONG,

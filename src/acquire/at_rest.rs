@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::account;
+use crate::findings;
 use dataflow_lease::journal::{Error, Journal};
 use dataflow_lease::private;
 use dataflow_lease::{Lease, Need, export::Export};
@@ -11,7 +11,7 @@ use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::finding;
 
 /// Sees to it that no secret of the block comes to lie on a disk as it is, before any is requested.
-pub(super) fn require(journal: &mut Journal, files: &Path) -> Result<(), Failure> {
+pub(crate) fn require(journal: &mut Journal, files: &Path) -> Result<(), Failure> {
     let failure = |error: &Error| {
         Failure::of(Ident::NotEncryptedAtRest, error).hinted(
             "`required.encryption-at-rest` of the host config wants it: mount a tmpfs with 1 MiB of room at `/dev/shm`, in \
@@ -27,7 +27,7 @@ pub(super) fn require(journal: &mut Journal, files: &Path) -> Result<(), Failure
 }
 
 /// What lies on a disk as it is.
-pub(super) fn finding(journal: &Journal, leases: &[Lease], export: &Export, folder: &Path) -> Option<Told> {
+pub(crate) fn finding(journal: &Journal, leases: &[Lease], export: &Export, folder: &Path) -> Option<Told> {
     let handles = leases.iter().any(|lease| matches!(lease.settle_with, Need::Handle { .. }));
     let covered = export.previous().iter().any(|variable| variable.previous.is_some());
     let in_journal = (handles || covered) && !journal.encrypts();
@@ -39,7 +39,7 @@ pub(super) fn finding(journal: &Journal, leases: &[Lease], export: &Export, fold
         (true, true) => "what gives leases back, what variables were, and files of credentials",
     };
     let why = "there is no memory-backed folder of this user";
-    Some(account::told(
+    Some(findings::told(
         finding::Ident::NotEncryptedAtRest,
         format!("{what} lie on the disk as they are, readable by this user: {why}"),
     ))

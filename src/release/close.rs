@@ -1,10 +1,10 @@
 //! Closing an account: every lease, every variable, then the END; never stopping early.
 
-use super::Context;
+use super::escrow;
 use super::restore::restore;
-use super::settle::{said, settle};
-use super::{account, in_record, survivors};
-use crate::delivery;
+use super::settle::{Ended, said, settle};
+use crate::context::Context;
+use crate::{delivery, findings, record_parts};
 use dataflow_host::env;
 use dataflow_lease::Lease;
 use dataflow_lease::export::Restore;
@@ -18,20 +18,9 @@ use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::finding;
 use dataflow_types::settlement::Settlement;
 
-/// How an account ended.
-#[derive(Debug, Default)]
-pub(super) struct Ended {
-    /// A line for each lease.
-    pub(super) settled: Vec<String>,
-    /// What looks wrong.
-    pub(super) warnings: Vec<String>,
-    /// What the host config wants the job to fail for.
-    pub(super) failure: Option<Failure>,
-}
-
 /// Settles every lease of a journal, puts variables back, seals the END, delivers and closes. `known` is
 /// what the END tells beside what is found here.
-pub(super) async fn account(
+pub(crate) async fn close_block(
     context: &Context<'_>,
     mut journal: Journal,
     sealed_by: SealedBy,
@@ -87,7 +76,7 @@ fn unbelieved(journal: &mut Journal) -> Vec<Told> {
     let gives = |lease: &Lease, settlement: &Settlement| words::can_give(&lease.provider, settlement);
     let said = journal.disbelieve(gives).into_iter();
     said.map(|said| {
-        account::told(finding::Ident::JournalNotBelieved, format!("{said}: that is not recorded"))
+        findings::told(finding::Ident::JournalNotBelieved, format!("{said}: that is not recorded"))
     })
     .collect()
 }
@@ -95,14 +84,16 @@ fn unbelieved(journal: &mut Journal) -> Vec<Told> {
 fn unsettled(journal: &Journal) -> Vec<Told> {
     let attention = journal.settlements().into_iter().filter(|(_, settlement)| settlement.needs_attention());
     attention
-        .map(|(id, settlement)| account::told(finding::Ident::Unsettled, format!("lease {id}: {settlement}")))
+        .map(|(id, settlement)| {
+            findings::told(finding::Ident::Unsettled, format!("lease {id}: {settlement}"))
+        })
         .collect()
 }
 
 fn damaged(journal: &Journal) -> Option<Told> {
     let lines = journal.damaged();
     let what = || format!("{lines} lines of the journal were damaged: what they told is not told here");
-    (lines > 0).then(|| account::told(finding::Ident::JournalDamaged, what()))
+    (lines > 0).then(|| findings::told(finding::Ident::JournalDamaged, what()))
 }
 
 fn end(
@@ -115,7 +106,7 @@ fn end(
     let start = journal.links().first().and_then(|link| dataflow_record::read(link.document.as_bytes()).ok());
     let start = start.and_then(|link| link.start);
     if start.is_none() {
-        findings.push(account::told(finding::Ident::NoStart, "the job died before its START was sealed"));
+        findings.push(findings::told(finding::Ident::NoStart, "the job died before its START was sealed"));
     }
     // What the START does not tell: all of it, where there is none.
     let untold = start.is_none();
@@ -123,8 +114,8 @@ fn end(
     let settlements = journal.settlements().into_iter();
     let variables = variables
         .into_iter()
-        .flat_map(|(variable, restore, reached)| account::restored(&[(variable, restore)], reached));
-    let renewals = journal.leases().filter(|lease| untold || lease.is_renewal()).map(account::lent);
+        .flat_map(|(variable, restore, reached)| record_parts::restored(&[(variable, restore)], reached));
+    let renewals = journal.leases().filter(|lease| untold || lease.is_renewal()).map(record_parts::lent);
     End {
         result: result(context, sealed_by),
         renewals: renewals.collect(),
@@ -173,7 +164,7 @@ fn write_end(context: &Context<'_>, journal: &mut Journal, end: End, ended: &mut
 
 fn write(context: &Context<'_>, journal: &mut Journal, part: Part) -> Result<(), String> {
     let (opened, now) = (journal.opened(), context.host.clock.now());
-    let link = seal(part, in_record::run(opened), &opened.records, &journal.links(), now);
+    let link = seal(part, record_parts::run(opened), &opened.records, &journal.links(), now);
     let link = link.map_err(|error| error.to_string())?;
     journal.append(vec![Entry::Sealed(link)]).map_err(|error| error.to_string())
 }
@@ -189,9 +180,9 @@ fn remove_files(journal: &Journal, ended: &mut Ended) {
 /// back, is removed, and every secret in it.
 async fn close(context: &Context<'_>, mut journal: Journal, ended: &mut Ended) {
     let config = &context.loaded.config;
-    let waits = |lease: &Lease| survivors::waits(context, journal.folder(), lease);
+    let waits = |lease: &Lease| escrow::waits(context, journal.folder(), lease);
     let left = journal.open_or_waiting(context.host.clock.now(), waits).len();
-    survivors::forget(context, &journal, |_| left == 0);
+    escrow::forget(context, &journal, |_| left == 0);
     let (sinks, now) = (delivery::sinks(config, &context.state), context.host.clock.now());
     match delivery::deliver(&mut journal, &sinks, now + config.deadlines.release.0).await {
         Ok(()) if journal.ended() && left == 0 => {

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::account::Decided;
-use super::{asked, git};
-use dataflow_host::{Clock, Env};
+use super::{Place, block_file, git};
+use dataflow_host::Env;
 use dataflow_lease::cached::CachedCredential;
 use dataflow_lease::export::{Error, Export};
 use dataflow_lease::private::Owner;
@@ -14,19 +13,19 @@ use dataflow_types::secret::{Fingerprint, Secret};
 
 /// What callbacks need, beside what the step sees.
 #[derive(Debug, Default)]
-pub(super) struct Callbacks {
-    pub(super) variables: Vec<Variable>,
-    pub(super) files: Vec<PrivateFile>,
+pub(crate) struct Callbacks {
+    pub(crate) variables: Vec<Variable>,
+    pub(crate) files: Vec<PrivateFile>,
     /// Secrets that only callbacks hand out, for the redactor.
-    pub(super) secrets: Vec<Secret>,
+    pub(crate) secrets: Vec<Secret>,
     /// The digest of what they may ask for again.
-    pub(super) asked: Option<Fingerprint>,
+    pub(crate) asked: Option<Fingerprint>,
 }
 
 impl Callbacks {
     /// All of it, beside what the step sees of the credentials; every secret of those is hidden, wherever it
     /// stands.
-    pub(super) fn beside(
+    pub(crate) fn beside(
         self,
         seen: Vec<Credential>,
         owner: &Owner,
@@ -53,29 +52,18 @@ impl Callbacks {
     }
 }
 
-/// Everything that the callbacks of one block need.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
-    pub(super) program: &'a Path,
-    pub(super) journal: &'a Path,
-    pub(super) folder: &'a Path,
-    pub(super) env: &'a Env,
-    pub(super) clock: &'a Clock,
-}
-
 /// Prepares the callbacks of a block.
-pub(super) fn prepare(
+pub(crate) fn prepare(
     place: Place<'_>,
-    decided: &[Decided],
+    requests: &[&Request],
     credentials: &[Credential],
 ) -> Result<Callbacks, serde_json::Error> {
-    let requests: Vec<&Request> = decided.iter().map(|one| &one.request).collect();
-    let Some(block) = asked::block_file(place.journal, &requests)? else {
+    let Some(block) = block_file::block_file(place.journal, requests)? else {
         return Ok(Callbacks::default());
     };
-    let mut callbacks = Callbacks { variables: git::variables(place, &requests), ..Callbacks::default() };
+    let mut callbacks = Callbacks { variables: git::variables(place, requests), ..Callbacks::default() };
     callbacks.asked = Some(Fingerprint::of(block.expose().as_bytes()));
-    callbacks.files.push(PrivateFile { name: asked::FILE.into(), content: block.into(), secret: false });
+    callbacks.files.push(PrivateFile { name: block_file::FILE.into(), content: block.into(), secret: false });
     for (request, credential) in requests.iter().zip(credentials) {
         let Some(name) = request.name.as_ref().filter(|_| request.may_be_renewed()) else { continue };
         let content = CachedCredential::of(credential, place.clock.now()).text()?.into();
