@@ -6,6 +6,7 @@ use chrono::DateTime;
 
 use crate::context::Context;
 use crate::findings;
+use dataflow_config::host::HostConfig;
 use dataflow_config::step::Step;
 use dataflow_config::token::From;
 use dataflow_job::Reported;
@@ -29,20 +30,20 @@ use dataflow_types::settlement::Settlement;
 
 /// A request with its answer.
 pub(crate) fn requested(
-    id: &str,
+    id: String,
     request: &Request,
     decision: &policy::Decision,
-    context: &Context<'_>,
+    host: &HostConfig,
 ) -> Requested {
     let kind = request.ask.kind();
     Requested {
-        id: id.to_owned(),
+        id,
         place: request.place.clone(),
         origin: origin(&request.origin),
         provider: kind.provider().to_owned(),
         target: kind.target(),
         decision: Some(self::decision(decision)),
-        duration_seconds: policy::duration(kind, &context.loaded.config).as_secs(),
+        duration_seconds: policy::duration(kind, host).as_secs(),
     }
 }
 

@@ -18,7 +18,7 @@ use dataflow_job::keys::KeyStore;
 use dataflow_job::situation::Situation;
 use dataflow_lease::Lease;
 use dataflow_policy::wanted::{self, Wanted};
-use dataflow_policy::{self as policy, Decision, Request, request};
+use dataflow_policy::{self as policy, Request, request};
 use dataflow_providers::source::Sources;
 use dataflow_providers::token::{Key, Tokens};
 use dataflow_providers::{self as provider, Error};
@@ -30,12 +30,14 @@ use dataflow_types::span::Span;
 /// The audience of a token that is only to say who runs: nobody else believes it.
 pub(crate) const IDENTITY_AUDIENCE: &str = "urn:buildkite-dataflow:identity";
 
-/// One request with its answer.
+/// A request that the policy lets through.
 #[derive(Debug)]
-pub(crate) struct Decided {
+pub(crate) struct Approved {
+    /// What the journal and the record call it.
     pub(crate) id: String,
+    /// What is asked for.
     pub(crate) request: Request,
-    pub(crate) decision: Decision,
+    /// What the exchange is called in the provider's log.
     pub(crate) session: String,
 }
 
@@ -157,9 +159,9 @@ impl<'a> Exchange<'a> {
 
     /// Tries every exchange at once, but for those that wait for another credential of the block; the
     /// answers in the order of the requests.
-    pub(crate) async fn all(&self, decided: &[Decided], folder: &Path) -> Vec<Result<Credential, Error>> {
+    pub(crate) async fn all(&self, approved: &[Approved], folder: &Path) -> Vec<Result<Credential, Error>> {
         let config = &self.context.loaded.config;
-        let sources = Sources::named(decided.iter().filter_map(|one| one.request.name.clone()));
+        let sources = Sources::named(approved.iter().filter_map(|one| one.request.name.clone()));
         let context = provider::Context {
             host: config,
             http: &self.context.http,
@@ -172,8 +174,8 @@ impl<'a> Exchange<'a> {
             backoff: Backoff { attempts: UNTIL_THE_DEADLINE, base: config.deadlines.retry.0, jitter: true },
             until: self.until,
         };
-        let exchange = async |one: &Decided| {
-            let Decided { request, session, .. } = one;
+        let exchange = async |one: &Approved| {
+            let Approved { request, session, .. } = one;
             let answer = provider::exchange(request, session, &context).await;
             for secret in answer.iter().flat_map(Credential::secrets) {
                 self.context.host.mask.add(&secret);
@@ -183,7 +185,7 @@ impl<'a> Exchange<'a> {
             }
             answer
         };
-        join_all(decided.iter().map(&exchange)).await
+        join_all(approved.iter().map(&exchange)).await
     }
 
     /// A text without any secret that this process has met: a server may repeat one.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::join;
 
-use super::exchange::{Decided, Exchange};
+use super::exchange::{Approved, Exchange};
 use super::{at_rest, journal_entries, profiles};
 use crate::callback::{Place, prepare};
 use crate::context::Context;
@@ -79,10 +79,10 @@ impl<'a> Lending<'a> {
         block: &Block,
         identity: &Identity,
     ) -> Result<(), Refused> {
-        let decided = self.decide(block, identity);
+        let approved = self.approve(block, identity);
         self.tell_tokens(exchange, block);
-        let decided = decided?;
-        let credentials = self.exchange(exchange, &decided).await;
+        let approved = approved?;
+        let credentials = self.exchange(exchange, &approved).await;
         // Once more: a try that was refused may have fetched a fresh one.
         self.tell_tokens(exchange, block);
         let credentials = credentials?;
@@ -93,16 +93,13 @@ impl<'a> Lending<'a> {
             return self.stored(sent).map_err(failed);
         }
         let folder = self.files.clone();
-        let callbacks = {
-            let requests: Vec<&Request> = decided.iter().map(|one| &one.request).collect();
-            prepare::prepare(self.place(&folder), &requests, &credentials)
-        };
+        let callbacks = prepare::prepare(self.place(&folder), &block.requests, &credentials);
         let mut callbacks =
             callbacks.map_err(|_| failed(report::bug("what callbacks need cannot be written")))?;
         let asked = callbacks.asked.take().map(|digest| Entry::Asked { digest });
-        let hidden = decided.iter().flat_map(|one| one.request.ask.kind().hidden());
+        let hidden = block.requests.iter().flat_map(|one| one.ask.kind().hidden());
         callbacks.secrets.extend(hidden.map(Secret::new));
-        let seen = credentials.into_iter().zip(&decided).filter(|(_, one)| one.request.export);
+        let seen = credentials.into_iter().zip(&block.requests).filter(|(_, one)| one.export);
         let seen: Vec<Credential> = seen.map(|(credential, _)| credential).collect();
         self.start.findings.extend(profiles::keep(self.context, &seen, &mut callbacks.files));
         let export = callbacks.beside(seen, &self.owner(), &folder, &self.context.host.env);
@@ -122,7 +119,7 @@ impl<'a> Lending<'a> {
         tracing::info!(texts, "hidden in the log");
         export.hand_over(job).await.map_err(|error| failed(error.failure()))?;
         tracing::info!(names = self.start.exported.join(" "), "exported");
-        if keeper::is_needed(decided.iter().map(|one| &one.request), &self.leases) {
+        if keeper::is_needed(&block.requests, &self.leases) {
             self.start_keeper();
         }
         Ok(())
@@ -155,57 +152,46 @@ impl<'a> Lending<'a> {
         }
     }
 
-    fn decide(&mut self, block: &Block, identity: &Identity) -> Result<Vec<Decided>, Refused> {
+    fn approve(&mut self, block: &Block, identity: &Identity) -> Result<Vec<Approved>, Refused> {
         let config = &self.context.loaded.config;
-        let job = &self.journal.opened().job;
         // From now on in our own words, from the export on in the step's log.
         let hidden = block.requests.iter().flat_map(|request| request.ask.kind().hidden());
         hidden.for_each(|text| self.context.host.mask.add(&Secret::new(text)));
-        let decided: Vec<Decided> = block
-            .requests
-            .iter()
-            .enumerate()
-            .map(|(index, request)| Decided {
-                id: format!("{}", index + 1),
-                decision: policy::decide(request, &identity.claims, config),
-                session: provider::session(request, job),
-                request: request.clone(),
-            })
-            .collect();
-        self.start.requests = decided
-            .iter()
-            .map(|one| record_parts::requested(&one.id, &one.request, &one.decision, self.context))
-            .collect();
+        let policy::Ruling { decisions, outcome } =
+            policy::rule(block.requests.iter(), &identity.claims, config);
+        let asked = || (1..).map(|number: usize| number.to_string()).zip(&block.requests);
+        let decided = asked().zip(&decisions);
+        let requested =
+            decided.map(|((id, request), decision)| record_parts::requested(id, request, decision, config));
+        self.start.requests = requested.collect();
         self.start.findings.extend(findings::not_secret(&block.requests));
-        let denied: Vec<&Decided> = decided.iter().filter(|one| !one.decision.allows()).collect();
-        // A roll-out that only observes does not send tokens to strangers.
-        let stops = |one: &&&Decided| config.mode == Mode::Enforce || one.decision.guards_the_token();
-        if let Some(first) = denied.iter().find(stops) {
-            return Err((
-                Outcome::Denied,
-                first.decision.denial(&first.request).presenting(&identity.claims),
-            ));
-        }
-        let found = denied.iter().map(|one| {
-            findings::told(finding::Ident::WouldBeDenied, one.decision.denial(&one.request).sentence())
-        });
+        let would_be_denied = outcome.map_err(|denied| (Outcome::Denied, denied))?;
+        let found = would_be_denied
+            .iter()
+            .map(|denied| findings::told(finding::Ident::WouldBeDenied, denied.sentence()));
         self.start.findings.extend(found);
-        Ok(decided)
+        let job = &self.journal.opened().job;
+        let approved = |(id, request): (String, &Request)| Approved {
+            id,
+            session: provider::session(request, job),
+            request: request.clone(),
+        };
+        Ok(asked().map(approved).collect())
     }
 
     async fn exchange(
         &mut self,
         exchange: &Exchange<'_>,
-        decided: &[Decided],
+        approved: &[Approved],
     ) -> Result<Vec<Credential>, Refused> {
         if self.context.loaded.config.required.encryption_at_rest {
             at_rest::require(&mut self.journal, &self.files).map_err(|failure| (Outcome::Failed, failure))?;
         }
         let durable =
-            self.journal.append(journal_entries::first_entries(exchange, decided, &self.context.bootstrap));
+            self.journal.append(journal_entries::first_entries(exchange, approved, &self.context.bootstrap));
         durable.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
-        let answers = exchange.all(decided, &self.files).await;
-        let answered = journal_entries::answered(exchange, decided, answers).await;
+        let answers = exchange.all(approved, &self.files).await;
+        let answered = journal_entries::answered(exchange, approved, answers).await;
         self.start.findings.extend(answered.findings);
         self.leases = answered.leases;
         self.start.leases = self.leases.iter().map(record_parts::lent).collect();

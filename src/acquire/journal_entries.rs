@@ -1,6 +1,6 @@
 //! What an exchange leaves in the journal: an intent before it, a lease or a refusal after it.
 
-use super::exchange::{Decided, Exchange};
+use super::exchange::{Approved, Exchange};
 use crate::{findings, record_parts};
 use dataflow_config::credential::Settle;
 use dataflow_host::process::ProcessId;
@@ -29,16 +29,16 @@ pub(crate) struct Answered {
 /// What a journal begins with: how the hooks after the command are known, and the intents.
 pub(crate) fn first_entries(
     exchange: &Exchange<'_>,
-    decided: &[Decided],
+    approved: &[Approved],
     bootstrap: &ProcessId,
 ) -> Vec<Entry> {
     let held = bootstrap.holds_this_process().then_some(Entry::HooksAreHeld);
-    held.into_iter().chain(intents(exchange, decided)).collect()
+    held.into_iter().chain(intents(exchange, approved)).collect()
 }
 
 /// What must be durable before anybody is asked.
-pub(crate) fn intents(exchange: &Exchange<'_>, decided: &[Decided]) -> Vec<Entry> {
-    let intent = |one: &Decided| {
+pub(crate) fn intents(exchange: &Exchange<'_>, approved: &[Approved]) -> Vec<Entry> {
+    let intent = |one: &Approved| {
         Entry::Intent(Intent {
             id: one.id.clone(),
             provider: one.request.ask.kind().provider().to_owned(),
@@ -46,27 +46,27 @@ pub(crate) fn intents(exchange: &Exchange<'_>, decided: &[Decided]) -> Vec<Entry
             latest: exchange.latest(&one.request),
         })
     };
-    for one in decided {
+    for one in approved {
         let kind = one.request.ask.kind();
         tracing::info!(provider = kind.provider(), target = kind.target(), "asking");
     }
-    decided.iter().map(intent).collect()
+    approved.iter().map(intent).collect()
 }
 
 /// What the answers mean.
 pub(crate) async fn answered(
     exchange: &Exchange<'_>,
-    decided: &[Decided],
+    approved: &[Approved],
     answers: Vec<Result<Credential, Error>>,
 ) -> Answered {
     let mut answered = Answered::default();
     let mut failures = Vec::new();
-    for (one, answer) in decided.iter().zip(answers) {
+    for (one, answer) in approved.iter().zip(answers) {
         match answer {
             Ok(credential) => {
                 let provider = one.request.ask.kind().provider();
                 let mut lease = Lease::on(&credential, &one.id, provider, &one.session, exchange.now());
-                lease.children = children(one, decided);
+                lease.children = children(one, approved);
                 lease.leave = one.request.settle == Settle::Leave;
                 tracing::info!(provider, principal = lease.principal, until = %lease.expires_at, "lent");
                 answered.entries.push(Entry::Leased(lease.clone()));
@@ -94,9 +94,10 @@ pub(crate) async fn answered(
 }
 
 /// The requests that are made with this one.
-fn children(one: &Decided, all: &[Decided]) -> Vec<String> {
+fn children(one: &Approved, all: &[Approved]) -> Vec<String> {
     let name = one.request.name.as_deref();
-    let made_with =
-        |other: &&Decided| other.request.ask.kind().sources().iter().any(|(_, source)| Some(*source) == name);
+    let made_with = |other: &&Approved| {
+        other.request.ask.kind().sources().iter().any(|(_, source)| Some(*source) == name)
+    };
     all.iter().filter(made_with).map(|other| other.id.clone()).collect()
 }

@@ -21,8 +21,8 @@ use dataflow_policy::{Request, request};
 use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::secret::Secret;
 
+mod approve;
 mod block_file;
-mod decide;
 pub mod git;
 pub(crate) mod prepare;
 pub mod renew;

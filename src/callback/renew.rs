@@ -4,7 +4,7 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 
-use super::decide::{decide, needed, resolve_again};
+use super::approve::{approve, needed, resolve_again};
 use super::{Callback, TRIES, not_renewed};
 use crate::acquire::at_rest;
 use crate::acquire::exchange::Exchange;
@@ -61,16 +61,16 @@ impl Callback<'_> {
         if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
             return Err(not_renewed("the block belongs to another job"));
         }
-        let decided = decide(&context, &file, &journal, &subset, &identity)?;
+        let approved = approve(&context, &file, &journal, &subset, &identity)?;
         if context.loaded.config.required.encryption_at_rest {
             at_rest::require(&mut journal, &self.folder)?;
         }
-        let durable = journal.append(journal_entries::intents(&exchange, &decided));
+        let durable = journal.append(journal_entries::intents(&exchange, &approved));
         durable.map_err(|error| Unusable::Journal(error).failure())?;
         // Others may need the journal while the provider thinks.
         drop(journal);
-        let answers = exchange.all(&decided, &self.folder).await;
-        let mut answered = journal_entries::answered(&exchange, &decided, answers).await;
+        let answers = exchange.all(&approved, &self.folder).await;
+        let mut answered = journal_entries::answered(&exchange, &approved, answers).await;
         self.write_down(&context, &file.journal, &mut answered).await?;
         if let Some(error) = answered.failure {
             return Err(error);

@@ -3,8 +3,8 @@
 //! It is printed for them, or written into the file that they read. Whoever has it can exchange it until
 //! its end, so each is a lease in the block's journal: on the last credential that could be had for it.
 
+use super::approve::{approve, resolve_again};
 use super::block_file::BlockFile;
-use super::decide::{decide, resolve_again};
 use super::{Callback, not_renewed};
 use crate::acquire::exchange::Exchange;
 use crate::context::Context;
@@ -60,8 +60,8 @@ impl Callback<'_> {
         if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
             return Err(not_renewed("the block belongs to another job"));
         }
-        let decided = decide(context, file, &journal, &[(index, request)], &identity)?;
-        let [one] = decided.as_slice() else { return Err(bug("one request was decided as several")) };
+        let approved = approve(context, file, &journal, &[(index, request)], &identity)?;
+        let [one] = approved.as_slice() else { return Err(bug("one request was approved as several")) };
         let written = journal.append(lease(context, &one.id, &one.session, request, &token));
         written.map_err(|error| Unusable::Journal(error).failure())?;
         self.redact(&[token.secret().clone()]).await?;

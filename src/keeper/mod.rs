@@ -56,8 +56,8 @@ pub(crate) fn start(context: &Context<'_>, journal: &Path) -> std::io::Result<()
 }
 
 /// Whether a keeper has something to do: a file to keep fresh, or a lease that does not end by itself.
-pub(crate) fn is_needed<'r>(mut requests: impl Iterator<Item = &'r Request>, leases: &[Lease]) -> bool {
-    requests.any(|request| request.token_file().is_some()) || leases.iter().any(Lease::is_given_back)
+pub(crate) fn is_needed(requests: &[Request], leases: &[Lease]) -> bool {
+    requests.iter().any(|request| request.token_file().is_some()) || leases.iter().any(Lease::is_given_back)
 }
 
 /// Whether a keeper is at the journal in `folder`: it has the folder's lock while it lives.

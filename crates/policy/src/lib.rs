@@ -7,14 +7,15 @@ use chrono::TimeDelta;
 use dataflow_config::credential::Kind;
 use dataflow_config::host::{HostConfig, StepRequests};
 use dataflow_types::claims::Claims;
-use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::span::Span;
 use url::Url;
 
+mod enforce;
 pub mod pattern;
 pub mod request;
 pub mod wanted;
 
+pub use enforce::{Ruling, rule};
 pub use request::{Origin, Request};
 
 /// The rule that keeps tokens from endpoints that the host config does not name.
@@ -63,26 +64,6 @@ impl Decision {
 
     fn deny(rule: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { effect: Effect::Deny, rule: rule.into(), reason: reason.into(), failed: Vec::new() }
-    }
-
-    /// Whether it keeps a token from a host, or a key from a step, that nobody allowed: enforced in every mode.
-    pub fn guards_the_token(&self) -> bool {
-        self.effect == Effect::Deny && [ENDPOINTS, KEY_FILES].contains(&self.rule.as_str())
-    }
-
-    /// Why `request` is not lent, in the words of this decision.
-    pub fn denial(&self, request: &Request) -> Failure {
-        let (provider, target) = (request.ask.kind().provider(), request.ask.kind().target());
-        let failed = self.failed.iter().map(|mismatch| {
-            let seen =
-                mismatch.seen.as_ref().map_or_else(|| "nothing".to_owned(), |seen| format!("`{seen}`"));
-            format!("claim `{}`: expected `{}`, saw {seen}", mismatch.claim, mismatch.expected)
-        });
-        let rule = format!("rule `{}`: {}", self.rule, self.reason);
-        let what = format!("this host's policy does not lend {provider} `{target}` ({})", request.place);
-        Failure::new(Ident::Denied, what)
-            .caused_by(std::iter::once(rule).chain(failed).collect())
-            .hinted("the host config decides this; the platform engineers of this host own it")
     }
 
     /// Whether it may be lent.
@@ -254,13 +235,26 @@ mod tests {
         let ask = || Ask::GitHub(serde_yaml::from_str(yaml).unwrap());
         let asked = |origin| Request { ask: ask(), ..request(origin, "") };
         let denied = decide(&asked(Origin::Step), &claims(), &HostConfig::default());
-        assert!(denied.guards_the_token(), "{denied:?}");
+        assert!(denied.is_unconditional(), "{denied:?}");
         assert_eq!(denied.reason, "`key-files` in the host config does not allow `/etc/keys/app.pem`");
         let near = host("key-files: [/etc/keys/other.pem, /etc/keys]");
         assert_eq!(decide(&asked(Origin::Step), &claims(), &near).rule, "key-files");
         assert!(decide(&asked(Origin::Step), &claims(), &host("key-files: [/etc/keys/app.pem]")).allows());
         let granted = decide(&asked(Origin::Grant("g".into())), &claims(), &grant("pipeline_slug: web"));
         assert!(granted.allows(), "a grant's own file needs no second permission");
+    }
+
+    #[test]
+    fn a_host_that_observes_lends_what_would_be_denied_and_sends_no_token_to_strangers() {
+        let observing = host("mode: observe\nlimits: {duration: 30m}");
+        let asked = [request(Origin::Step, ""), request(Origin::Step, "duration: 1h")];
+        let ruling = rule(asked.iter(), &claims(), &observing);
+        let effects: Vec<bool> = ruling.decisions.iter().map(Decision::allows).collect();
+        assert_eq!((effects, ruling.outcome.unwrap().len()), (vec![true, false], 1));
+        let enforced = rule(asked.iter(), &claims(), &host("limits: {duration: 30m}")).outcome.unwrap_err();
+        assert_eq!(enforced.ident, dataflow_types::failure::Ident::Denied);
+        let strange = request(Origin::Step, "endpoint: https://sts.evil.test");
+        assert!(rule([&strange].into_iter(), &claims(), &observing).outcome.is_err());
     }
 
     #[test]

@@ -4,10 +4,9 @@ use std::cell::Cell;
 
 use super::block_file::{self, BlockFile};
 use super::not_renewed;
-use crate::acquire::exchange::{Decided, Exchange};
+use crate::acquire::exchange::{Approved, Exchange};
 use crate::context::Context;
 use crate::record_parts;
-use dataflow_config::host::Mode;
 use dataflow_host::Env;
 use dataflow_job::identity::Identity;
 use dataflow_job::situation::Situation;
@@ -96,14 +95,13 @@ pub(crate) fn needed<'r>(wanted: &'r Request, all: &'r [Request]) -> Vec<(usize,
 }
 
 /// Decides again: the host config, or the job's claims, may have changed since.
-pub(crate) fn decide(
+pub(super) fn approve(
     context: &Context<'_>,
     file: &BlockFile,
     journal: &Journal,
     subset: &[(usize, &Request)],
     identity: &Identity,
-) -> Result<Vec<Decided>, Failure> {
-    let config = &context.loaded.config;
+) -> Result<Vec<Approved>, Failure> {
     let is_new = |(_, request): &&(usize, &Request)| !was_asked_for(journal, request);
     if let Some((_, request)) = subset.iter().find(is_new) {
         let (provider, target) = (request.ask.kind().provider(), request.ask.kind().target());
@@ -112,20 +110,12 @@ pub(crate) fn decide(
     if !file.is_as_written(journal) {
         return Err(not_renewed(format!("`{}` is not as the hook wrote it", block_file::FILE)));
     }
-    let decided: Vec<Decided> = subset
-        .iter()
-        .map(|(index, request)| Decided {
-            id: journal.next_renewal(&format!("{}", index + 1)),
-            decision: policy::decide(request, &identity.claims, config),
-            session: provider::session(request, &journal.opened().job),
-            request: (*request).clone(),
-        })
-        .collect();
-    let stops = |one: &&Decided| {
-        !one.decision.allows() && (config.mode == Mode::Enforce || one.decision.guards_the_token())
-    };
-    match decided.iter().find(stops) {
-        Some(one) => Err(one.decision.denial(&one.request).presenting(&identity.claims)),
-        None => Ok(decided),
-    }
+    let requests = subset.iter().map(|(_, request)| *request);
+    policy::rule(requests, &identity.claims, &context.loaded.config).outcome?;
+    let approved = subset.iter().map(|(index, request)| Approved {
+        id: journal.next_renewal(&format!("{}", index + 1)),
+        session: provider::session(request, &journal.opened().job),
+        request: (*request).clone(),
+    });
+    Ok(approved.collect())
 }
