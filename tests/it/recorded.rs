@@ -74,8 +74,10 @@ fn reading(values: &Value, answer: &Value) -> Stage {
 
 #[test]
 fn what_is_too_short_to_be_hidden_is_refused_in_a_variable_and_in_a_file_unless_it_is_no_secret() {
-    let answer = json!({"Name": "db", "SecretString": r#"{"user":"app","port":5432}"#});
+    let answer = json!({"Name": "db", "SecretString": r#"{"user":"app","port":5432,"blank":"         ","breaks":"\n\n\n\n\n\n\n"}"#});
     for value in [
+        json!({"name": "db", "key": "blank", "env": "DB_BLANK"}),
+        json!({"name": "db", "key": "breaks", "file": "breaks"}),
         json!({"name": "db", "key": "user", "env": "DB_USER"}),
         json!({"name": "db", "key": "user", "file": "user", "env": "DB_USER"}),
         json!({"name": "db", "key": "port", "file": "port"}),

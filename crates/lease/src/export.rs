@@ -43,6 +43,9 @@ pub enum Error {
         /// Which variable.
         name: String,
     },
+    /// The value cannot be hidden in the log: it stands in every line.
+    #[error("the secret in `{0}` is white space alone and could not be hidden in the log")]
+    Blank(String),
     /// The value cannot stand in an environment.
     #[error("the value of `{0}` holds a NUL character")]
     Nul(String),
@@ -59,7 +62,7 @@ impl Error {
     pub fn failure(&self) -> Failure {
         let failure = Failure::of(Ident::ExportFailed, self);
         match self {
-            Self::TooShort { .. } => failure.hinted(
+            Self::TooShort { .. } | Self::Blank(_) => failure.hinted(
                 "where it is no secret (a user name, a port), `secret: false` beside its `env` or `file` says so",
             ),
             _ => failure,
@@ -233,18 +236,20 @@ fn check(variable: &Variable) -> Result<(), Error> {
     if value.contains('\0') {
         return Err(Error::Nul(name));
     }
-    if matches!(variable.value, Value::Secret(_)) && value.len() < MIN_LENGTH {
-        return Err(Error::TooShort { name });
-    }
-    Ok(())
+    if matches!(variable.value, Value::Secret(_)) { hideable(name, value.as_bytes()) } else { Ok(()) }
 }
 
 /// One rule for what is handed over, in a variable or in a file.
 fn check_file(file: &PrivateFile) -> Result<(), Error> {
-    if file.secret && file.content.expose().len() < MIN_LENGTH {
-        return Err(Error::TooShort { name: file.name.clone() });
+    if file.secret { hideable(file.name.clone(), file.content.expose()) } else { Ok(()) }
+}
+
+fn hideable(name: String, value: &[u8]) -> Result<(), Error> {
+    if value.len() < MIN_LENGTH {
+        return Err(Error::TooShort { name });
     }
-    Ok(())
+    let is_blank = str::from_utf8(value).is_ok_and(|text| text.trim().is_empty());
+    if is_blank { Err(Error::Blank(name)) } else { Ok(()) }
 }
 
 #[cfg(test)]

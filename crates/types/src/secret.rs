@@ -106,7 +106,7 @@ const REDACTED: &str = "[REDACTED]";
 impl Mask {
     /// Remembers `secret` for the rest of the process.
     pub fn add(&self, secret: &Secret) {
-        if secret.expose().len() < MIN_LENGTH {
+        if !can_be_hidden(secret.expose()) {
             return;
         }
         let mut one = Arc::new(Masked { secret: secret.clone(), forms: OnceLock::new() });
@@ -215,6 +215,11 @@ fn without(text: &str, mut covered: Vec<Range<usize>>) -> String {
 
 /// A shorter secret cannot be masked without mangling the log (the agent's own minimum, in bytes).
 pub const MIN_LENGTH: usize = 6;
+
+/// Whether a log can hide a text without being mangled: white space alone stands in every line.
+fn can_be_hidden(text: &str) -> bool {
+    text.len() >= MIN_LENGTH && !text.trim().is_empty()
+}
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{MIN_LENGTH, Secret, encoded, parts, quoted};
+use super::{Secret, can_be_hidden, encoded, parts, quoted};
 
 /// The most texts that the redactor is told for one secret. It compares each byte of a log with all of them.
 pub const MOST: usize = 512;
@@ -70,7 +70,7 @@ fn encoded_otherwise(text: &str, written: &str) -> Vec<String> {
 fn distinct(found: Vec<String>) -> Vec<String> {
     // Most differ in their first bytes: to compare them costs less than to hash them whole.
     let mut seen = BTreeSet::new();
-    let new: Vec<bool> = found.iter().map(|form| form.len() >= MIN_LENGTH && seen.insert(form)).collect();
+    let new: Vec<bool> = found.iter().map(|form| can_be_hidden(form) && seen.insert(form)).collect();
     drop(seen);
     found.into_iter().zip(new).filter_map(|(form, new)| new.then_some(form)).collect()
 }
