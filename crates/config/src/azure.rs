@@ -14,27 +14,31 @@ pub struct Azure {
     /// The tenant's id, or one of its domains.
     #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^[A-Za-z0-9.-]+$")))]
     pub tenant_id: String,
-    /// The client id of the application or of the user-assigned identity.
+    /// The client id of the application or the user-assigned identity.
     #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^[0-9A-Fa-f-]{36}$")))]
     pub client_id: String,
-    /// The subscription, exported as `AZURE_SUBSCRIPTION_ID`.
+    /// The subscription, exported as `AZURE_SUBSCRIPTION_ID`, and as `ARM_SUBSCRIPTION_ID` with `arm`.
     pub subscription_id: Option<String>,
-    /// Which of Azure's clouds.
+    /// Which of Azure's clouds: its authority, and the token's default audience. Default: `public`.
     #[serde(default)]
     pub cloud: Cloud,
-    /// Access tokens to export, each for one resource.
+    /// Access tokens to export, each for one resource. SDKs need none, they ask for their own.
     #[serde(default)]
     pub scopes: Vec<Scope>,
-    /// Whether Terraform's variables are exported.
+    /// Whether Terraform's variables are exported: `ARM_USE_OIDC`, `ARM_CLIENT_ID`, `ARM_TENANT_ID`,
+    /// `ARM_OIDC_TOKEN_FILE_PATH`, and `ARM_ENVIRONMENT` outside of the public cloud.
     #[serde(default)]
     pub arm: bool,
-    /// Whether a token for Azure DevOps is exported as `AZURE_DEVOPS_EXT_PAT`.
+    /// Whether a token for Azure DevOps is exported as `AZURE_DEVOPS_EXT_PAT`. With `git`, git is given it.
     #[serde(default)]
     pub devops: bool,
-    /// Whether the `az` command is given a configuration of the job's own; `true` when absent.
+    /// Whether `az` is given a folder of the job's own, as `AZURE_CONFIG_DIR`. It goes when the lease does, with the
+    /// log-in in it.
     #[serde(default = "yes")]
     pub config_dir: bool,
-    /// Where the subject token comes from and what it is like; its subject is the `pipeline_id`.
+    /// Where the subject token comes from and what it is like. Its audience is by default the cloud's,
+    /// `api://AzureADTokenExchange` in the public one, and its subject is the claim `pipeline_id` ([the subject
+    /// token](#the-subject-token)).
     #[serde(default = "by_pipeline", deserialize_with = "with_subject")]
     pub token: Token,
 }

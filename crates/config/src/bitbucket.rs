@@ -12,14 +12,18 @@ use dataflow_types::span::Span;
 
 /// Asks for a token of Bitbucket.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(extend("oneOf" = [{ "required": ["consumer"] }, { "required": ["data-center"] }]))
+)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Bitbucket {
-    /// Cloud: a private OAuth consumer, by client credentials.
+    /// Cloud: a private OAuth consumer, by client credentials. Its tokens live two hours and cannot be given back.
     pub consumer: Option<Consumer>,
-    /// Data Center: an HTTP access token of a project or a repository, made for the step and deleted after it.
+    /// Data Center: an HTTP access token, made for the step and deleted after it.
     pub data_center: Option<DataCenter>,
-    /// The variable that holds the token; `BITBUCKET_TOKEN` when absent.
+    /// The variable that holds the token. Default: `BITBUCKET_TOKEN`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub env: Option<EnvName>,
 }
@@ -29,9 +33,9 @@ pub struct Bitbucket {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Consumer {
-    /// Its key.
+    /// The consumer's key.
     pub key: String,
-    /// Its secret, held by another credential.
+    /// The consumer's secret, held by another credential.
     pub secret: Field,
 }
 
@@ -40,18 +44,21 @@ pub struct Consumer {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DataCenter {
-    /// Where it is; the host config must allow it.
+    /// Where it is; the host config must allow it (`endpoints`).
     pub url: Url,
     /// The project's key.
     pub project: String,
-    /// The repository's slug; without one, the token reaches the whole project.
+    /// The repository's slug. Default: the whole project.
     pub repository: Option<String>,
-    /// What the token may do; `REPO_READ` when absent.
+    /// What the token may do. Default: `REPO_READ`.
     #[serde(default)]
     pub permissions: OneOrMore<String>,
-    /// After how many days it ends by itself, where nobody deletes it; 1 when absent. The host's limit must allow it.
+    /// After how many days it ends by itself where nobody could delete it. `limits.duration` in the host config must
+    /// allow it, `24h` at least. Default: `1`.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub expiry_days: Option<u16>,
-    /// Who makes it: an OAuth token, or the password of `admin-user`, held by another credential.
+    /// Who makes and deletes it, held by another credential: an OAuth token, or the password of `admin-user`. An HTTP
+    /// access token makes no tokens.
     pub admin: Field,
     /// The user whose password `admin` is.
     pub admin_user: Option<String>,

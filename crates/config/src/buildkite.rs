@@ -20,21 +20,23 @@ pub struct Buildkite {
     pub organization: String,
     /// The OAuth application's client id.
     pub client_id: String,
-    /// Where the application's private key (RSA or P-256) is.
+    /// Where the application's private key is. The keys are those of `oauth.private-key`.
     pub private_key: PrivateKey,
     /// What Buildkite calls that key.
     pub key_id: String,
     /// The user that the token acts as, by email address or UUID: a service user.
     pub subject: String,
-    /// What the token may do.
+    /// What the token may do: `[read_builds, write_builds]`.
     pub scopes: OneOrMore<String>,
-    /// How long it lives: `30s` to `24h`; `1h` when absent.
+    /// How long it lives: `30s` to `24h`. Default: `1h`.
     pub duration: Option<Span>,
-    /// Another token endpoint; the host config must allow it.
+    /// Another token endpoint; the host config must allow it (`endpoints`). Default:
+    /// `https://buildkite.com/oauth/token`.
     pub endpoint: Option<Url>,
-    /// Another REST API; the host config must allow it.
+    /// Another REST API, where the token is given back; the host config must allow it (`endpoints`). Default:
+    /// `https://api.buildkite.com`.
     pub api_url: Option<Url>,
-    /// The variable that holds the token; `BUILDKITE_API_TOKEN` when absent.
+    /// The variable that holds the token. Default: `BUILDKITE_API_TOKEN`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub env: Option<EnvName>,
 }

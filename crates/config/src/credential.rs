@@ -70,42 +70,52 @@ struct Wire {
     /// Whether the step sees it; `false` for one that others are made with.
     #[serde(default = "yes")]
     export: bool,
-    /// Whether SDKs and scripts may call back for a fresh one while the step runs; needs a `name`.
+    /// Whether SDKs and scripts may call back for a fresh one while the step runs ([callbacks](#callbacks)); needs a
+    /// `name`.
     #[serde(default)]
     refresh: bool,
-    /// Remotes for which git is given it, renewed as needed: `https://github.com/acme`; needs a `name`.
+    /// Remotes for which git is given it, renewed as needed; it needs a `name`, and must be one token. Each remote is
+    /// a host, an owner or a repository, with or without `.git`; of several that fit, the narrowest counts. git-lfs is
+    /// served too.
     #[serde(default)]
     git: Vec<Url>,
-    /// Whether `git@HOST:PATH`, `ssh://git@HOST/PATH` and the like go to the remotes of `git` by HTTPS, for submodules; or
-    /// which further addresses do, such as `org-123@github.com` and `git@git.example.test:7999`.
+    /// Whether what is written for SSH goes to the remotes of `git` by HTTPS (`insteadOf`), or which further addresses
+    /// do. `true` is for `git@HOST:PATH`, `HOST:PATH` and `ssh://git@HOST/PATH`, also with port 22 or without a user:
+    /// submodules are often written so. Git replaces beginnings and knows no pattern, so other users and ports are
+    /// named as `USER@HOST`, `HOST:PORT` or `USER@HOST:PORT` (`git-ssh: [org-123@github.com,
+    /// "git@git.acme.com:7999"]`). A single repository must be written there with its `.git`. Default: `false`.
     #[serde(default)]
     git_ssh: GitSsh,
-    /// Whether it is given back when the step has ended, or lives until it ends by itself.
+    /// Whether it is given back when the step has ended, or left to live until it ends by itself. `leave` is for
+    /// something that outlasts the step, and the record says `left` and until when. One that was never handed over is
+    /// given back all the same. Default: `always`.
     #[serde(default)]
     settle: Settle,
-    /// When it is asked for: a condition as those of steps, such as `build.branch == "main"`.
+    /// When it is asked for: a [condition](#conditions) as those of steps, such as `build.branch == "main"`. It
+    /// narrows, and the host's policy alone allows.
     #[serde(rename = "if")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     condition: Option<Condition>,
-    /// A role of AWS.
+    /// A role of AWS, by `AssumeRoleWithWebIdentity`. Two items that export one variable are refused. For several
+    /// roles in one step see `profile` and `prefix`.
     aws: Option<Box<Aws>>,
-    /// An identity of Google Cloud.
+    /// An identity of Google Cloud, by workload identity federation.
     gcp: Option<Box<Gcp>>,
-    /// An identity of Azure.
+    /// An identity of Azure, by a federated credential of Entra.
     azure: Option<Box<Azure>>,
-    /// A token of an OAuth 2.0 server.
+    /// A token of any server that speaks OAuth 2.0 ([recipes](identity-providers.md)).
     oauth: Option<Box<OAuth>>,
-    /// A token of a GitHub App's installation.
+    /// A token of a GitHub App's installation. It lives an hour, so a host whose `limits.duration` is less lends none.
     github: Option<Box<GitHub>>,
-    /// A token of Bitbucket.
+    /// A token of Bitbucket, by `consumer` or `data-center`.
     bitbucket: Option<Box<Bitbucket>>,
-    /// A token of Buildkite's API.
+    /// A scoped token of Buildkite's API. Its token exchange takes no job's token: an application's key signs.
     buildkite: Option<Box<Buildkite>>,
-    /// A login of HashiCorp Vault or OpenBao, and what it reads.
+    /// A login of HashiCorp Vault or OpenBao by the method `jwt`, and what it reads.
     vault: Option<Box<Vault>>,
     /// Values of a secrets manager, read with another credential of the block.
     secrets: Option<Box<Secrets>>,
-    /// A grant that the host config names.
+    /// The name of a grant in the host config, whose credentials are lent.
     grant: Option<String>,
 }
 
@@ -116,7 +126,17 @@ impl schemars::JsonSchema for Credential {
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        Wire::json_schema(generator)
+        let mut schema = Wire::json_schema(generator);
+        let keys = schema
+            .get("properties")
+            .and_then(|keys| keys.as_object())
+            .into_iter()
+            .flat_map(|keys| keys.keys());
+        let common = ["name", "export", "refresh", "git", "git-ssh", "settle", "if"];
+        let one = keys.filter(|key| !common.contains(&key.as_str()));
+        let one: Vec<_> = one.map(|key| serde_json::json!({ "required": [key] })).collect();
+        schema.insert("oneOf".to_owned(), one.into());
+        schema
     }
 }
 

@@ -22,39 +22,50 @@ use super::{collect, step, usable, written};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct HostConfig {
-    /// `enforce` decisions, only `observe` and record them, or be `off`.
+    /// What a denial does. `enforce` stops the step. `observe` records it as `would-be-denied` and lends all the same,
+    /// except at an endpoint or with a key file that is not allowed, which is denied in every mode. `off` lends
+    /// nothing, while what was lent before is still settled. Default: `enforce`.
     pub mode: Mode,
-    /// Whether a job whose token could not be verified, because the issuer's keys are out of reach, is served.
+    /// Whether a job is served whose token could not be verified because the issuer's keys are out of reach. With
+    /// `required` they are asked for five times at most, otherwise once. A wrong signature is always refused. Default:
+    /// `required`.
     pub verify: Verify,
-    /// Whose tokens are believed.
+    /// Whose tokens are believed, compared exactly with `iss`. Default: `https://agent.buildkite.com`.
     pub issuers: Vec<String>,
-    /// Whether steps may ask for credentials of their own, or only for named grants.
+    /// Whether steps may ask for credentials of their own, or only for grants of this file. Default: `allowed`.
     pub step_requests: StepRequests,
-    /// Endpoints that a step may name; a token is sent there. Exact origins such as `https://sts.example.test`.
+    /// Endpoints that a step may name, by exact origin such as `https://sts.example.test`. A server that is asked may
+    /// send the request on to one of them (307, 308), as a standby of Vault does.
     pub endpoints: Vec<Url>,
-    /// Files with private keys that a step may have sign for it; without them only grants use files. Absolute paths.
+    /// Files with a private key that a step may have sign for it ([private keys](#private-keys)). Absolute paths,
+    /// compared exactly.
     pub key_files: Vec<PathBuf>,
-    /// Credentials lent by claims, without a line in any pipeline, or by name.
+    /// Credentials by name, or by claims without a line in any pipeline.
     pub grants: Vec<Grant>,
-    /// Where leases are kept while jobs run.
+    /// Where leases are kept while jobs run. It is made 0700, must be of the agent's user, and lies on a disk that
+    /// survives a restart. It is a folder of its own: a marker, `.buildkite-dataflow-state`, is put into one that is
+    /// new, empty or of version 0.1.0, and one that holds anything else is refused. Default: `.buildkite-dataflow` in
+    /// the agent user's home.
     pub state_directory: Option<PathBuf>,
-    /// For whom leases are kept beyond a restart of this host; absent, they end by expiry then.
+    /// For whom leases are kept beyond a restart of this host ([how](#leases-that-survive-a-restart)). Without it such
+    /// leases end by expiry.
     pub survive_reboot: Option<SurviveReboot>,
-    /// Where records go.
+    /// Where records go. Every one gets every link. Default: `records` in the state directory.
     pub sinks: Vec<Sink>,
     /// How long what lies on this host is kept.
     pub retention: Retention,
-    /// What a provider needs to know about this host.
+    /// AWS, as this host reaches it.
     pub aws: AwsHost,
-    /// How to reach the network.
+    /// How requests leave the host. The environment's proxy variables are not read.
     pub network: NetworkConfig,
-    /// The most that a step may ask for.
+    /// The most that a step or a grant may ask for. More is a denial.
     pub limits: Limits,
     /// How long things may take.
     pub deadlines: Deadlines,
-    /// Which troubles at the end of a step fail the job.
+    /// Which troubles fail the job.
     pub required: Required,
-    /// Diagnostics on standard error: `off`, `error`, `warn`, `info`, `debug`.
+    /// Diagnostics on standard error, of this program only and masked. `RUST_LOG` is not read. The callback `token`
+    /// writes none: google-auth takes both outputs for one. Default: `warn`.
     pub log: Log,
 }
 
@@ -125,13 +136,14 @@ pub enum StepRequests {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Grant {
-    /// What a step calls it: `credentials: [{grant: NAME}]`.
+    /// What a step calls it: `credentials: [{grant: NAME}]`. It is unique.
     pub name: String,
-    /// Claims that must all match: exact, or with `*` for any text.
+    /// Claims of the verified token that must all match: exact, or with `*` for any text, always anchored at both
+    /// ends. At least one.
     pub claims: BTreeMap<String, String>,
-    /// What is lent.
+    /// What is lent: items as in the step config. They need no entry in `endpoints` and `key-files`.
     pub credentials: Vec<Credential>,
-    /// Lend it to every matching job through the agent's own hooks, unasked.
+    /// Whether it is lent, before the command, to every matching job, unasked. Only where the hooks are agent hooks.
     #[serde(default)]
     pub automatic: bool,
     /// The credentials as they were written, where claims stand in them.
@@ -144,12 +156,14 @@ pub struct Grant {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct AwsHost {
-    /// The STS to ask instead of the region's own: a VPC endpoint.
+    /// A VPC endpoint of STS. It is asked wherever a step names no `endpoint` of its own, for roles of its region's
+    /// partition; one whose region is not known is asked for all. Default: the region's STS.
     pub sts_endpoint: Option<Url>,
-    /// The region of that STS, where its name does not say it.
+    /// The region of `sts-endpoint`, which signatures name: for a name of the host's own, such as `sts.internal.test`.
+    /// Default: as the endpoint's name says it.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub sts_region: Option<Region>,
-    /// Accounts outside which no role is lent; any where none is named.
+    /// Accounts outside which no role is lent, to steps or by grants: twelve digits in quotes. Default: any.
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub allowed_accounts: Vec<Account>,
 }
@@ -169,11 +183,13 @@ impl AwsHost {
 pub struct Required {
     /// A lease that could not be settled (exit code 108).
     pub settlement: bool,
-    /// A record that could not be stored (exit code 109).
+    /// A record that could not be stored (exit code 109). In pre-command nothing is exported then.
     pub record: bool,
-    /// A lease that would not survive a restart: nothing is exported then (exit code 102).
+    /// A lease that `survive-reboot` would not keep (exit code 102): nothing is exported then. Otherwise it is a
+    /// warning and a finding.
     pub survive_reboot: bool,
-    /// A secret that would lie on a disk as it is: nothing is asked for then (exit code 102).
+    /// A secret that would lie on a disk as it is, because `/dev/shm` is no tmpfs with 1 MiB of room in which this
+    /// user can have a folder (exit code 102): no request is made then. Otherwise it is a finding.
     pub encryption_at_rest: bool,
 }
 

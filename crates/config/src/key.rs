@@ -29,7 +29,7 @@ pub enum PrivateKey {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Transit {
-    /// Where Vault is; the host config must allow it, for the login is sent there.
+    /// Where Vault is; the host config must allow it (`endpoints`).
     pub address: Url,
     /// The namespace.
     pub namespace: Option<String>,
@@ -38,9 +38,9 @@ pub struct Transit {
     pub mount: String,
     /// The key's name.
     pub key: String,
-    /// The key's version; the newest when absent.
+    /// The key's version. Name the one that the server knows before you rotate. Default: the newest.
     pub version: Option<u32>,
-    /// How it signs.
+    /// How it signs. The key is `rsa-2048` to `rsa-4096`, or `ecdsa-p256`. Default: `RS256`.
     #[serde(default)]
     pub algorithm: Algorithm,
 }
@@ -50,14 +50,15 @@ pub struct Transit {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Kms {
-    /// The key: an id, an ARN, or `alias/NAME`.
+    /// The key: its id, its ARN, or `alias/NAME`.
     pub key: String,
-    /// The region.
+    /// The key's region.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub region: Region,
-    /// Another endpoint; the host config must allow it.
+    /// Another endpoint; the host config must allow it (`endpoints`). Default: the region's.
     pub address: Option<Url>,
-    /// How it signs.
+    /// How it signs. The key is `RSA_2048` to `RSA_4096`, or `ECC_NIST_P256`, of the usage `SIGN_VERIFY`. Default:
+    /// `RS256`.
     #[serde(default)]
     pub algorithm: Algorithm,
 }
@@ -94,15 +95,17 @@ fn usual_mount() -> String {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Wire {
-    /// The credential of the block that holds the key, or that may have it sign.
+    /// The `name` of the credential that holds the key, or that may have it sign. With `transit` it is a login of
+    /// Vault, with `kms` keys of AWS.
     source: Option<String>,
-    /// The field of that credential that holds it, as PEM; `token` where it is a token.
+    /// The field of that credential that holds it, PEM (an EC key in PKCS #8); `token` where it is one token.
     field: Option<String>,
-    /// A file of the host that holds it, as PEM; the host config must allow it.
+    /// A file of the host that holds it, PEM; `key-files` in the host config must name it, unless the host's own grant
+    /// does.
     file: Option<PathBuf>,
-    /// A key of Vault, whose login is the `source`.
+    /// A key of Vault's engine `transit`, which signs and stays there.
     transit: Option<Transit>,
-    /// A key of AWS KMS, which keys of AWS, the `source`, may use.
+    /// A key of AWS KMS, which signs and stays there.
     kms: Option<Kms>,
 }
 

@@ -10,8 +10,8 @@ use dataflow_types::span::Span;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Limits {
-    /// The longest life of a credential, asked for or answered. Where it is absent, a step may ask for `12h`, and a server
-    /// may answer what it likes.
+    /// The longest life of a credential. Below `1h` it is the default too. Where it is named, what a server answers
+    /// with a longer life is given back and refused. Default: `12h`.
     pub duration: Option<Span>,
     /// The longest life of an OIDC token.
     pub token_lifetime: Span,
@@ -37,9 +37,11 @@ impl Limits {
 pub struct Deadlines {
     /// From the start of pre-command until everything is lent or the step fails.
     pub grant: Span,
-    /// From the start of post-command or pre-exit until everything is settled as far as it can be.
+    /// For settling the leases of a block.
     pub release: Span,
-    /// The wait after a first failed try; it doubles.
+    /// The wait after a first failed try. It doubles, up to ten seconds. A provider that is busy or does not answer is
+    /// tried until `deadlines.grant`, and one that says `Retry-After` is left alone for as long. A keeper whose
+    /// refresh failed tries again after fifteen times as long.
     pub retry: Span,
 }
 

@@ -20,16 +20,16 @@ use dataflow_host::identity::Identity;
 pub struct NetworkConfig {
     /// Certificates trusted beside the system's, a PEM file.
     pub ca_file: Option<PathBuf>,
-    /// The proxy for requests that leave the host.
+    /// The proxy for requests that leave the host. Loopback is asked directly.
     pub proxy: Option<Url>,
     /// Who is asked directly all the same: hosts and all below them, addresses, networks, each with or without a port,
-    /// or `*`; a list, or one text with commas as in `NO_PROXY`.
+    /// or `*` ([how it is read](#past-the-proxy)). A list, or one text with commas as in `NO_PROXY`.
     #[serde(deserialize_with = "rules")]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub no_proxy: Vec<Direct>,
-    /// Origins that this host reaches by another way: private endpoints.
+    /// Origins that this host reaches by another way, such as a private endpoint.
     pub routes: Vec<Route>,
-    /// Certificates by which servers know this host (mTLS).
+    /// Certificates by which servers know this host (mTLS). Their keys sign for no other origin.
     pub client_certificates: Vec<ClientCertificate>,
 }
 
@@ -38,9 +38,9 @@ pub struct NetworkConfig {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Route {
-    /// The origin that providers are known by, such as `https://sts.googleapis.com`.
+    /// The origin that a provider is known by: `https://sts.googleapis.com`.
     pub from: Url,
-    /// Where its requests go instead; a path stands before theirs.
+    /// Where its requests go instead. A path stands before theirs.
     pub to: Url,
 }
 
@@ -49,11 +49,11 @@ pub struct Route {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClientCertificate {
-    /// The exact origin, such as `https://vault.example.test:8200`.
+    /// The exact https origin, after `routes`, that is shown it: `https://vault.example.test:8200`.
     pub endpoint: Url,
-    /// The certificate and what leads to its authority, a PEM file.
+    /// The certificate, and what leads to its authority, PEM. An absolute path.
     pub certificate: PathBuf,
-    /// Its private key, a PEM file that only its owner and their group can read.
+    /// Its private key, PEM, not encrypted. An absolute path, no link, of root or the agent's user, closed to others.
     pub key: PathBuf,
 }
 

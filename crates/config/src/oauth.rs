@@ -18,28 +18,36 @@ use dataflow_types::span::Span;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OAuth {
-    /// What is sent for the token.
+    /// What is sent for the token. The job's token goes as subject token (RFC 8693), as grant (RFC 7523, 2.1) or as
+    /// the client's authentication (RFC 7523, 2.2); else the client's secret does, or an assertion signed with the
+    /// client's key.
     pub grant: Grant,
-    /// The server's issuer, whose metadata names the endpoints (OpenID Connect Discovery, RFC 8414); the host
-    /// config must allow it.
+    /// The server's issuer, whose metadata names the endpoints; the host config must allow it (`endpoints`), and an
+    /// endpoint elsewhere. It is read by OpenID Connect Discovery or RFC 8414, whichever document is there.
     pub issuer: Option<Url>,
-    /// The token endpoint, where no metadata is asked; the host config must allow it.
+    /// The token endpoint, where no metadata is asked; the host config must allow it (`endpoints`). Default: the
+    /// metadata's.
     pub token_endpoint: Option<Url>,
-    /// The revocation endpoint (RFC 7009); the host config must allow it.
+    /// The revocation endpoint (RFC 7009), where the token is given back; the host config must allow it (`endpoints`).
+    /// Default: the metadata's.
     pub revocation_endpoint: Option<Url>,
-    /// The introspection endpoint (RFC 7662); the host config must allow it.
+    /// The introspection endpoint (RFC 7662), where it is asked whether that had an effect; the host config must allow
+    /// it (`endpoints`). Default: the metadata's.
     pub introspection_endpoint: Option<Url>,
     /// The client's name at the server.
     pub client_id: Option<String>,
-    /// The client's secret, held by another credential; of two that overlap, the newest first.
+    /// The client's secret, held by another credential; of two that overlap the newest first. The other is sent where
+    /// that one is an `invalid_client`.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(extend("maxItems" = 2)))]
     pub client_secret: OneOrMore<Field>,
-    /// How id and secret are sent.
+    /// Whether id and secret are sent in the header or in the form. Default: `basic`.
     #[serde(default)]
     pub client_auth: ClientAuth,
-    /// Where the client's private key (RSA or P-256) is.
+    /// Where the client's private key is (RSA of 2048 to 4096 bits, or P-256). It is a `file`, or a `source` with one
+    /// of `field`, `transit` and `kms` ([private keys](#private-keys)).
     pub private_key: Option<PrivateKey>,
-    /// What the server calls that key.
+    /// What the server calls that key (`kid`).
     pub key_id: Option<String>,
     /// Who should believe the new token.
     #[serde(default)]
@@ -47,16 +55,16 @@ pub struct OAuth {
     /// What the new token is for, by URI (RFC 8707).
     #[serde(default)]
     pub resource: OneOrMore<String>,
-    /// Scopes, separated by spaces.
+    /// Scopes, separated by spaces. Default: the server's.
     pub scope: Option<String>,
-    /// What kind of token is wanted; a URI or the last word of one of RFC 8693's.
+    /// What kind of token is wanted: `access_token`, another last word of RFC 8693's, or a URI. Default: the server's.
     pub requested_token_type: Option<String>,
-    /// What kind of token is sent; `jwt` when absent.
+    /// What the job's token is called: the last word of one of RFC 8693's, or a URI. Default: `jwt`.
     pub subject_token_type: Option<String>,
     /// Further fields of the form.
     #[serde(default)]
     pub form: BTreeMap<String, String>,
-    /// The variable that holds the access token.
+    /// The variable that holds the access token. It or `file` is needed, unless `export: false`.
     #[cfg_attr(
         feature = "schema",
         schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))
@@ -68,9 +76,10 @@ pub struct OAuth {
         schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))
     )]
     pub file: Option<EnvName>,
-    /// How long the server's tokens live, where it does not say; `1h` when absent.
+    /// How long the server's tokens live, where neither its answer nor the token says. Default: `1h`.
     pub duration: Option<Span>,
-    /// Where the subject token comes from and what it is like.
+    /// Where the subject token comes from and what it is like. Its audience is by default the issuer ([the subject
+    /// token](#the-subject-token)).
     pub token: Option<Token>,
 }
 

@@ -13,7 +13,10 @@ pub const MIN_RECORDS: Span = Span::seconds(86_400);
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Retention {
-    /// For how long after its last link a record stays in the state directory; absent, for ever.
+    /// For how long after its last link a record stays in `records` in the state directory, `1d` at least. A folder
+    /// that `sinks` names is never touched. `sweep` removes what is older, and so does a step that is lent something,
+    /// once a day and 1000 links at most. Only files named as links are, and no record whose journal is open. Default:
+    /// for ever.
     pub records: Option<Span>,
 }
 

@@ -20,11 +20,13 @@ pub enum Sink {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FileSink {
-    /// The folder, an absolute path.
+    /// The folder, an absolute path that the agent's user can write. No link below it is followed.
     pub directory: PathBuf,
-    /// The group of its folders and files: a name, or a number in quotes.
+    /// The group of its folders and files, a name or a number in quotes. With one, agents of several users share the
+    /// sink ([how](#a-sink-that-several-users-share)). Default: the user's own.
     pub group: Option<String>,
-    /// The permissions of its folders, octal in quotes; its files get the same without `x` and `w` for others.
+    /// The permissions of its folders, octal in quotes: all for the owner, no writing for everybody. Its files can be
+    /// read by whoever can read its folders. Default: `"0700"`; with `group`, `"3770"`.
     pub mode: Option<String>,
 }
 

@@ -16,20 +16,22 @@ pub const FILE: &str = "step config";
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Step {
-    /// The credentials that the step is to be lent, all or none.
+    /// The credentials that the step is to be lent, all or none. Each item is one provider or one `grant`.
     pub credentials: Vec<Credential>,
-    /// Data that the step reads, by URI.
+    /// Data that the step says it reads, by URI. Recorded as `asserted`; no user name or password in them.
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub inputs: Vec<Dataset>,
-    /// Data that the step writes, by URI.
+    /// Data that the step says it writes, by URI. Recorded as `asserted`; no user name or password in them.
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub outputs: Vec<Dataset>,
-    /// When they are lent: `pre-command`, or `environment` for a step whose checkout needs them.
+    /// When credentials are lent: before the command, or before the checkout for a step whose checkout needs them.
+    /// Default: `pre-command`.
     pub hook: Hook,
     /// The credentials as they were written, for a callback that asks again.
     #[serde(skip)]
     pub written: Vec<Value>,
-    /// When they are given back: `post-command`, or `pre-exit` where artifacts or other plugins' hooks need them.
+    /// When they are given back: after the command, or after artifacts were uploaded and other plugins' hooks have
+    /// run. Default: `post-command`.
     pub release: Release,
 }
 

@@ -9,9 +9,11 @@ use serde::Deserialize;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SurviveReboot {
-    /// The X25519 public key of the sweeper, who runs as another user: an absolute path of a PEM file.
+    /// The X25519 public key of the sweeper, who runs as another user: an absolute path of a file as `openssl pkey
+    /// -pubout` writes it. It is root's, the sweeper's or the agent user's, and writable by nobody else.
     pub public_key: PathBuf,
-    /// A folder of the sweeper's user in which the agent's may write files: an absolute path, on this host's own disk.
+    /// A folder of the sweeper's user in which the agent's user may make files: an absolute path, on this host's own
+    /// disk. A folder that everybody may write to is refused.
     pub directory: PathBuf,
 }
 

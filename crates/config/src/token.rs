@@ -15,13 +15,15 @@ pub const MAX_LIFETIME: Span = Span::seconds(7200);
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Token {
-    /// Where the token comes from.
+    /// Where the token comes from: the agent's OIDC endpoint, a file or a command. Default: `agent`.
     pub from: From,
-    /// Who should believe it; each provider has its own default.
+    /// Who should believe it (`aud`). Each provider has its own default; that of AWS is `sts.amazonaws.com`, in China
+    /// `sts.amazonaws.com.cn`. Default: the provider's own.
     pub audience: Option<String>,
-    /// How long it should live: up to `2h`, 5 minutes when absent. It is independent of the credential's own.
+    /// How long the token lives: up to `2h`. Default: `5m`, the agent's.
     pub lifetime: Option<Span>,
-    /// Optional claims to add: `organization_id`, `pipeline_id`, `build_id`, `cluster_id`, `agent_tag:NAME`, …
+    /// Optional claims to add: `organization_id`, `pipeline_id`, `build_id`, `cluster_id`, `agent_tag:NAME` and others
+    /// that Buildkite documents.
     pub claims: Vec<String>,
     /// The claim to use as `sub`.
     pub subject_claim: Option<String>,
@@ -35,9 +37,10 @@ pub enum From {
     /// The agent's OIDC endpoint.
     #[default]
     Agent,
-    /// A file that something else keeps fresh (an absolute path).
+    /// An absolute path of a file that something else keeps fresh.
     File(PathBuf),
-    /// A command that prints it: an absolute path and arguments, started with an empty environment.
+    /// A command that prints it: an absolute path and arguments, started in `/` with an empty environment, 30 s at
+    /// most.
     Command(Vec<String>),
 }
 

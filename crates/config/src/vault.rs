@@ -18,22 +18,23 @@ use dataflow_types::span::Span;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Vault {
-    /// Where it is; the host config must allow it, for the token is sent there.
+    /// Where it is, `https://HOST:PORT`; the host config must allow it (`endpoints`), for the token is sent there.
     pub address: Url,
     /// The role of the login method.
     pub role: String,
-    /// Where the login method is mounted.
+    /// Where the login method is mounted, without `auth/`.
     #[serde(default = "usual_mount")]
     pub mount: String,
-    /// The namespace of the login and of every path.
+    /// The namespace, sent with the login and every path.
     pub namespace: Option<String>,
-    /// What is read and where it goes.
+    /// What is read and where it goes. Each distinct request is made once.
     #[serde(default)]
     pub secrets: Vec<Read>,
-    /// Whether the step gets the login itself: `VAULT_TOKEN`, `VAULT_ADDR` and `VAULT_NAMESPACE`.
+    /// Whether the step gets the login itself: `VAULT_TOKEN`, `VAULT_ADDR`, and `VAULT_NAMESPACE` where there is one.
     #[serde(default)]
     pub export_token: bool,
-    /// Where the subject token comes from and what it is like.
+    /// Where the subject token comes from and what it is like. Its audience is by default the `address`, without a
+    /// slash at its end ([the subject token](#the-subject-token)).
     #[serde(default)]
     pub token: Token,
 }
@@ -43,32 +44,36 @@ pub struct Vault {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Read {
-    /// The path, as the API has it: `secret/data/train` for KV v2, `kv/train` for v1, `database/creds/train`.
+    /// The path as the API has it: `secret/data/train` for KV v2, `kv/train` for v1, `database/creds/train`.
     pub path: String,
-    /// Which value: a key, or a JSON pointer such as `/db/password`; the whole as JSON when absent.
+    /// Which value: a key, or a JSON pointer such as `/db/password`. Not with `wrap-ttl`. Default: the whole, as JSON.
     pub key: Option<String>,
-    /// The variable that holds it; its file's path where there is a `file`.
+    /// The variable that holds the value, or the path of its `file`. One of `env`, `file` and `field` must be there,
+    /// and a `key` is a `field`.
     #[cfg_attr(
         feature = "schema",
         schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))
     )]
     pub env: Option<EnvName>,
-    /// The file in the block's private folder that holds it.
+    /// The file in the block's private folder that holds the value, 0600. `DATAFLOW_BLOCK` names the folder. The file
+    /// goes at the end.
     #[cfg_attr(
         feature = "schema",
         schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$"))
     )]
     pub file: Option<FileName>,
-    /// What credentials that are made with this one call it; its `key` when absent.
+    /// What credentials whose `source` this one is call the value. Of two equal ones the first counts. Default: the
+    /// `key`.
     pub field: Option<String>,
-    /// Whether it is a secret: what is none (a user name, a port) may be short, and is not hidden in the log.
+    /// Whether it is hidden in the log; what is no secret (a user name, a port) may be short. The record says so.
     #[serde(default = "yes")]
     pub secret: bool,
-    /// The version, for KV v2; the newest when absent.
+    /// The version, for KV v2. Default: the newest.
     pub version: Option<u32>,
-    /// Parameters to write, for engines that want them (PKI, AWS's `sts`); the path is read when absent.
+    /// Parameters to write, for engines that want them. They are written (POST) where the path would be read (GET);
+    /// `{}` for none.
     pub data: Option<BTreeMap<String, Value>>,
-    /// Hands over a token, good for one unwrapping within this time, instead of the value.
+    /// Hands over a wrapping token that lives so long, instead of the value.
     pub wrap_ttl: Option<Span>,
 }
 

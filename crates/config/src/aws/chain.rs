@@ -20,36 +20,40 @@ pub const MAX_CHAINED: Span = Span::seconds(3600);
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Hop {
-    /// The role's ARN.
+    /// The role's ARN, of the same partition.
     #[cfg_attr(
         feature = "schema",
         schemars(with = "String", regex(pattern = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/.+$"))
     )]
     pub role: RoleArn,
     /// What the role's trust policy expects as `sts:ExternalId`.
-    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^[A-Za-z0-9_+=,.@:/-]{2,1224}$")))]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(length(min = 2, max = 1224), regex(pattern = r"^[A-Za-z0-9_+=,.@:/-]*$"))
+    )]
     pub external_id: Option<String>,
-    /// The session's name; the first session's when absent.
+    /// The session's name in CloudTrail. Default: the first session's.
     #[cfg_attr(
         feature = "schema",
         schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z0-9_+=,.@-]{2,64}$"))
     )]
     pub session_name: Option<SessionName>,
-    /// How long the credentials live: `15m` to `1h`; only for the last role, whose session is lent.
+    /// How long the credentials live: `15m` to `1h`; only at the last role. Default: `1h`.
     pub duration: Option<Span>,
-    /// A policy that narrows the session; only for the last role.
+    /// A policy that narrows the session, as for the first role; only at the last role, whose session is lent.
     pub session_policy: Option<SessionPolicy>,
-    /// Managed policies that narrow the session, ten at most; only for the last role.
+    /// Managed policies that narrow the session, ten at most; only at the last role.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub policy_arns: Vec<PolicyArn>,
-    /// Session tags, as names and values; the role's trust policy must allow `sts:TagSession`.
+    /// Session tags as names and values. The role's trust policy must allow `sts:TagSession`.
     #[serde(default)]
     pub session_tags: BTreeMap<String, String>,
     /// Names of session tags that go on to the roles that follow.
     #[serde(default)]
     pub transitive_tag_keys: Vec<String>,
-    /// The source identity, which every later session keeps; the role must allow `sts:SetSourceIdentity`.
+    /// The source identity, which every later session keeps. The role's trust policy must allow
+    /// `sts:SetSourceIdentity`.
     #[cfg_attr(
         feature = "schema",
         schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z0-9_+=,.@-]{2,64}$"))

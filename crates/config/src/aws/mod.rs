@@ -30,63 +30,73 @@ pub use words::{Account, PolicyArn, Prefix, Profile, Region, RoleArn, SessionNam
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Aws {
-    /// The role's ARN.
+    /// The role's ARN, of any [partition](#partitions-and-regions).
     #[cfg_attr(
         feature = "schema",
         schemars(with = "String", regex(pattern = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/.+$"))
     )]
     pub role: RoleArn,
-    /// The region, exported as `AWS_REGION` and `AWS_DEFAULT_REGION`, and whose STS is asked where nothing else says it.
+    /// The region, exported as `AWS_REGION` and `AWS_DEFAULT_REGION`, and whose STS is asked. Without it nothing of a
+    /// region is exported, and the partition's first region is asked.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub region: Option<Region>,
-    /// The region of the STS that is asked, where that is another one.
+    /// The region of the STS that is asked, and that signatures name, where it is another one than the step's
+    /// ([regions](#partitions-and-regions)). Default: the region of the STS by its name, else `region`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub sts_region: Option<Region>,
-    /// How long the credentials live: `15m` to `12h`, at most what the role allows; `1h` when absent.
+    /// How long the credentials live: `15m` to `12h`, at most the role's maximum session duration. Independent of the
+    /// token's lifetime. Default: `1h`, or the host's limit where that is less.
     pub duration: Option<Span>,
-    /// When whoever copied the credentials can use them no more: the duration from `15m` on, below it a
-    /// denial in the session policy.
+    /// When whoever copied the credentials can use them no more: `1s` to `12h`, instead of `duration` ([what it
+    /// bounds](#what-a-deadline-bounds)).
     pub deadline: Option<Span>,
-    /// The session's name, 2 to 64 of `[A-Za-z0-9_+=,.@-]`; unique and made of the job's id when absent.
+    /// The session's name, 2 to 64 of `A-Z a-z 0-9 _ + = , . @ -`. A fixed name makes CloudTrail name no job. Default:
+    /// `buildkite-job-JOB-RANDOM`.
     #[cfg_attr(
         feature = "schema",
         schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z0-9_+=,.@-]{2,64}$"))
     )]
     pub session_name: Option<SessionName>,
-    /// A policy that narrows the session: in IAM's words, or `file:` and an absolute path on the host.
+    /// A policy in IAM's words that narrows the session, or `file:` and the absolute path of one on the host. With
+    /// `policy-arns` and a deadline's statements at most 2048 characters.
     pub session_policy: Option<SessionPolicy>,
     /// Managed policies that narrow the session, ten at most.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub policy_arns: Vec<PolicyArn>,
-    /// Claims to add as session tags; the role's trust policy must allow `sts:TagSession`.
+    /// Claims to add as session tags. The role's trust policy must allow `sts:TagSession`.
     #[serde(default)]
     pub session_tags: Vec<String>,
-    /// Accounts outside which nothing may be lent: a guard against a role of the wrong one.
+    /// Accounts outside which nothing may be lent, twelve digits in quotes. Compared with every role named here and
+    /// with the session that STS answered. Default: any.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub allowed_accounts: Vec<Account>,
-    /// Whether the numbers of the accounts named here are hidden in the job's log.
+    /// Whether the numbers of the accounts of `role` and `chain` are hidden in the job's log and in what a refusal
+    /// says. They are no secrets, and stand in the record.
     #[serde(default)]
     pub mask_account_id: bool,
-    /// Further roles, each assumed with the session of the one before; the last one is lent.
+    /// Further roles, each assumed with the session of the one before (`AssumeRole`); the last one's session is lent.
+    /// It lives for `1h` at most, and those before it are asked for 15 minutes and handed to nobody.
     #[serde(default)]
     pub chain: Vec<Hop>,
-    /// Hands over through this profile in a private config file, and not through variables of their own.
+    /// Hands over through this profile of a private `AWS_CONFIG_FILE` and `AWS_SHARED_CREDENTIALS_FILE`, which all
+    /// profiles of the block share. With `refresh` it holds a `credential_process` and no keys.
     #[cfg_attr(
         feature = "schema",
         schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z0-9_+=,.@-]{1,64}$"))
     )]
     pub profile: Option<Profile>,
-    /// Stands before the names of the variables: `STAGING_` makes `STAGING_AWS_ACCESS_KEY_ID`.
+    /// Stands before the names of the variables: `STAGING_` makes `STAGING_AWS_ACCESS_KEY_ID`, and
+    /// `STAGING_AWS_REGION` where there is a region.
     #[cfg_attr(
         feature = "schema",
         schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))
     )]
     pub prefix: Option<Prefix>,
-    /// Another STS endpoint; the host config must allow it, for the token is sent there.
+    /// Another STS endpoint; the host config must allow it, for the token is sent there. Default: the region's STS.
     pub endpoint: Option<Url>,
-    /// For how long `AccessDenied` is tried again: a role that was made a moment ago is not known everywhere.
+    /// For how long, inside `deadlines.grant`, `AccessDenied` is tried again: AWS does not know a new role at once.
     pub retry_access_denied: Option<Span>,
     /// Where the subject token comes from and what it is like.
     #[serde(default)]

@@ -19,7 +19,8 @@ use names::{CREDENTIALS, STS, USUAL};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Gcp {
-    /// The provider's full name: `projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/NAME`.
+    /// The provider's full name, `projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/NAME`, with
+    /// the project's number.
     #[cfg_attr(
         feature = "schema",
         schemars(
@@ -30,40 +31,50 @@ pub struct Gcp {
         )
     )]
     pub provider: ProviderName,
-    /// The service account to impersonate; without one the pool's own identity is lent.
+    /// The email of the service account to impersonate. Default: the pool's own identity.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub service_account: Option<ServiceAccount>,
-    /// Service accounts between the pool's identity and the last one, in order.
+    /// Service accounts between the pool's identity and the last one, in order. Not with a credential file, which
+    /// cannot name them.
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     pub delegates: Vec<ServiceAccount>,
-    /// The project, exported as the five variables that tools read.
+    /// The project, exported as `CLOUDSDK_CORE_PROJECT`, `CLOUDSDK_PROJECT`, `GCLOUD_PROJECT`, `GCP_PROJECT`,
+    /// `GOOGLE_CLOUD_PROJECT`. Without it google-auth asks Cloud Resource Manager.
     pub project: Option<String>,
-    /// Whether a credential file that SDKs and gcloud read is made; `true` when absent.
+    /// Whether a credential file for SDKs and gcloud is made. It is an `external_account` file in the private folder,
+    /// exported as `GOOGLE_APPLICATION_CREDENTIALS` and `CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE`.
     #[serde(default = "yes")]
     pub credential_file: bool,
-    /// Where SDKs find the job's token: in a file that is kept fresh, or by calling back.
+    /// Where SDKs find the job's token: in a second file that is [kept fresh](#token-files), or by [calling
+    /// back](#callbacks), which needs a `name`, `refresh: true`, and exports
+    /// `GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES`. Default: `file`.
     #[serde(default)]
     pub credential_source: Source,
-    /// Whether the access token itself is exported, for tools that read no credential file.
+    /// Whether the access token itself is exported, as `CLOUDSDK_AUTH_ACCESS_TOKEN` and `GOOGLE_OAUTH_ACCESS_TOKEN`.
     #[serde(default)]
     pub access_token: bool,
-    /// The user of a Google Workspace for whom the access token is (domain-wide delegation).
+    /// The user of a Google Workspace for whom the access token is, by domain-wide delegation of the service account.
+    /// With `access-token: true` and `credential-file: false`, for no credential file can name one.
     pub subject: Option<String>,
-    /// An ID token of the service account, for services that want one.
+    /// An ID token of the service account.
     pub id_token: Option<IdToken>,
-    /// How long an access token of the service account lives: `10m` to `12h`, over `1h` where the organization
-    /// allows it; `1h` when absent.
+    /// How long an access token of the service account lives: `10m` to `12h`, over `1h` where the organization's
+    /// policy allows it. A pool's own identity always gets an hour. Default: `1h`, or the host's limit where that is
+    /// less.
     pub lifetime: Option<Span>,
-    /// The scopes of the access token; `https://www.googleapis.com/auth/cloud-platform` when absent.
+    /// The scopes of the access token. Default: `https://www.googleapis.com/auth/cloud-platform`.
     #[serde(default = "cloud_platform")]
     pub scopes: Vec<String>,
-    /// Another universe than `googleapis.com`; the host config must allow its two endpoints.
+    /// Another universe than `googleapis.com`, exported as `CLOUDSDK_CORE_UNIVERSE_DOMAIN` and
+    /// `GOOGLE_CLOUD_UNIVERSE_DOMAIN`. The token is sent to `sts` and `iamcredentials` there, so `endpoints` in the
+    /// host config must name both. Default: `googleapis.com`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub universe: Option<Universe>,
     /// Why, for Google's audit logs (`X-Goog-Request-Reason`).
     pub request_reason: Option<String>,
-    /// Where the subject token comes from and what it is like.
+    /// Where the subject token comes from and what it is like. Its audience is by default `//iam.googleapis.com/` and
+    /// the provider ([the subject token](#the-subject-token)).
     #[serde(default)]
     pub token: Token,
 }
@@ -90,7 +101,7 @@ pub struct IdToken {
     /// Whether it names the service account's email.
     #[serde(default)]
     pub include_email: bool,
-    /// The variable that it is exported as; `GOOGLE_ID_TOKEN` when absent.
+    /// The variable that it is exported as. Default: `GOOGLE_ID_TOKEN`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub env: Option<EnvName>,
 }

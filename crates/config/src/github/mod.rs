@@ -22,39 +22,44 @@ pub use words::{Access, AppId, Domain, NotADomain, Via};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct GitHub {
-    /// Who mints the token.
+    /// Who mints it: this program with the app's key, an [octo-sts](https://github.com/octo-sts/app), or a
+    /// [chinmina-bridge](https://github.com/chinmina/chinmina-bridge). Default: `app`.
     #[serde(default)]
     pub via: Via,
-    /// The REST API; `https://api.github.com` when absent. Another one the host config must allow.
+    /// The REST API of an Enterprise, such as `https://HOST/api/v3`; the host config must allow it (`endpoints`). A
+    /// token is also given back there. Default: `https://api.github.com`.
     pub api_url: Option<Url>,
-    /// `app`: the app's id or client id.
+    /// `app`, required: the app's id or client id.
     pub app_id: Option<AppId>,
-    /// `app`: where the app's private key (RSA) is.
+    /// `app`, required: where its private key is. The keys are those of `oauth.private-key`; GitHub knows RS256 alone.
     pub private_key: Option<PrivateKey>,
-    /// `app`: whose installation it is; that of the first repository when absent.
+    /// `app`: whose installation it is. Default: the first repository's.
     pub owner: Option<String>,
-    /// `app`: the repositories that the token reaches, `OWNER/NAME` or `NAME`; without any, all of the installation's.
+    /// `app`: what it reaches, `OWNER/NAME`, or `NAME` beside an `owner`. One owner only. Default: all of the
+    /// installation's.
     #[serde(default)]
     pub repositories: OneOrMore<String>,
-    /// `app`: what the token may do; without any, all that the app may.
+    /// `app`: what it may do: `contents: read`. Default: all of the app's.
     #[serde(default)]
     pub permissions: BTreeMap<String, Access>,
-    /// `octo-sts`: its host; `octo-sts.dev` when absent. Another one the host config must allow.
+    /// `octo-sts`: its host, and the job's token's audience; another one the host config must allow (`endpoints`).
+    /// Default: `octo-sts.dev`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub domain: Option<Domain>,
-    /// `octo-sts`: the repository or organization that holds the trust policy.
+    /// `octo-sts`, required: the repository or organization that holds the trust policy.
     pub scope: Option<String>,
-    /// `octo-sts`: the trust policy's name.
+    /// `octo-sts`, required: the policy's name, `.github/chainguard/NAME.sts.yaml`.
     pub identity: Option<String>,
-    /// `chinmina`: where the bridge is; the host config must allow it.
+    /// `chinmina`, required: the bridge; the host config must allow it (`endpoints`).
     pub url: Option<Url>,
-    /// `chinmina`: `pipeline:NAME` or `org:NAME`; `pipeline:default` when absent.
+    /// `chinmina`: `pipeline:NAME` or `org:NAME`. Default: `pipeline:default`.
     pub profile: Option<String>,
-    /// The variables that hold the token; `GITHUB_TOKEN` when absent.
+    /// The variables that hold the token. Default: `GITHUB_TOKEN`.
     #[cfg_attr(feature = "schema", schemars(with = "OneOrMore<String>"))]
     #[serde(default)]
     pub env: OneOrMore<EnvName>,
-    /// Where the subject token comes from and what it is like.
+    /// Where the subject token comes from and what it is like. Not for `app`. Its audience is by default the `domain`,
+    /// or `chinmina:default` ([the subject token](#the-subject-token)).
     pub token: Option<Token>,
 }
 

@@ -27,18 +27,20 @@ const KEY_VAULTS: [&str; 3] = [".vault.azure.net", ".vault.azure.cn", ".vault.us
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Secrets {
-    /// The credential of the block that they are read with.
+    /// The `name` of the credential that they are read with. `export: false` keeps it from the step.
     pub source: String,
-    /// Which secrets manager.
+    /// Which secrets manager. `aws-secrets-manager` and `aws-ssm` are read with a source `aws`, the others with a
+    /// source that is a token.
     pub store: Store,
-    /// The region, for AWS.
+    /// The region, required for AWS.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub region: Option<Region>,
-    /// Where it is, for Azure (`https://NAME.vault.azure.net`) and Vault; another endpoint, for AWS and Google.
+    /// Where it is, for Azure (`https://NAME.vault.azure.net`) and Vault; another endpoint, for AWS and Google. The
+    /// host config must allow it, unless it is a key vault of Azure's own. Default: the store's own.
     pub address: Option<Url>,
-    /// The namespace, for Vault.
+    /// The namespace, for `vault`.
     pub namespace: Option<String>,
-    /// What is read and where it goes.
+    /// What is read and where it goes. Each distinct secret is read once.
     #[serde(deserialize_with = "names::taken_apart")]
     pub values: Vec<Stored>,
 }
@@ -65,28 +67,33 @@ pub enum Store {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Stored {
-    /// The secret: a name or ARN of AWS, `projects/P/secrets/NAME` of Google, a name in a key vault, a path of Vault.
+    /// The secret: a name or ARN of AWS, `projects/P/secrets/NAME` or `projects/P/locations/L/secrets/NAME` of Google,
+    /// a name in the key vault, a path of Vault such as `secret/data/train`. A longer name is taken apart:
+    /// `…/versions/V`, an ARN with `:KEY:STAGE:VERSION`, a secret identifier of Azure.
     pub name: String,
-    /// Which value, where the secret is JSON: a key, or a pointer such as `/db/password`; the whole when absent.
+    /// Which value, where the secret is JSON: a key, or a JSON pointer such as `/db/password`. Default: the whole.
     pub key: Option<String>,
-    /// The variable that holds it; its file's path where there is a `file`.
+    /// The variable that holds the value, or the path of its `file`. One of `env`, `file` and `field` must be there,
+    /// and a `key` is a `field`.
     #[cfg_attr(
         feature = "schema",
         schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))
     )]
     pub env: Option<EnvName>,
-    /// The file in the block's private folder that holds it.
+    /// The file in the block's private folder that holds the value, 0600. `DATAFLOW_BLOCK` names the folder. The file
+    /// goes at the end.
     #[cfg_attr(
         feature = "schema",
         schemars(with = "Option<String>", regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$"))
     )]
     pub file: Option<FileName>,
-    /// What credentials that are made with this one call it; its `key` when absent.
+    /// What credentials whose `source` this one is call the value. Of two equal ones the first counts. Default: the
+    /// `key`.
     pub field: Option<String>,
-    /// Whether it is a secret: what is none (a user name, a port) may be short, and is not hidden in the log.
+    /// Whether it is hidden in the log; what is no secret (a user name, a port) may be short. The record says so.
     #[serde(default = "yes")]
     pub secret: bool,
-    /// The version, as its store has it; the current one when absent.
+    /// The version: a number, an id, or a label (`AWSPREVIOUS`). Default: the current one.
     pub version: Option<Version>,
     /// What else its name said, where it was a longer one.
     #[serde(skip)]

@@ -1,5 +1,14 @@
-//! The published JSON Schemas are made from the types that are read and written: `schemas/*.json` must
-//! be what the types say. `UPDATE_SCHEMAS=1 cargo test schemas` writes them anew.
+//! One source of words for options: the doc comments of the types that are read and written. The published JSON Schemas,
+//! the configuration in plugin.yml and the tables of docs/configuration.md are made from them, and must be what they say.
+//! `UPDATE_SCHEMAS=1 cargo test --lib schemas` writes them anew.
+//!
+//! A doc comment is one paragraph. Its first sentence says what the option is, and is all that plugin.yml has; where it
+//! ends with `Default: ….`, that is the default in words, where the type does not tell it.
+
+mod emit;
+mod plugin;
+mod tables;
+mod words;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -12,7 +21,31 @@ use dataflow_record::Link;
 fn schema_of<T: JsonSchema>(title: &str) -> Schema {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
     schema.insert("title".into(), Value::from(title));
-    schema
+    let mut schema: Value = schema.into();
+    each_description(&mut schema, &|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+    Schema::try_from(schema).unwrap()
+}
+
+fn each_description(schema: &mut Value, change: &impl Fn(&str) -> String) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::String(text)) = map.get_mut("description") {
+                *text = change(text);
+            }
+            map.values_mut().for_each(|inner| each_description(inner, change));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|inner| each_description(inner, change)),
+        _ => {}
+    }
+}
+
+/// A schema in place of its reference; what stands beside the reference counts.
+fn resolved(root: &Value, schema: &Value) -> Value {
+    let Some(path) = schema["$ref"].as_str() else { return schema.clone() };
+    let mut target = resolved(root, root.pointer(path.trim_start_matches('#')).unwrap());
+    let beside = schema.as_object().unwrap().iter().filter(|(key, _)| *key != "$ref");
+    target.as_object_mut().unwrap().extend(beside.map(|(key, value)| (key.clone(), value.clone())));
+    target
 }
 
 /// The agent drops a block at a null: no key of a step may have one.
@@ -64,18 +97,26 @@ fn without_nulls(schema: &mut Value) {
     }
 }
 
+fn read(file: &str) -> String {
+    std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default()
+}
+
+#[track_caller]
+fn held_text(file: &str, text: &str) {
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        std::fs::write(format!("{}/{file}", env!("CARGO_MANIFEST_DIR")), text).unwrap();
+    }
+    let stale = "is not what the types say; this writes it anew: UPDATE_SCHEMAS=1 cargo test --lib schemas";
+    assert!(read(file) == text, "{file} {stale}");
+}
+
+/// The links of doc comments lead somewhere in the documentation alone.
 #[track_caller]
 fn held(file: &str, schema: &Schema) {
-    let path = format!("{}/schemas/{file}", env!("CARGO_MANIFEST_DIR"));
-    let text = format!("{}\n", serde_json::to_string_pretty(schema).unwrap());
-    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
-        std::fs::write(&path, &text).unwrap();
-    }
-    let published = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        published == text,
-        "schemas/{file} is not what the types say: UPDATE_SCHEMAS=1 cargo test schemas"
-    );
+    let mut schema: Value = schema.clone().into();
+    each_description(&mut schema, &words::plain);
+    let schema = Schema::try_from(schema).unwrap();
+    held_text(&format!("schemas/{file}"), &format!("{}\n", serde_json::to_string_pretty(&schema).unwrap()));
 }
 
 #[test]
@@ -91,6 +132,24 @@ fn the_published_schema_of_the_host_config_is_what_is_read() {
 #[test]
 fn the_published_schema_of_the_record_is_what_is_written() {
     held("record.json", &schema_of::<Link>("A link of a record"));
+}
+
+#[test]
+fn the_configuration_of_plugin_yml_is_what_the_types_say() {
+    let text = read("plugin.yml");
+    let old: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+    let (head, _) = text.split_once("configuration:").unwrap();
+    let tree = plugin::configuration(&step_schema().into(), &old["configuration"]);
+    held_text("plugin.yml", &format!("{head}{}", emit::emitted("configuration", &tree)));
+}
+
+#[test]
+fn the_tables_of_options_are_what_the_types_say() {
+    let step: Value = step_schema().into();
+    let mut host: Value = schema_of::<HostConfig>("").into();
+    without_nulls(&mut host);
+    let document = read("docs/configuration.md");
+    held_text("docs/configuration.md", &tables::refreshed(&document, &[("step", &step), ("host", &host)]));
 }
 
 /// The properties of a schema's object, through `$ref`, `allOf` and optional types.
