@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use buildkite_dataflow::config::step::Step;
 use serde_json::Value;
 
 use crate::support::documents::{blocks, read, root};
@@ -188,18 +189,30 @@ fn the_readme_has_examples_of_this_version_and_plugin_yml_accepts_them() {
 #[test]
 fn plugin_yml_refuses_what_the_program_refuses() {
     let validator = jsonschema::draft7::new(&plugin()["configuration"]).unwrap();
-    for bad in [
-        serde_json::json!({ "credential": [] }),
-        serde_json::json!({ "credentials": [{}] }),
-        serde_json::json!({ "credentials": [{ "aws": {} }] }),
-        serde_json::json!({ "credentials": [{ "aws": { "role": "train" } }] }),
-        serde_json::json!({ "credentials": [{ "aws": { "role": "arn:aws:iam::123456789012:role/x" }, "grant": "y" }] }),
-        serde_json::json!({ "credentials": [{ "gcp": { "provider": "projects/name/providers/x" } }] }),
-        serde_json::json!({ "credentials": [{ "azure": { "tenant-id": "t", "client-id": "mine" } }] }),
-        serde_json::json!({ "hook": "pre-checkout" }),
-    ] {
+    let blocks = blocks_of("refused");
+    assert_eq!(blocks.len(), 8);
+    for bad in blocks {
         assert!(!validator.is_valid(&bad), "{bad}");
+        assert!(Step::read(bad.clone()).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn plugin_yml_accepts_what_the_program_accepts() {
+    let validator = jsonschema::draft7::new(&plugin()["configuration"]).unwrap();
+    for good in blocks_of("accepted") {
+        let wrong: Vec<String> = validator.iter_errors(&good).map(|error| error.to_string()).collect();
+        assert!(wrong.is_empty(), "{good}: {wrong:?}");
+        if let Err(error) = Step::read(good.clone()) {
+            panic!("{good}: {error} ({:?})", error.hint);
+        }
+    }
+}
+
+/// Blocks that the agent's own validation judges too, in `tests/agent/go/plugin`.
+fn blocks_of(kind: &str) -> Vec<Value> {
+    let table: Value = serde_yaml::from_str(&read("tests/scenarios/plugin/blocks.yml")).unwrap();
+    table[kind].as_array().unwrap().clone()
 }
 
 #[test]
