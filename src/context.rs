@@ -40,6 +40,11 @@ impl<'a> Context<'a> {
         Self { host, form, loaded, state, http, bootstrap, started }
     }
 
+    /// When a step has waited long enough for its credentials.
+    pub(crate) fn acquire_until(&self) -> DateTime<Utc> {
+        self.started + self.loaded.config.deadlines.grant.0
+    }
+
     pub(crate) fn container(&self) -> Option<String> {
         self.host.env.get(&env::CONTAINER_ID).map(str::to_owned)
     }

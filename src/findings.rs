@@ -79,8 +79,8 @@ pub(crate) fn taken_off(variables: &[&'static str]) -> Option<Told> {
 }
 
 /// What the step is handed over as no secret.
-pub(crate) fn not_secret(requests: &[Request]) -> impl Iterator<Item = Told> {
-    let plain = requests.iter().filter(|one| one.export).flat_map(|one| one.ask.kind().plain());
+pub(crate) fn not_secret<'r>(requests: impl Iterator<Item = &'r Request>) -> impl Iterator<Item = Told> {
+    let plain = requests.filter(|one| one.export).flat_map(|one| one.ask.kind().plain());
     plain.map(|name| {
         told(finding::Ident::NotSecret, format!("`{name}` is handed over as no secret: the log shows it"))
     })

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use chrono::DateTime;
-
 use crate::context::Context;
 use crate::findings;
 use dataflow_config::host::HostConfig;
@@ -17,13 +15,12 @@ use dataflow_lease::export::Restore;
 use dataflow_lease::journal::{Entry, Exported, Opened};
 use dataflow_policy::{self as policy, Origin, Request};
 use dataflow_providers as provider;
-use dataflow_providers::token::Key;
+use dataflow_providers::token::{Minted, Subject};
 use dataflow_record::end;
 use dataflow_record::parts::{
     self, DataTrust, DataUse, Decision, Effect, IdentityTrust, KeySource, Lent, Mismatch, Outcome, Requested,
     Run, Start, TokenUse, Told,
 };
-use dataflow_types::claims::SubjectToken;
 use dataflow_types::dataset::Dataset;
 use dataflow_types::failure::Failure;
 use dataflow_types::settlement::Settlement;
@@ -79,20 +76,20 @@ pub(crate) fn not_lent(id: &str, error: &provider::Error, reason: String) -> Opt
     Some(Entry::Settled { id: id.to_owned(), settlement })
 }
 
-/// A token of the job that was asked for.
-pub(crate) fn token_use(key: &Key, token: &SubjectToken) -> TokenUse {
-    let claims = token.unverified_claims().unwrap_or_default();
-    let source = match &key.from {
+/// Every token of the job that was minted for some requests.
+pub(crate) fn token_uses(subject: &Subject) -> Vec<TokenUse> {
+    let source = match &subject.key.from {
         From::Agent => "agent",
         From::File(_) => "file",
         From::Command(_) => "command",
     };
-    TokenUse {
-        audience: key.shape.audience.clone().unwrap_or_default(),
+    let token_use = |minted: Minted| TokenUse {
+        audience: subject.key.shape.audience.clone().unwrap_or_default(),
         source: source.to_owned(),
-        fingerprint: token.fingerprint(),
-        expires_at: claims.seconds("exp").and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
-    }
+        fingerprint: minted.token.fingerprint(),
+        expires_at: minted.ends(),
+    };
+    subject.all().into_iter().map(token_use).collect()
 }
 
 /// The data that a step names.

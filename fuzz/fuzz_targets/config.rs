@@ -37,7 +37,7 @@ fn asked(step: &Step, host: &HostConfig) {
     let Ok(requests) = request::of_step(step, host) else { return };
     drop(request::check(&requests));
     let (claims, env) = (claims(), Env::of([("BUILDKITE_BRANCH", "main")]));
-    let Ok(wanted) = wanted::settle(requests, &claims, &Situation::of(&claims, &env)) else { return };
+    let Ok(wanted) = wanted::resolve(requests, &claims, &Situation::of(&claims, &env)) else { return };
     for request in &wanted.requests {
         drop((
             policy::decide(request, &claims, host),

@@ -1,19 +1,20 @@
 //! Lending: intent before exchange, journal before export, redact before export, all or nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::future::join;
 
 use super::exchange::{Approved, Exchange};
+use super::identity::Asked;
 use super::{at_rest, journal_entries, profiles};
 use crate::callback::{Place, prepare};
 use crate::context::Context;
-use crate::hook::block::Block;
 use crate::release::{close, escrow};
 use crate::report::{self, Report};
 use crate::{delivery, findings, keeper, record_parts};
 use dataflow_config::host::Mode;
-use dataflow_config::step::Release;
+use dataflow_config::step::{Release, Step};
 use dataflow_host::Beside;
 use dataflow_host::agent::job_api::JobApi;
 use dataflow_job::identity::Identity;
@@ -22,7 +23,7 @@ use dataflow_lease::journal::{Entry, Journal, Opened, VERSION};
 use dataflow_lease::private::{self, Owner};
 use dataflow_lease::state::Unusable;
 use dataflow_policy::{self as policy, Request, wanted::LeftOut};
-use dataflow_providers as provider;
+use dataflow_providers::token::Subject;
 use dataflow_record::end::SealedBy;
 use dataflow_record::parts::{Outcome, Start};
 use dataflow_record::{Part, seal};
@@ -47,18 +48,19 @@ pub(crate) struct Lending<'a> {
 impl<'a> Lending<'a> {
     pub(crate) fn open(
         context: &'a Context<'a>,
-        block: &Block,
+        instance: String,
+        step: &Step,
         identity: &Identity,
     ) -> Result<Self, Failure> {
         let job = identity.claims.text("job_id").unwrap_or_default();
         let opened = Opened {
             version: VERSION,
             job,
-            instance: block.instance.clone(),
+            instance,
             container: context.container(),
             bootstrap: context.bootstrap.clone(),
             socket: context.host.env.get(&dataflow_host::env::JOB_API_SOCKET).map(Into::into),
-            release_at_pre_exit: block.step.release == Release::PreExit,
+            release_at_pre_exit: step.release == Release::PreExit,
             install: context.form.word().to_owned(),
             mode: if context.loaded.config.mode == Mode::Observe { "observe" } else { "enforce" }.to_owned(),
             host_config: context.loaded.digest.clone(),
@@ -67,25 +69,24 @@ impl<'a> Lending<'a> {
         };
         let folder = context.state.block(&opened.job, &opened.instance, opened.container.as_deref());
         let journal = Journal::create(&folder, opened).map_err(|error| Unusable::Journal(error).failure())?;
-        let start = record_parts::start(context, identity, &block.step);
+        let start = record_parts::start(context, identity, step);
         let files = private::new(&folder);
         Ok(Self { context, journal, files, start, sealed: false, leases: Vec::new() })
     }
 
     pub(crate) async fn lend(
         &mut self,
-        exchange: &Exchange<'_>,
         job: &JobApi,
-        block: &Block,
+        asked: Vec<Asked>,
         identity: &Identity,
     ) -> Result<(), Refused> {
-        let approved = self.approve(block, identity);
-        self.tell_tokens(exchange, block);
-        let approved = approved?;
-        let credentials = self.exchange(exchange, &approved).await;
+        self.tell_tokens(asked.iter().map(|one| &one.subject));
+        let approved = self.approve(asked, identity)?;
+        let credentials = self.exchange(&approved).await;
         // Once more: a try that was refused may have fetched a fresh one.
-        self.tell_tokens(exchange, block);
+        self.tell_tokens(approved.iter().map(|one| &one.subject));
         let credentials = credentials?;
+        let requests: Vec<&Request> = approved.iter().map(|one| &one.request).collect();
         let failed = |failure| (Outcome::Failed, failure);
         if self.leases.is_empty() {
             self.seal_start(Vec::new()).map_err(failed)?;
@@ -93,13 +94,13 @@ impl<'a> Lending<'a> {
             return self.stored(sent).map_err(failed);
         }
         let folder = self.files.clone();
-        let callbacks = prepare::prepare(self.place(&folder), &block.requests, &credentials);
+        let callbacks = prepare::prepare(self.place(&folder), &requests, &credentials);
         let mut callbacks =
             callbacks.map_err(|_| failed(report::bug("what callbacks need cannot be written")))?;
         let asked = callbacks.asked.take().map(|digest| Entry::Asked { digest });
-        let hidden = block.requests.iter().flat_map(|one| one.ask.kind().hidden());
+        let hidden = requests.iter().flat_map(|one| one.ask.kind().hidden());
         callbacks.secrets.extend(hidden.map(Secret::new));
-        let seen = credentials.into_iter().zip(&block.requests).filter(|(_, one)| one.export);
+        let seen = credentials.into_iter().zip(&requests).filter(|(_, one)| one.export);
         let seen: Vec<Credential> = seen.map(|(credential, _)| credential).collect();
         self.start.findings.extend(profiles::keep(self.context, &seen, &mut callbacks.files));
         let export = callbacks.beside(seen, &self.owner(), &folder, &self.context.host.env);
@@ -119,7 +120,7 @@ impl<'a> Lending<'a> {
         tracing::info!(texts, "hidden in the log");
         export.hand_over(job).await.map_err(|error| failed(error.failure()))?;
         tracing::info!(names = self.start.exported.join(" "), "exported");
-        if keeper::is_needed(&block.requests, &self.leases) {
+        if keeper::is_needed(&requests, &self.leases) {
             self.start_keeper();
         }
         Ok(())
@@ -135,9 +136,14 @@ impl<'a> Lending<'a> {
         Place { program, journal: self.journal.folder(), folder, env, clock }
     }
 
-    fn tell_tokens(&mut self, exchange: &Exchange<'_>, block: &Block) {
-        let fetched = exchange.fetched(block.requests.iter());
-        self.start.tokens = fetched.iter().map(|(key, token)| record_parts::token_use(key, token)).collect();
+    fn tell_tokens<'s>(&mut self, subjects: impl Iterator<Item = &'s Option<Arc<Subject>>>) {
+        let mut told: Vec<&Subject> = Vec::new();
+        for subject in subjects.flatten().map(Arc::as_ref) {
+            if !told.iter().any(|other| std::ptr::eq(*other, subject)) {
+                told.push(subject);
+            }
+        }
+        self.start.tokens = told.into_iter().flat_map(record_parts::token_uses).collect();
     }
 
     /// The step has what it was lent, and for some minutes it works: a missing keeper is told, in the log only,
@@ -152,46 +158,38 @@ impl<'a> Lending<'a> {
         }
     }
 
-    fn approve(&mut self, block: &Block, identity: &Identity) -> Result<Vec<Approved>, Refused> {
+    fn approve(&mut self, asked: Vec<Asked>, identity: &Identity) -> Result<Vec<Approved>, Refused> {
         let config = &self.context.loaded.config;
+        let requests = || asked.iter().map(|one| &one.request);
         // From now on in our own words, from the export on in the step's log.
-        let hidden = block.requests.iter().flat_map(|request| request.ask.kind().hidden());
+        let hidden = requests().flat_map(|request| request.ask.kind().hidden());
         hidden.for_each(|text| self.context.host.mask.add(&Secret::new(text)));
-        let policy::Ruling { decisions, outcome } =
-            policy::rule(block.requests.iter(), &identity.claims, config);
-        let asked = || (1..).map(|number: usize| number.to_string()).zip(&block.requests);
-        let decided = asked().zip(&decisions);
+        let policy::Ruling { decisions, outcome } = policy::rule(requests(), &identity.claims, config);
+        let ids = || (1..).map(|number: usize| number.to_string());
+        let decided = ids().zip(requests()).zip(&decisions);
         let requested =
             decided.map(|((id, request), decision)| record_parts::requested(id, request, decision, config));
         self.start.requests = requested.collect();
-        self.start.findings.extend(findings::not_secret(&block.requests));
+        self.start.findings.extend(findings::not_secret(requests()));
         let would_be_denied = outcome.map_err(|denied| (Outcome::Denied, denied))?;
         let found = would_be_denied
             .iter()
             .map(|denied| findings::told(finding::Ident::WouldBeDenied, denied.sentence()));
         self.start.findings.extend(found);
         let job = &self.journal.opened().job;
-        let approved = |(id, request): (String, &Request)| Approved {
-            id,
-            session: provider::session(request, job),
-            request: request.clone(),
-        };
-        Ok(asked().map(approved).collect())
+        Ok(asked.into_iter().zip(ids()).map(|(one, id)| Approved::of(one, id, job)).collect())
     }
 
-    async fn exchange(
-        &mut self,
-        exchange: &Exchange<'_>,
-        approved: &[Approved],
-    ) -> Result<Vec<Credential>, Refused> {
+    async fn exchange(&mut self, approved: &[Approved]) -> Result<Vec<Credential>, Refused> {
         if self.context.loaded.config.required.encryption_at_rest {
             at_rest::require(&mut self.journal, &self.files).map_err(|failure| (Outcome::Failed, failure))?;
         }
+        let exchange = Exchange::new(self.context);
         let durable =
-            self.journal.append(journal_entries::first_entries(exchange, approved, &self.context.bootstrap));
+            self.journal.append(journal_entries::first_entries(&exchange, approved, &self.context.bootstrap));
         durable.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
         let answers = exchange.all(approved, &self.files).await;
-        let answered = journal_entries::answered(exchange, approved, answers).await;
+        let answered = journal_entries::answered(&exchange, approved, answers);
         self.start.findings.extend(answered.findings);
         self.leases = answered.leases;
         self.start.leases = self.leases.iter().map(record_parts::lent).collect();

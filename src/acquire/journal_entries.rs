@@ -54,7 +54,7 @@ pub(crate) fn intents(exchange: &Exchange<'_>, approved: &[Approved]) -> Vec<Ent
 }
 
 /// What the answers mean.
-pub(crate) async fn answered(
+pub(crate) fn answered(
     exchange: &Exchange<'_>,
     approved: &[Approved],
     answers: Vec<Result<Credential, Error>>,
@@ -84,8 +84,7 @@ pub(crate) async fn answered(
                 answered.entries.extend(record_parts::not_lent(&one.id, &error, reason));
                 // A source that failed says more than whoever waited for it.
                 let waited = matches!(error, Error::Source(_));
-                let presented = exchange.presented(&one.request).await;
-                failures.push((waited, error.failure(&one.request, presented.as_ref())));
+                failures.push((waited, error.failure(&one.request, one.presented().as_ref())));
             }
         }
     }

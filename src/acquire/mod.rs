@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use self::exchange::Exchange;
 use self::grant::Lending;
+use self::identity::{Resolved, Resolver};
 use crate::context::Context;
 use crate::hook::block::{self, Block};
 use crate::report::Report;
@@ -18,6 +18,7 @@ use dataflow_types::failure::Failure;
 pub(crate) mod at_rest;
 pub(crate) mod exchange;
 mod grant;
+pub(crate) mod identity;
 pub(crate) mod journal_entries;
 mod profiles;
 
@@ -44,7 +45,7 @@ pub(crate) async fn serve(context: &Context<'_>, block: Block) -> Report {
     report.and(swept).and(lent)
 }
 
-async fn grant(context: &Context<'_>, mut block: Block) -> Result<Report, Failure> {
+async fn grant(context: &Context<'_>, block: Block) -> Result<Report, Failure> {
     let mut report = Report::default();
     if let Some(served) = served_already(context, &block) {
         report.lines.push(served);
@@ -52,15 +53,14 @@ async fn grant(context: &Context<'_>, mut block: Block) -> Result<Report, Failur
     }
     // Without a Job API nothing could be handed over: said before anybody is asked for anything.
     let job = JobApi::of(&context.host.env).map_err(|error| error.failure())?;
-    let exchange = Exchange::new(context)?;
-    let (identity, wanted) = exchange.resolve(block.requests).await?;
-    block.requests = wanted.requests;
-    if block.requests.is_empty() && wanted.left_out.is_empty() && block.step.asks_for_nothing() {
+    let Block { instance, step, requests } = block;
+    let Resolved { identity, asked, left_out } = Resolver::new(context)?.resolve(requests).await?;
+    if asked.is_empty() && left_out.is_empty() && step.asks_for_nothing() {
         return Ok(report);
     }
-    let mut lending = Lending::open(context, &block, &identity)?;
-    lending.leave_out(&wanted.left_out);
-    match lending.lend(&exchange, &job, &block, &identity).await {
+    let mut lending = Lending::open(context, instance, &step, &identity)?;
+    lending.leave_out(&left_out);
+    match lending.lend(&job, asked, &identity).await {
         Ok(()) => lending.tell(&mut report),
         Err((outcome, failure)) => report.failure = Some(lending.refuse(outcome, failure).await),
     }

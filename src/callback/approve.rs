@@ -4,7 +4,8 @@ use std::cell::Cell;
 
 use super::block_file::{self, BlockFile};
 use super::not_renewed;
-use crate::acquire::exchange::{Approved, Exchange};
+use crate::acquire::exchange::Approved;
+use crate::acquire::identity::{Asked, Resolved, Resolver};
 use crate::context::Context;
 use crate::record_parts;
 use dataflow_host::Env;
@@ -13,7 +14,6 @@ use dataflow_job::situation::Situation;
 use dataflow_lease::journal::Journal;
 use dataflow_pipeline::condition::{Condition, Scope, Value};
 use dataflow_policy::{self as policy, Request};
-use dataflow_providers as provider;
 use dataflow_record as record;
 use dataflow_types::failure::Failure;
 
@@ -47,20 +47,20 @@ fn still_holds(condition: &Condition, identity: &Identity) -> bool {
 }
 
 /// Who runs, and these requests with the claims in them; what a condition no longer wants is refused.
-pub(crate) async fn resolve_again(
-    exchange: &Exchange<'_>,
+pub(super) async fn resolve_again(
+    context: &Context<'_>,
     mut requests: Vec<Request>,
-) -> Result<(Identity, Vec<Request>), Failure> {
+) -> Result<(Identity, Vec<Asked>), Failure> {
     let conditions: Vec<Option<Condition>> =
         requests.iter_mut().map(|request| request.pending.condition.take()).collect();
-    let (identity, wanted) = exchange.resolve(requests).await?;
-    for (condition, request) in conditions.iter().zip(&wanted.requests) {
+    let Resolved { identity, asked, .. } = Resolver::new(context)?.resolve(requests).await?;
+    for (condition, Asked { request, .. }) in conditions.iter().zip(&asked) {
         if let Some(condition) = condition.as_ref().filter(|condition| !still_holds(condition, &identity)) {
             let what = format!("`{}` is not asked for: `{}` is false", request.place, condition.text());
             return Err(not_renewed(what).presenting(&identity.claims));
         }
     }
-    Ok((identity, wanted.requests))
+    Ok((identity, asked))
 }
 
 /// Whether the START link of the journal says that this was asked for, before any code of the step ran.
@@ -94,28 +94,26 @@ pub(crate) fn needed<'r>(wanted: &'r Request, all: &'r [Request]) -> Vec<(usize,
     found.into_iter().map(|request| (place(request).unwrap_or_default(), request)).collect()
 }
 
-/// Decides again: the host config, or the job's claims, may have changed since.
+/// Decides again. Each request comes with its place in the block.
 pub(super) fn approve(
     context: &Context<'_>,
     file: &BlockFile,
     journal: &Journal,
-    subset: &[(usize, &Request)],
+    subset: Vec<(usize, Asked)>,
     identity: &Identity,
 ) -> Result<Vec<Approved>, Failure> {
-    let is_new = |(_, request): &&(usize, &Request)| !was_asked_for(journal, request);
-    if let Some((_, request)) = subset.iter().find(is_new) {
+    let requests = || subset.iter().map(|(_, asked)| &asked.request);
+    if let Some(request) = requests().find(|request| !was_asked_for(journal, request)) {
         let (provider, target) = (request.ask.kind().provider(), request.ask.kind().target());
         return Err(not_renewed(format!("the step did not ask for {provider} `{target}` when it began")));
     }
     if !file.is_as_written(journal) {
         return Err(not_renewed(format!("`{}` is not as the hook wrote it", block_file::FILE)));
     }
-    let requests = subset.iter().map(|(_, request)| *request);
-    policy::rule(requests, &identity.claims, &context.loaded.config).outcome?;
-    let approved = subset.iter().map(|(index, request)| Approved {
-        id: journal.next_renewal(&format!("{}", index + 1)),
-        session: provider::session(request, &journal.opened().job),
-        request: (*request).clone(),
+    policy::rule(requests(), &identity.claims, &context.loaded.config).outcome?;
+    let approved = subset.into_iter().map(|(index, asked)| {
+        let id = journal.next_renewal(&format!("{}", index + 1));
+        Approved::of(asked, id, &journal.opened().job)
     });
     Ok(approved.collect())
 }

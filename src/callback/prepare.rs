@@ -55,14 +55,13 @@ impl Callbacks {
 /// Prepares the callbacks of a block.
 pub(crate) fn prepare(
     place: Place<'_>,
-    requests: &[Request],
+    requests: &[&Request],
     credentials: &[Credential],
 ) -> Result<Callbacks, serde_json::Error> {
-    let requests: Vec<&Request> = requests.iter().collect();
-    let Some(block) = block_file::block_file(place.journal, &requests)? else {
+    let Some(block) = block_file::block_file(place.journal, requests)? else {
         return Ok(Callbacks::default());
     };
-    let mut callbacks = Callbacks { variables: git::variables(place, &requests), ..Callbacks::default() };
+    let mut callbacks = Callbacks { variables: git::variables(place, requests), ..Callbacks::default() };
     callbacks.asked = Some(Fingerprint::of(block.expose().as_bytes()));
     callbacks.files.push(PrivateFile { name: block_file::FILE.into(), content: block.into(), secret: false });
     for (request, credential) in requests.iter().zip(credentials) {

@@ -8,6 +8,7 @@ use super::approve::{approve, needed, resolve_again};
 use super::{Callback, TRIES, not_renewed};
 use crate::acquire::at_rest;
 use crate::acquire::exchange::Exchange;
+use crate::acquire::identity::Asked;
 use crate::acquire::journal_entries::{self, Answered};
 use crate::context::Context;
 use crate::release::escrow;
@@ -51,26 +52,26 @@ impl Callback<'_> {
         {
             return Ok(Renewed { kept, git_username, git_wants_bearer });
         }
-        let exchange = Exchange::new(&context)?;
         let subset = needed(wanted, &requests);
         let asked: Vec<Request> = subset.iter().map(|(_, request)| (*request).clone()).collect();
         let places: Vec<usize> = subset.iter().map(|(place, _)| *place).collect();
-        let (identity, asked) = resolve_again(&exchange, asked).await?;
-        let subset: Vec<(usize, &Request)> = places.into_iter().zip(&asked).collect();
+        let (identity, asked) = resolve_again(&context, asked).await?;
+        let subset: Vec<(usize, Asked)> = places.into_iter().zip(asked).collect();
         let mut journal = self.journal(&file.journal).await?;
         if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
             return Err(not_renewed("the block belongs to another job"));
         }
-        let approved = approve(&context, &file, &journal, &subset, &identity)?;
+        let approved = approve(&context, &file, &journal, subset, &identity)?;
         if context.loaded.config.required.encryption_at_rest {
             at_rest::require(&mut journal, &self.folder)?;
         }
+        let exchange = Exchange::new(&context);
         let durable = journal.append(journal_entries::intents(&exchange, &approved));
         durable.map_err(|error| Unusable::Journal(error).failure())?;
         // Others may need the journal while the provider thinks.
         drop(journal);
         let answers = exchange.all(&approved, &self.folder).await;
-        let mut answered = journal_entries::answered(&exchange, &approved, answers).await;
+        let mut answered = journal_entries::answered(&exchange, &approved, answers);
         self.write_down(&context, &file.journal, &mut answered).await?;
         if let Some(error) = answered.failure {
             return Err(error);

@@ -6,14 +6,15 @@
 use super::approve::{approve, resolve_again};
 use super::block_file::BlockFile;
 use super::{Callback, not_renewed};
-use crate::acquire::exchange::Exchange;
+use crate::acquire::exchange::Approved;
+use crate::acquire::identity::Asked;
 use crate::context::Context;
 use crate::report::bug;
 use dataflow_lease::journal::{Entry, Intent, Journal};
 use dataflow_lease::state::Unusable;
 use dataflow_lease::{Lease, Need};
 use dataflow_policy::{self as policy, Request};
-use dataflow_providers::token::last_use;
+use dataflow_providers::token::Minted;
 use dataflow_types::claims::SubjectToken;
 use dataflow_types::failure::Failure;
 
@@ -48,46 +49,36 @@ impl Callback<'_> {
     ) -> Result<(SubjectToken, Journal), Failure> {
         let index = all.iter().position(|one| one == request);
         let index = index.ok_or_else(|| not_renewed("the block no longer asks for it"))?;
-        let exchange = Exchange::new(context)?;
-        let (identity, asked) = resolve_again(&exchange, vec![request.clone()]).await?;
-        let [request] = asked.as_slice() else { return Err(bug("a request went missing")) };
-        let token = exchange
-            .token(request)
-            .await
-            .ok_or_else(|| not_renewed("it is not made with a token of the job"))?;
+        let (identity, asked) = resolve_again(context, vec![request.clone()]).await?;
+        let [asked] = <[Asked; 1]>::try_from(asked).map_err(|_| bug("a request went missing"))?;
+        let subject = asked.subject.as_ref();
+        let minted = subject.ok_or_else(|| not_renewed("it is not made with a token of the job"))?.last();
         // Nobody has the token before the journal does.
         let mut journal = self.journal(&file.journal).await?;
         if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
             return Err(not_renewed("the block belongs to another job"));
         }
-        let approved = approve(context, file, &journal, &[(index, request)], &identity)?;
+        let approved = approve(context, file, &journal, vec![(index, asked)], &identity)?;
         let [one] = approved.as_slice() else { return Err(bug("one request was approved as several")) };
-        let written = journal.append(lease(context, &one.id, &one.session, request, &token));
+        let written = journal.append(lease(context, one, &minted));
         written.map_err(|error| Unusable::Journal(error).failure())?;
-        self.redact(&[token.secret().clone()]).await?;
-        Ok((token, journal))
+        self.redact(&[minted.token.secret().clone()]).await?;
+        Ok((minted.token, journal))
     }
 }
 
 /// An intent, by which renewals are counted, and the lease.
-fn lease(
-    context: &Context<'_>,
-    id: &str,
-    session: &str,
-    request: &Request,
-    token: &SubjectToken,
-) -> Vec<Entry> {
-    let (kind, now) = (request.ask.kind(), context.host.clock.now());
-    let claims = token.unverified_claims().unwrap_or_default();
+fn lease(context: &Context<'_>, one: &Approved, minted: &Minted) -> Vec<Entry> {
+    let (kind, now) = (one.request.ask.kind(), context.host.clock.now());
     let lease = Lease {
-        id: id.to_owned(),
+        id: one.id.clone(),
         provider: kind.provider().to_owned(),
         principal: kind.target(),
-        handle: claims.text("jti").unwrap_or_default(),
-        session: session.to_owned(),
-        fingerprint: token.secret().fingerprint(),
+        handle: minted.claims.as_ref().and_then(|claims| claims.text("jti")).unwrap_or_default(),
+        session: one.session.clone(),
+        fingerprint: minted.token.fingerprint(),
         issued_at: now,
-        expires_at: last_use(token, policy::duration(kind, &context.loaded.config), now),
+        expires_at: minted.last_use(policy::duration(kind, &context.loaded.config), now),
         children: Vec::new(),
         leave: false,
         settle_with: Need::Nothing,

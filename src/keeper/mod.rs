@@ -56,7 +56,7 @@ pub(crate) fn start(context: &Context<'_>, journal: &Path) -> std::io::Result<()
 }
 
 /// Whether a keeper has something to do: a file to keep fresh, or a lease that does not end by itself.
-pub(crate) fn is_needed(requests: &[Request], leases: &[Lease]) -> bool {
+pub(crate) fn is_needed(requests: &[&Request], leases: &[Lease]) -> bool {
     requests.iter().any(|request| request.token_file().is_some()) || leases.iter().any(Lease::is_given_back)
 }
 

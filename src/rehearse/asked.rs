@@ -23,6 +23,6 @@ pub(super) fn of(plugins: &[PluginUse], claims: &Claims, host: &HostConfig) -> V
 fn filled(mut request: Request, claims: &Claims) -> Option<Ask> {
     request.pending.condition = None;
     let env = Env::default();
-    let wanted = wanted::settle(vec![request], claims, &Situation::of(claims, &env)).ok()?;
+    let wanted = wanted::resolve(vec![request], claims, &Situation::of(claims, &env)).ok()?;
     wanted.requests.into_iter().next().map(|request| request.ask)
 }

@@ -35,7 +35,7 @@ pub struct LeftOut {
 }
 
 /// Answers every condition and puts in every claim.
-pub fn settle(requests: Vec<Request>, claims: &Claims, scope: &dyn Scope) -> Result<Wanted, Error> {
+pub fn resolve(requests: Vec<Request>, claims: &Claims, scope: &dyn Scope) -> Result<Wanted, Error> {
     let mut wanted = Wanted::default();
     let open = requests.iter().any(|request| request.pending.is_open());
     for mut request in requests {
@@ -168,7 +168,7 @@ mod tests {
     fn settled_with(block: &Value, host: &HostConfig, branch: &'static str) -> Result<Wanted, Error> {
         let claims = json!({"pipeline_slug": "web", "build_branch": branch});
         let claims = Claims::new(claims.as_object().unwrap().clone());
-        settle(request::of_step(&Step::read(block.clone())?, host)?, &claims, &Branch(branch))
+        resolve(request::of_step(&Step::read(block.clone())?, host)?, &claims, &Branch(branch))
     }
 
     fn settled(block: &Value, branch: &'static str) -> Result<Wanted, Error> {

@@ -7,7 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::call_error::CallError;
-use super::{Context, Error, SettleContext, key_of, settle};
+use super::{Context, Error, SettleContext, settle};
 use dataflow_config::credential::{Ask, Kind};
 use dataflow_config::host::Mode;
 use dataflow_policy::{self as policy, Request};
@@ -107,8 +107,8 @@ pub(super) async fn take(
 /// else this process knows is not looked for: a stored value may be a word of any name.
 fn hide(credential: &mut Credential, kind: &dyn Kind, context: &Context<'_>) {
     let mask = context.mask;
-    for token in key_of(kind).iter().flat_map(|key| context.tokens.fetched(key)) {
-        mask.add(token.secret());
+    for minted in context.subject.iter().flat_map(|subject| subject.all()) {
+        mask.add(minted.token.secret());
     }
     for secret in kind.sources().into_iter().flat_map(|(_, source)| context.sources.sent(source)) {
         mask.add(&secret);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use dataflow_config::credential::{Ask, Kind};
+use dataflow_config::credential::Ask;
 use dataflow_config::host::HostConfig;
 use dataflow_host::Clock;
 use dataflow_host::agent::oidc::Shape;
@@ -49,7 +49,7 @@ pub mod words;
 
 pub use error::Error;
 use source::Sources;
-use token::{Key, Tokens};
+use token::{Key, Subject};
 
 /// What every exchange is given.
 #[derive(Debug)]
@@ -60,8 +60,8 @@ pub struct Context<'a> {
     pub http: &'a Http,
     /// What time it is.
     pub clock: &'a Clock,
-    /// The job's tokens, one per distinct shape.
-    pub tokens: &'a Tokens,
+    /// The job's token, where the request is made with one.
+    pub subject: Option<&'a Subject>,
     /// The other credentials of the block, for those that are made with one.
     pub sources: &'a Sources,
     /// The block's private folder, where the files of its credentials will be.
@@ -74,6 +74,13 @@ pub struct Context<'a> {
     pub backoff: Backoff,
     /// When the step has waited long enough.
     pub until: DateTime<Utc>,
+}
+
+impl<'a> Context<'a> {
+    /// The job's token.
+    pub fn subject(&self) -> Result<&'a Subject, Error> {
+        self.subject.ok_or_else(|| Error::Source("token".into()))
+    }
 }
 
 /// The two verbs of a provider.
@@ -105,13 +112,9 @@ pub fn public_details(provider: &str) -> &'static [&'static str] {
     if provider == vault::NAME { &[vault::ADDRESS, vault::NAMESPACE, vault::LIVING] } else { &[] }
 }
 
-/// The token that a request needs, where it is one of the job's.
+/// Which token of the job a request is made with, where it is made with one.
 pub fn token_key(request: &Request) -> Option<Key> {
-    key_of(request.ask.kind())
-}
-
-/// The same for whatever is asked for.
-pub fn key_of(kind: &dyn Kind) -> Option<Key> {
+    let kind = request.ask.kind();
     let (token, audience) = kind.token()?;
     let shape = Shape { aws_session_tags: kind.session_tags().to_vec(), ..token.shape(&audience) };
     Some(Key { from: token.from.clone(), shape })

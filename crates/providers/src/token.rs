@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::OnceCell;
 
 use super::Error;
 use super::door::of_token;
@@ -14,7 +13,7 @@ use dataflow_config::token::From;
 use dataflow_host::agent::oidc::{Issuer, Shape};
 use dataflow_host::process::Command;
 use dataflow_host::{Clock, files};
-use dataflow_types::claims::SubjectToken;
+use dataflow_types::claims::{Claims, SubjectToken};
 use dataflow_types::secret::{Mask, Secret};
 use dataflow_types::span::Span;
 
@@ -30,72 +29,116 @@ pub struct Key {
     pub shape: Shape,
 }
 
-/// When the last credential ends that could be had for this token: whoever has it can exchange it until its end,
-/// and what comes of that lives for `life`.
-pub fn last_use(token: &SubjectToken, life: Span, now: DateTime<Utc>) -> DateTime<Utc> {
-    let end = token.unverified_claims().ok().and_then(|claims| claims.seconds("exp"));
-    let end = end.and_then(|end| DateTime::from_timestamp(end, 0)).unwrap_or(now);
-    TimeDelta::from_std(life.0).ok().and_then(|life| end.checked_add_signed(life)).unwrap_or(end)
+/// A token of the job, with what it says.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    /// The token.
+    pub token: SubjectToken,
+    /// What it says; absent where it is no JSON Web Token.
+    pub claims: Option<Claims>,
 }
 
-type Cell = Arc<OnceCell<SubjectToken>>;
+impl Minted {
+    fn of(token: SubjectToken) -> Self {
+        let claims = token.unverified_claims().ok();
+        Self { token, claims }
+    }
 
-/// Tokens, each fetched once unless a fresh one is asked for.
+    /// When it ends, where it says so.
+    pub fn ends(&self) -> Option<DateTime<Utc>> {
+        let end = self.claims.as_ref().and_then(|claims| claims.seconds("exp"))?;
+        DateTime::from_timestamp(end, 0)
+    }
+
+    /// When the last credential ends that could be had for it: whoever has it can exchange it until its end, and what
+    /// comes of that lives for `life`.
+    pub fn last_use(&self, life: Span, now: DateTime<Utc>) -> DateTime<Utc> {
+        let end = self.ends().unwrap_or(now);
+        TimeDelta::from_std(life.0).ok().and_then(|life| end.checked_add_signed(life)).unwrap_or(end)
+    }
+}
+
+/// Mints tokens of the job.
 #[derive(Debug)]
-pub struct Tokens {
-    issuer: Issuer,
-    mask: Mask,
-    clock: Clock,
-    until: DateTime<Utc>,
-    known: Mutex<BTreeMap<Key, Cell>>,
-    /// Every token that was fetched, in that order.
-    fetched: Mutex<Vec<(Key, SubjectToken)>>,
+pub struct Minter {
+    /// The agent.
+    pub issuer: Issuer,
+    /// What a log must not show: every token is added to it.
+    pub mask: Mask,
+    /// What time it is.
+    pub clock: Clock,
+    /// When the step has waited long enough.
+    pub until: DateTime<Utc>,
 }
 
-impl Tokens {
-    /// No tokens yet.
-    pub fn new(issuer: Issuer, mask: Mask, clock: Clock, until: DateTime<Utc>) -> Self {
-        Self { issuer, mask, clock, until, known: Mutex::default(), fetched: Mutex::default() }
-    }
-
-    /// The token for `key`, shared with everybody who asks for the same.
-    pub async fn get(&self, key: &Key) -> Result<SubjectToken, Error> {
-        self.take(key, false).await
-    }
-
-    /// The same, or a `fresh` one that nobody used before.
-    pub async fn take(&self, key: &Key, fresh: bool) -> Result<SubjectToken, Error> {
-        let cell = self.cell(key, fresh);
-        cell.get_or_try_init(|| self.fetch(key)).await.cloned()
-    }
-
-    fn cell(&self, key: &Key, fresh: bool) -> Cell {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if fresh {
-            known.remove(key);
-        }
-        Arc::clone(known.entry(key.clone()).or_default())
-    }
-
-    async fn fetch(&self, key: &Key) -> Result<SubjectToken, Error> {
+impl Minter {
+    async fn mint(&self, key: &Key) -> Result<Minted, Error> {
         let token = match &key.from {
             From::Agent => self.issuer.mint(&key.shape, self.until).await.map_err(Error::Token)?,
             From::File(path) => from_file(path)?,
             From::Command(words) => from_command(words, self.clock.left(self.until)).await?,
         };
         self.mask.add(token.secret());
-        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).push((key.clone(), token.clone()));
-        match of_token(token.expose()) {
-            None => Ok(token),
-            Some(problem) => Err(Error::UnfitToken(problem)),
-        }
+        Ok(Minted::of(token))
+    }
+}
+
+/// The token with which requests are made: one for all that need the same, and fresh ones where a server wants those.
+#[derive(Debug)]
+pub struct Subject {
+    /// What is minted.
+    pub key: Key,
+    minter: Arc<Minter>,
+    minted: Mutex<History>,
+}
+
+#[derive(Debug)]
+struct History {
+    last: Minted,
+    /// Every one, also those that no request can carry.
+    all: Vec<Minted>,
+}
+
+impl Subject {
+    /// Mints the first token.
+    pub async fn mint(minter: &Arc<Minter>, key: Key) -> Result<Self, Error> {
+        let first = minter.mint(&key).await?;
+        fit(&first)?;
+        let history = Mutex::new(History { all: vec![first.clone()], last: first });
+        Ok(Self { key, minter: Arc::clone(minter), minted: history })
     }
 
-    /// Every token that was fetched for `key`, each once.
-    pub fn fetched(&self, key: &Key) -> Vec<SubjectToken> {
-        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
-        fetched.iter().filter(|(known, _)| known == key).map(|(_, token)| token.clone()).collect()
+    /// The token of a request: the last one, or a `fresh` one that no request had before.
+    pub async fn take(&self, fresh: bool) -> Result<SubjectToken, Error> {
+        if !fresh {
+            return Ok(self.last().token);
+        }
+        let fresh = self.minter.mint(&self.key).await?;
+        let mut minted = self.minted();
+        minted.all.push(fresh.clone());
+        fit(&fresh)?;
+        minted.last = fresh.clone();
+        Ok(fresh.token)
     }
+
+    /// The last token that was minted.
+    pub fn last(&self) -> Minted {
+        self.minted().last.clone()
+    }
+
+    /// Every token that was minted, in that order.
+    pub fn all(&self) -> Vec<Minted> {
+        self.minted().all.clone()
+    }
+
+    fn minted(&self) -> MutexGuard<'_, History> {
+        self.minted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a request can carry it.
+fn fit(minted: &Minted) -> Result<(), Error> {
+    of_token(minted.token.expose()).map_or(Ok(()), |problem| Err(Error::UnfitToken(problem)))
 }
 
 fn from_file(path: &Path) -> Result<SubjectToken, Error> {

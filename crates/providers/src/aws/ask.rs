@@ -102,10 +102,10 @@ impl<'a> Sts<'a> {
 
     /// The first role's session, for the job's token.
     pub(super) async fn with_token(&self, asked: &Asked<'_>) -> Result<Session, provider::Error> {
-        let key = provider::key_of(self.aws).ok_or_else(|| self.lacking("token"))?;
+        let subject = self.context.subject.ok_or_else(|| self.lacking("token"))?;
         let (client, host) = (self.client(None), self.host());
         let attempt = async |fresh: bool| {
-            let token = self.context.tokens.take(&key, fresh).await?;
+            let token = subject.take(fresh).await?;
             let request = client
                 .assume_role_with_web_identity()
                 .role_arn(self.aws.role.as_str())

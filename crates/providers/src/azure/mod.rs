@@ -7,13 +7,12 @@ use futures_util::future::join_all;
 use url::Url;
 
 use super::call::{CallError, TIMEOUT, call};
-use super::token::{Key, last_use};
+use super::token::Minted;
 use super::{Context, Error, Provider, SettleContext};
 use dataflow_config::azure::{ARM_VARIABLES, Azure, DEVOPS, DEVOPS_VARIABLE, IDENTITY_VARIABLES, TOKEN_FILE};
 use dataflow_config::credential::Kind as _;
 use dataflow_host::http::{Method, Request};
 use dataflow_policy as policy;
-use dataflow_types::claims::SubjectToken;
 use dataflow_types::credential::{Credential, Material, PrivateFile, SettleWith, Value, Variable};
 use dataflow_types::revocation::RevocationTarget;
 use dataflow_types::secret::Secret;
@@ -46,8 +45,7 @@ impl Provider for Identity<'_> {
         let made = self.wanted().into_iter().map(|(scope, env)| self.token(scope, env, context));
         let made = all_or_none(join_all(made).await)?;
         // The one that was exchanged: it is kept, unless a fresh one had to be asked for.
-        let subject = context.tokens.get(&self.key()).await?;
-        self.hand_over(&subject, &made, context)
+        self.hand_over(&context.subject()?.last(), &made, context)
     }
 
     async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
@@ -70,12 +68,6 @@ impl Identity<'_> {
         wanted
     }
 
-    fn key(&self) -> Key {
-        let Identity(azure) = self;
-        let audience = azure.token().map(|(_, audience)| audience).unwrap_or_default();
-        Key { from: azure.token.from.clone(), shape: azure.token.shape(&audience) }
-    }
-
     async fn token(
         &self,
         scope: String,
@@ -83,9 +75,9 @@ impl Identity<'_> {
         context: &Context<'_>,
     ) -> Result<Granted, Error> {
         let Identity(azure) = self;
-        let (key, url) = (self.key(), self.url()?);
+        let (subject, url) = (context.subject()?, self.url()?);
         let answer = call(context, refusal::explain, async |fresh| {
-            let token = context.tokens.take(&key, fresh).await?;
+            let token = subject.take(fresh).await?;
             let form = url::form_urlencoded::Serializer::new(String::new())
                 .append_pair("grant_type", "client_credentials")
                 .append_pair("client_id", &azure.client_id)
@@ -123,7 +115,7 @@ impl Identity<'_> {
 
     fn hand_over(
         &self,
-        subject: &SubjectToken,
+        subject: &Minted,
         made: &[Granted],
         context: &Context<'_>,
     ) -> Result<Credential, Error> {
@@ -134,13 +126,13 @@ impl Identity<'_> {
         let plain = plain(azure, context)?.into_iter().map(|(name, value)| (name, Value::Plain(value)));
         let variable = |(name, value): (&str, Value)| Some(Variable { name: name.parse().ok()?, value });
         let life = policy::duration(*azure, context.host);
-        let last = last_use(subject, life, context.clock.now());
+        let last = subject.last_use(life, context.clock.now());
         let until = made.iter().map(|one| one.ends).fold(last, DateTime::max);
         Ok(Credential {
             variables: plain.chain(tokens).filter_map(variable).collect(),
             files: vec![PrivateFile {
                 name: TOKEN_FILE.into(),
-                content: subject.secret().clone().into(),
+                content: subject.token.secret().clone().into(),
                 secret: true,
             }],
             material: Material::Token(first.token.clone()),

@@ -1,7 +1,6 @@
 //! What the step sees of an identity of Google Cloud.
 
 use super::{Context, Error, Federation, Made, file};
-use crate::token::last_use;
 use dataflow_config::credential::Kind as _;
 use dataflow_config::gcp::{
     EXECUTABLE_VARIABLES, FILE_VARIABLES, Gcp, IdToken, PROJECT_VARIABLES, TOKEN_VARIABLES,
@@ -21,9 +20,13 @@ impl Federation<'_> {
             files.push(file::credentials(gcp, &made.source, context)?);
         }
         if let Some(name) = gcp.token_file() {
-            files.push(PrivateFile { name, content: made.subject.secret().clone().into(), secret: true });
+            files.push(PrivateFile {
+                name,
+                content: made.subject.token.secret().clone().into(),
+                secret: true,
+            });
             let life = policy::duration(gcp, context.host);
-            until = until.max(last_use(&made.subject, life, context.clock.now()));
+            until = until.max(made.subject.last_use(life, context.clock.now()));
         }
         let id = made.id.map(|id| id.token);
         Ok(Credential {

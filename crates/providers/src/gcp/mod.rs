@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::answer::own_end;
 use super::call::{Answer, CallError, TIMEOUT, call};
 use super::door::Ends;
-use super::token::Key;
+use super::token::Minted;
 use super::{Context, Error, Provider, SettleContext};
 use dataflow_config::gcp::{CLOUD_PLATFORM, Gcp, IdToken, ServiceAccount};
 use dataflow_host::http::{Method, Request};
@@ -53,7 +53,7 @@ struct Granted {
 /// Everything that one exchange gave.
 #[derive(Debug)]
 struct Made {
-    subject: SubjectToken,
+    subject: Minted,
     access: Granted,
     id: Option<Granted>,
     source: Value,
@@ -88,7 +88,7 @@ impl Provider for Federation<'_> {
         }
         lost |= access.lost || id.as_ref().is_some_and(|id| id.lost);
         // The one that was exchanged: it is kept, unless a fresh one had to be asked for.
-        let subject = context.tokens.get(&self.key()).await?;
+        let subject = context.subject()?.last();
         self.hand_over(Made { subject, access, id, source, lost }, context)
     }
 
@@ -102,16 +102,11 @@ fn leg(name: &'static str, made: bool) -> impl FnOnce(Error) -> Error {
 }
 
 impl Federation<'_> {
-    fn key(&self) -> Key {
-        let gcp = self.gcp;
-        Key { from: gcp.token.from.clone(), shape: gcp.token.shape(&gcp.audience()) }
-    }
-
     async fn federated(&self, context: &Context<'_>) -> Result<Granted, Error> {
         let gcp = self.gcp;
-        let key = self.key();
+        let subject = context.subject()?;
         let answer = call(context, refusal::explain, async |fresh| {
-            let token = context.tokens.take(&key, fresh).await?;
+            let token = subject.take(fresh).await?;
             self.exchange_request(&token, gcp)
         });
         let answer = answer.await?;

@@ -7,7 +7,6 @@ use url::Url;
 
 use super::call::{Answer, CallError, Refusal, Remedy, TIMEOUT, call};
 use super::door::Token;
-use super::token::Key as TokenKey;
 use super::{Context, Error, Provider, SettleContext, giving_back};
 use dataflow_config::credential::Kind as _;
 use dataflow_config::github::{Domain, GitHub, OCTO_STS, Via};
@@ -84,9 +83,7 @@ impl Installation<'_> {
         let make = |fresh: bool| {
             let (url, method) = (url.clone(), method.clone());
             async move {
-                let (token, audience) = github.token().ok_or(Error::Source("token".into()))?;
-                let key = TokenKey { from: token.from.clone(), shape: token.shape(&audience) };
-                let token = context.tokens.take(&key, fresh).await?;
+                let token = context.subject()?.take(fresh).await?;
                 let request = Request::new(method, url, TIMEOUT).header("accept", "application/json")?;
                 Ok(request.secret_header("authorization", "Bearer ", token.secret())?)
             }

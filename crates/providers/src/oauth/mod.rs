@@ -7,7 +7,6 @@ use serde_json::json;
 use super::call::{Answer, CallError, TIMEOUT, call};
 use super::door::{Token, edge, of_token};
 use super::signer::Signer;
-use super::token::Key as TokenKey;
 use super::{Context, Error, Provider, SettleContext};
 use dataflow_config::credential::Kind as _;
 use dataflow_config::oauth::{Grant, OAuth};
@@ -137,11 +136,8 @@ impl Client<'_> {
         let oauth = self.0;
         let mut form = Form::default();
         let mut assertion = None;
-        let token = match oauth.token() {
-            Some((token, audience)) => {
-                let key = TokenKey { from: token.from.clone(), shape: token.shape(&audience) };
-                Some(context.tokens.take(&key, fresh).await?)
-            }
+        let token = match context.subject {
+            Some(subject) => Some(subject.take(fresh).await?),
             None => None,
         };
         match (oauth.grant, token) {

@@ -160,13 +160,11 @@ fn used_up(error: Error, given: &RevokeAnswer, requests: usize) -> Error {
 impl Login<'_> {
     async fn login(&self, context: &Context<'_>) -> Result<RevokeAnswer, Error> {
         let Login(vault) = self;
-        let audience = vault.token().map(|(_, audience)| audience).unwrap_or_default();
-        let shape = vault.token.shape(&audience);
-        let expected = shape.audience.clone().unwrap_or_default();
-        let key = super::Key { from: vault.token.from.clone(), shape };
+        let subject = context.subject()?;
+        let expected = subject.key.shape.audience.clone().unwrap_or_default();
         let (place, path) = (Place::of(vault), format!("auth/{}/login", vault.mount));
         let make = async |fresh: bool| {
-            let token = context.tokens.take(&key, fresh).await?;
+            let token = subject.take(fresh).await?;
             let body = json!({"role": vault.role, "jwt": token.expose()}).to_string();
             let request = place.request(Method::POST, place.url(&path))?;
             Ok(request.body(JSON, body.into_bytes()))
