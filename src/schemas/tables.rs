@@ -139,3 +139,23 @@ fn is_below(key: &str, prefix: &str) -> bool {
     let rest = key.strip_prefix(prefix);
     prefix.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
+
+#[test]
+fn a_table_keeps_its_order_and_what_is_new_comes_last() {
+    let schema = serde_json::json!({
+        "required": ["a"],
+        "properties": {
+            "a": { "type": "string", "format": "uri", "description": "Where." },
+            "b": { "type": ["string", "array"], "items": { "type": "string" }, "description": "Who. Default: `me`." },
+            "c": { "enum": ["on", "off"], "description": "Whether." },
+        }
+    });
+    let document = "x\n<!-- options: s -->\n| `c` | a | stale | row |\n| `b` |\n<!-- end of options -->\ny\n";
+    let rows = "| `c` | `on`, `off` | none | Whether. |\n| `b` | string or array of strings | `me` | Who. |\n\
+                | `a` | URL, required | | Where. |\n";
+    let head = "| key | type | default | meaning |\n|---|---|---|---|\n";
+    assert_eq!(
+        refreshed(document, &[("s", &schema)]),
+        format!("x\n<!-- options: s -->\n{head}{rows}<!-- end of options -->\ny\n")
+    );
+}
