@@ -14,21 +14,21 @@ identifiers! {
     BadConfiguration = "bad-configuration", Class::Configuration,
         "the step config or the host config says something wrong";
     UntrustedConfiguration = "untrusted-configuration", Class::Configuration,
-        "somebody else could have written the host config";
+        "another user could have written the host config";
     StateUnusable = "state-unusable", Class::Configuration,
         "leases cannot be written down";
     NotEncryptedAtRest = "not-encrypted-at-rest", Class::Configuration,
-        "a secret would lie on a disk as it is, and the host config requires that none does";
+        "a secret would be written to a disk unencrypted, and the host config requires that none is";
     SurvivorNotKept = "survivor-not-kept", Class::Configuration,
         "a lease would not survive a restart of the host, and the host config requires it";
     SurvivorsUnusable = "survivors-unusable", Class::Configuration,
-        "a sweep with a key has nothing that it could do";
+        "`sweep --key` cannot work: its user, key, folder or host config does not fit";
     RehearsalImpossible = "rehearsal-impossible", Class::Configuration,
-        "there was nothing to rehearse";
+        "the pipeline or another file of the rehearsal is missing or wrong";
     DenialImpossible = "denial-impossible", Class::Configuration,
-        "`deny` has nothing to go by, or nobody to be";
+        "`deny` has no record of the job, no keys of an operator, or no usable endpoint";
     RevocationImpossible = "revocation-impossible", Class::Configuration,
-        "`revoke` has nothing to go by, or nobody to be";
+        "`revoke` has no record of the job, no address of Vault, or no token of an operator";
     NotInThisBuild = "not-in-this-build", Class::Configuration,
         "the build for hosts lacks this command";
     NoToken = "no-token", Class::Configuration,
@@ -44,29 +44,29 @@ identifiers! {
     NotAHook = "not-a-hook", Class::Denied,
         "a process that the agent did not start called a hook after the command";
     OperatorUnfit = "operator-unfit", Class::Denied,
-        "whoever runs `deny` is one of the jobs that are denied";
+        "`deny` runs with credentials of a job that it is to deny";
     JobApi = "job-api", Class::Agent,
         "the Job API is missing, or did not do what was asked";
     TokenInvalid = "token-invalid", Class::Agent,
         "the agent's token does not stand up to its checks";
     TokenUnverified = "token-unverified", Class::Agent,
-        "the issuer's keys are out of reach, so nobody can say who runs";
+        "the issuer's keys cannot be read, so the job's token is not verified";
     TokenRejected = "token-rejected", Class::Refused,
-        "AWS did not accept this job's token for this role";
+        "the provider did not accept this job's token";
     NotRenewed = "not-renewed", Class::Configuration,
         "a callback of a step was not handed a credential";
     ProviderRefused = "provider-refused", Class::Refused,
-        "AWS refused for another reason";
+        "the provider refused for another reason";
     ProviderMalformed = "provider-malformed", Class::Refused,
-        "what came is no answer of the provider";
+        "the answer is not the provider's, or holds no usable credential";
     ProviderBusy = "provider-busy", Class::Unreachable,
-        "the provider answered that it cannot now, and still so after retries";
+        "the provider is busy or at fault, also after retries";
     ProviderUnreachable = "provider-unreachable", Class::Unreachable,
         "no answer of the provider came";
     HostExhausted = "host-exhausted", Class::Unreachable,
         "the host lacks what a process starts with";
     ClientCertificateUnusable = "client-certificate-unusable", Class::Configuration,
-        "a certificate that the host config names cannot be used";
+        "a client certificate that the host config names cannot be used";
     ClientCertificateRefused = "client-certificate-refused", Class::Refused,
         "a server wants another client certificate, or one at all";
     SourceUnusable = "source-unusable", Class::Configuration,
@@ -80,7 +80,7 @@ identifiers! {
     SessionNotDenied = "session-not-denied", Class::Unsettled,
         "a session that `deny` was to deny goes on";
     LoginNotRevoked = "login-not-revoked", Class::Unsettled,
-        "a login that `revoke` was to revoke lives on, or nobody can tell";
+        "a login that `revoke` was to revoke lives on, or may live on";
     RecordNotStored = "record-not-stored", Class::Unrecorded,
         "the record could not be stored, and the host config requires it";
     Bug = "bug", Class::Bug,
