@@ -23,7 +23,9 @@ use buildkite_dataflow::job::keys::KeyStore;
 use buildkite_dataflow::lease::Lease;
 use buildkite_dataflow::lease::journal::Entry;
 use buildkite_dataflow::policy::{Request, request};
-use buildkite_dataflow::provider::{self, Context, SettleContext, source::Sources, token::Tokens};
+use buildkite_dataflow::provider::source::Sources;
+use buildkite_dataflow::provider::token::{Minter, Subject};
+use buildkite_dataflow::provider::{self, Context, SettleContext};
 use buildkite_dataflow::secret::{Mask, Secret};
 use buildkite_dataflow::settlement::Settlement;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -227,7 +229,22 @@ async fn lend(world: &World, request: &Request, tried: bool) -> Vec<String> {
     let (host, config, mask) = (world.host(), config(), Mask::default());
     let until = now() + TimeDelta::minutes(10);
     let issuer = Issuer::of(&host, &world.http, Duration::ZERO).unwrap();
-    let tokens = Tokens::new(issuer, mask.clone(), host.clock.clone(), until);
+    let minter = Arc::new(Minter { issuer, mask: mask.clone(), clock: host.clock.clone(), until });
+    let refused = |error: &provider::Error| {
+        assert!(
+            error.left_until().is_none() || !error.nothing_issued(),
+            "what was not made has no end: {error}"
+        );
+        let failure = error.failure(request, None);
+        vec![mask.apply(&failure.sentence()), mask.apply(&error.reason()), failure.ident.to_string()]
+    };
+    let subject = match provider::token_key(request) {
+        Some(key) => match Subject::mint(&minter, key).await {
+            Ok(subject) => Some(subject),
+            Err(error) => return refused(&error),
+        },
+        None => None,
+    };
     let sources = Sources::named(["held", "pem", "keys"].map(str::to_owned).into_iter());
     let held = Secret::new(ADMIN);
     mask.add(&held);
@@ -246,7 +263,7 @@ async fn lend(world: &World, request: &Request, tried: bool) -> Vec<String> {
         host: &config,
         http: &world.http,
         clock: &host.clock,
-        tokens: &tokens,
+        subject: subject.as_ref(),
         sources: &sources,
         folder: Path::new("/nowhere"),
         program: Path::new("/usr/bin/true"),
@@ -259,14 +276,7 @@ async fn lend(world: &World, request: &Request, tried: bool) -> Vec<String> {
             one_line(&credential);
             give_back(world, request, &credential, &config, tried).await
         }
-        Err(error) => {
-            assert!(
-                error.left_until().is_none() || !error.nothing_issued(),
-                "what was not made has no end: {error}"
-            );
-            let failure = error.failure(request, None);
-            vec![mask.apply(&failure.sentence()), mask.apply(&error.reason()), failure.ident.to_string()]
-        }
+        Err(error) => refused(&error),
     }
 }
 
