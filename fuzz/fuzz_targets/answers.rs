@@ -238,6 +238,10 @@ async fn lend(world: &World, request: &Request, tried: bool) -> Vec<String> {
         let failure = error.failure(request, None);
         vec![mask.apply(&failure.sentence()), mask.apply(&error.reason()), failure.ident.to_string()]
     };
+    let sources = Sources::named(["held", "pem", "keys"].map(str::to_owned).into_iter());
+    let held = Secret::new(ADMIN);
+    mask.add(&held);
+    mask.add(&Secret::new(SUBJECT));
     let subject = match provider::token_key(request) {
         Some(key) => match Subject::mint(&minter, key).await {
             Ok(subject) => Some(subject),
@@ -245,10 +249,6 @@ async fn lend(world: &World, request: &Request, tried: bool) -> Vec<String> {
         },
         None => None,
     };
-    let sources = Sources::named(["held", "pem", "keys"].map(str::to_owned).into_iter());
-    let held = Secret::new(ADMIN);
-    mask.add(&held);
-    mask.add(&Secret::new(SUBJECT));
     sources.made("held", Some(Material::Token(held.clone())));
     sources.made("pem", Some(Material::Token(Secret::new(asks::pem()))));
     sources.made(
