@@ -40,6 +40,8 @@ pub mod deny;
 pub mod hook;
 pub mod keeper;
 #[cfg(feature = "tools")]
+pub mod records;
+#[cfg(feature = "tools")]
 pub mod rehearse;
 pub mod release;
 #[cfg(feature = "tools")]

@@ -19,6 +19,8 @@ mod diagnostics;
 mod doctor;
 mod print;
 #[cfg(feature = "tools")]
+mod records;
+#[cfg(feature = "tools")]
 mod rehearse;
 #[cfg(feature = "tools")]
 mod revoke;
@@ -29,7 +31,7 @@ mod tools;
 
 /// The commands that only the whole tool has: `tools::Command`.
 #[cfg(not(feature = "tools"))]
-const OF_THE_WHOLE_TOOL: [&str; 3] = ["deny", "revoke", "rehearse"];
+const OF_THE_WHOLE_TOOL: [&str; 4] = ["deny", "revoke", "records", "rehearse"];
 
 /// Lends a Buildkite step exactly the credentials it may have, takes them back, and leaves a record.
 #[derive(Debug, Parser)]

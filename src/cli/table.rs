@@ -79,11 +79,12 @@ fn lent(performed: &Performed) -> Vec<(String, String, String)> {
     leases.map(row).collect()
 }
 
-fn aligned(lines: &[[String; 5]]) -> String {
+/// Rows with their columns under each other.
+pub(super) fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
     let width = |column: usize| {
         lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
     };
-    let widths: Vec<usize> = (0..5).map(|column| width(column).unwrap_or_default()).collect();
+    let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or_default()).collect();
     let mut text = String::new();
     for line in lines {
         let cells: Vec<String> =

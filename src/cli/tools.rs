@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use tokio::runtime::Runtime;
 
-use super::{deny, failed, finish, rehearse, revoke};
+use super::{deny, failed, finish, records, rehearse, revoke};
 use dataflow_host::Host;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Deny(Box<deny::Deny>),
     Revoke(revoke::Revoke),
+    Records(records::Records),
     Rehearse(Box<rehearse::Arguments>),
     /// What answers to `buildkite-agent` in a rehearsal
     #[command(hide = true, disable_help_flag = true)]
@@ -27,6 +28,7 @@ impl Command {
         match self {
             Self::Deny(_) => tracing::info_span!("deny"),
             Self::Revoke(_) => tracing::info_span!("revoke"),
+            Self::Records(_) => tracing::info_span!("records"),
             Self::Rehearse(_) => tracing::info_span!("rehearse"),
             Self::AgentStandIn { .. } => tracing::info_span!("agent-stand-in"),
         }
@@ -42,6 +44,7 @@ impl Command {
                 let report = runtime.block_on(revoke::revoke(host, arguments)).unwrap_or_else(failed);
                 finish(host, &report)
             }
+            Self::Records(arguments) => records::run(host, arguments),
             Self::Rehearse(arguments) => match runtime.block_on(rehearse::run(host, arguments)) {
                 Ok(code) => ExitCode::from(code),
                 Err(failure) => finish(host, &failed(failure)),

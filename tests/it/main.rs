@@ -56,6 +56,7 @@ mod real_oauth;
 mod real_vault;
 mod real_zitadel;
 mod recorded;
+mod records;
 mod redaction;
 mod regions;
 mod rehearse;

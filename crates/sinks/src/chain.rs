@@ -27,6 +27,8 @@ pub enum Wanted<'a> {
     Jobs(&'a [String]),
     /// Those in which a session was denied.
     Denied,
+    /// All of them.
+    All,
 }
 
 /// What was found.
@@ -94,6 +96,7 @@ pub fn find(records: &Path, wanted: Wanted<'_>) -> std::io::Result<Found> {
     for ((folder, chain), paths) in files {
         let is_wanted = match wanted {
             Wanted::Jobs(jobs) => jobs.iter().any(|job| chain.split('.').next() == Some(&plain(job))),
+            Wanted::All => true,
             Wanted::Denied => paths.iter().any(|path| path.to_string_lossy().ends_with("-late.json")),
         };
         if !is_wanted {
@@ -118,6 +121,11 @@ pub fn lent(link: &Link) -> impl Iterator<Item = &Lent> {
 }
 
 impl Chain {
+    /// Its links, in order.
+    pub fn into_links(self) -> Vec<Link> {
+        self.links
+    }
+
     /// The job that it is the account of.
     pub fn job(&self) -> &str {
         self.links.first().map_or("", |link| link.run.job.as_str())

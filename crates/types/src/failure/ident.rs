@@ -29,6 +29,8 @@ identifiers! {
         "`deny` has no record of the job, no keys of an operator, or no usable endpoint";
     RevocationImpossible = "revocation-impossible", Class::Configuration,
         "`revoke` has no record of the job, no address of Vault, or no token of an operator";
+    RecordsUnreadable = "records-unreadable", Class::Configuration,
+        "there are no records where `records` was told to look";
     NotInThisBuild = "not-in-this-build", Class::Configuration,
         "the build for hosts lacks this command";
     NoToken = "no-token", Class::Configuration,
@@ -81,6 +83,8 @@ identifiers! {
         "a session that `deny` was to deny goes on";
     LoginNotRevoked = "login-not-revoked", Class::Unsettled,
         "a login that `revoke` was to revoke lives on, or may live on";
+    RecordsBroken = "records-broken", Class::Unrecorded,
+        "a record cannot be believed";
     RecordNotStored = "record-not-stored", Class::Unrecorded,
         "the record could not be stored, and the host config requires it";
     Bug = "bug", Class::Bug,
