@@ -18,8 +18,8 @@ use dataflow_providers as provider;
 use dataflow_providers::token::{Minted, Subject};
 use dataflow_record::end;
 use dataflow_record::parts::{
-    self, DataTrust, DataUse, Decision, Effect, IdentityTrust, KeySource, Lent, Mismatch, Outcome, Requested,
-    Run, Start, TokenUse, Told,
+    self, DataTrust, DataUse, Decision, Effect, Finding, IdentityTrust, KeySource, Lent, Mismatch, Outcome,
+    Requested, Run, Start, TokenUse,
 };
 use dataflow_types::dataset::Dataset;
 use dataflow_types::failure::Failure;
@@ -141,8 +141,8 @@ pub(crate) fn restored(variables: &[(Exported, Restore)], reached: bool) -> Vec<
 }
 
 /// The failure as the record tells it: what a server said may repeat what it was sent.
-pub(crate) fn failure(failure: &Failure, context: &Context<'_>) -> Told {
-    Told { ident: failure.ident.to_string(), what: context.host.mask.apply(&failure.sentence()) }
+pub(crate) fn failure(failure: &Failure, context: &Context<'_>) -> Finding {
+    Finding { ident: failure.ident.to_string(), what: context.host.mask.apply(&failure.sentence()) }
 }
 
 /// What a journal says of its run.

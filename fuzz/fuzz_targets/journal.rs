@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use buildkite_dataflow::config::sink::{self as config, FileSink};
 use buildkite_dataflow::delivery;
 use buildkite_dataflow::lease::journal::{Journal, Parsed, parse};
-use buildkite_dataflow::lease::rest::Key;
+use buildkite_dataflow::lease::encryption::Key;
 use buildkite_dataflow::record;
 use buildkite_dataflow::secret::{Fingerprint, Secret};
 use buildkite_dataflow::settlement::Settlement;

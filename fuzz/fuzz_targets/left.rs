@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use buildkite_dataflow::callback::Callback;
 use buildkite_dataflow::host::{Clock, Env, Host};
 use buildkite_dataflow::lease::cached::CachedCredential;
-use buildkite_dataflow::lease::survivor::{PrivateKey, Survivor};
+use buildkite_dataflow::lease::escrow::{PrivateKey, Escrowed};
 use buildkite_dataflow::pipeline::plugin;
 use buildkite_dataflow::record;
 use chrono::DateTime;
@@ -93,10 +93,10 @@ fn survivor(bytes: &mut Bytes<'_>) {
     file.push(b'\n');
     file.extend_from_slice(STANDARD_NO_PAD.encode(bytes.some()).as_bytes());
     file.push(b'\n');
-    if let Ok(survivor) = Survivor::parse(&file) {
+    if let Ok(survivor) = Escrowed::parse(&file) {
         assert!(WORLD.key.as_ref().is_none_or(|key| survivor.open(key).is_err()), "nobody sealed this");
     }
-    drop(Survivor::parse(bytes.some()));
+    drop(Escrowed::parse(bytes.some()));
 }
 
 fn link(bytes: &mut Bytes<'_>) {

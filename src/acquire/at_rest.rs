@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use crate::findings;
 use dataflow_lease::journal::{Error, Journal};
 use dataflow_lease::private;
 use dataflow_lease::{Lease, Need, export::Export};
-use dataflow_record::parts::Told;
+use dataflow_record::parts::Finding;
 use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::finding;
 
@@ -27,7 +26,12 @@ pub(crate) fn require(journal: &mut Journal, files: &Path) -> Result<(), Failure
 }
 
 /// What lies on a disk as it is.
-pub(crate) fn finding(journal: &Journal, leases: &[Lease], export: &Export, folder: &Path) -> Option<Told> {
+pub(crate) fn finding(
+    journal: &Journal,
+    leases: &[Lease],
+    export: &Export,
+    folder: &Path,
+) -> Option<Finding> {
     let handles = leases.iter().any(|lease| matches!(lease.settle_with, Need::Handle { .. }));
     let covered = export.previous().iter().any(|variable| variable.previous.is_some());
     let in_journal = (handles || covered) && !journal.encrypts();
@@ -39,7 +43,7 @@ pub(crate) fn finding(journal: &Journal, leases: &[Lease], export: &Export, fold
         (true, true) => "what gives leases back, what variables were, and files of credentials",
     };
     let why = "there is no memory-backed folder of this user";
-    Some(findings::told(
+    Some(Finding::new(
         finding::Ident::NotEncryptedAtRest,
         format!("{what} lie on the disk as they are, readable by this user: {why}"),
     ))

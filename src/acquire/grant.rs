@@ -15,7 +15,7 @@ use crate::report::{self, Report};
 use crate::{delivery, findings, keeper, record_parts};
 use dataflow_config::host::Mode;
 use dataflow_config::step::{Release, Step};
-use dataflow_host::Beside;
+use dataflow_host::Background;
 use dataflow_host::agent::job_api::JobApi;
 use dataflow_job::identity::Identity;
 use dataflow_lease::Lease;
@@ -25,7 +25,7 @@ use dataflow_lease::state::Unusable;
 use dataflow_policy::{self as policy, Request, wanted::LeftOut};
 use dataflow_providers::token::Subject;
 use dataflow_record::end::SealedBy;
-use dataflow_record::parts::{Outcome, Start};
+use dataflow_record::parts::{Finding, Outcome, Start};
 use dataflow_record::{Part, seal};
 use dataflow_sinks::{Delivery, Sent};
 use dataflow_types::credential::{Credential, NEVER};
@@ -154,7 +154,7 @@ impl<'a> Lending<'a> {
                 "the keeper could not be started ({error}): token files will not be kept fresh, and after a kill \
                  leases wait for the next sweep"
             );
-            self.start.findings.push(findings::told(finding::Ident::KeeperNotStarted, what));
+            self.start.findings.push(Finding::new(finding::Ident::KeeperNotStarted, what));
         }
     }
 
@@ -174,7 +174,7 @@ impl<'a> Lending<'a> {
         let would_be_denied = outcome.map_err(|denied| (Outcome::Denied, denied))?;
         let found = would_be_denied
             .iter()
-            .map(|denied| findings::told(finding::Ident::WouldBeDenied, denied.sentence()));
+            .map(|denied| Finding::new(finding::Ident::WouldBeDenied, denied.sentence()));
         self.start.findings.extend(found);
         let job = &self.journal.opened().job;
         Ok(asked.into_iter().zip(ids()).map(|(one, id)| Approved::of(one, id, job)).collect())
@@ -215,7 +215,7 @@ impl<'a> Lending<'a> {
         let entries = self.with_start(entries)?;
         self.journal.note(entries).map_err(not_durable)?;
         let (sync, going) = (self.journal.syncing(), self.delivery());
-        let going = Beside::begin(move || sync().map(|()| going.block())).done().await;
+        let going = Background::begin(move || sync().map(|()| going.block())).done().await;
         let going = going.map_err(not_durable)?;
         self.sealed = true;
         self.stored(going.finish().await)

@@ -7,7 +7,7 @@ use dataflow_host::process::ProcessId;
 use dataflow_lease::Lease;
 use dataflow_lease::journal::{Entry, Intent};
 use dataflow_providers::Error;
-use dataflow_record::parts::Told;
+use dataflow_record::parts::Finding;
 use dataflow_types::credential::Credential;
 use dataflow_types::failure::Failure;
 
@@ -21,7 +21,7 @@ pub(crate) struct Answered {
     /// What was lent, itself: one for each of the requests where nothing failed.
     pub(crate) credentials: Vec<Credential>,
     /// What a reader of the record should look at.
-    pub(crate) findings: Vec<Told>,
+    pub(crate) findings: Vec<Finding>,
     /// What went wrong, if anything did.
     pub(crate) failure: Option<Failure>,
 }

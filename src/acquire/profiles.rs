@@ -3,18 +3,17 @@
 use std::path::Path;
 
 use crate::context::Context;
-use crate::findings::told;
 use dataflow_config::aws::FILES;
 use dataflow_host::files;
 use dataflow_lease::journal::Journal;
 use dataflow_lease::private;
-use dataflow_record::parts::Told;
+use dataflow_record::parts::Finding;
 use dataflow_types::credential::{Content, Credential, EnvName, PrivateFile};
 use dataflow_types::finding;
 use dataflow_types::secret::Secret;
 
 /// Adds them to `files`; what a reader should know of those that are covered.
-pub(crate) fn keep(context: &Context<'_>, lent: &[Credential], files: &mut Vec<PrivateFile>) -> Vec<Told> {
+pub(crate) fn keep(context: &Context<'_>, lent: &[Credential], files: &mut Vec<PrivateFile>) -> Vec<Finding> {
     let (kept, findings) = earlier(context, lent.iter().flat_map(|one| &one.files));
     files.extend(kept);
     findings
@@ -25,7 +24,7 @@ pub(crate) fn keep(context: &Context<'_>, lent: &[Credential], files: &mut Vec<P
 fn earlier<'a>(
     context: &Context<'_>,
     ours: impl Iterator<Item = &'a PrivateFile>,
-) -> (Vec<PrivateFile>, Vec<Told>) {
+) -> (Vec<PrivateFile>, Vec<Finding>) {
     let (mut kept, mut findings) = (Vec::new(), Vec::new());
     for file in ours {
         let Some(ours) = file.content.text() else { continue };
@@ -36,7 +35,7 @@ fn earlier<'a>(
         findings.extend(covered.into_iter().map(|section| {
             let what =
                 format!("`{section}` was lent by an earlier use of the plugin already: this one is used now");
-            told(finding::Ident::VariableCovered, what)
+            Finding::new(finding::Ident::VariableCovered, what)
         }));
     }
     findings.dedup_by(|one, other| one.what == other.what);

@@ -19,7 +19,7 @@ use dataflow_lease::journal::Entry;
 use dataflow_lease::state::Unusable;
 use dataflow_policy::Request;
 use dataflow_providers as provider;
-use dataflow_record::parts::Told;
+use dataflow_record::parts::Finding;
 use dataflow_types::credential::Credential;
 use dataflow_types::failure::Failure;
 
@@ -89,7 +89,7 @@ impl Callback<'_> {
         answered: &mut Answered,
     ) -> Result<(), Failure> {
         let mut entries = std::mem::take(&mut answered.entries);
-        let found = answered.findings.drain(..).map(|Told { ident, what }| Entry::Found { ident, what });
+        let found = answered.findings.drain(..).map(|Finding { ident, what }| Entry::Found { ident, what });
         entries.extend(found);
         let written = match self.journal(journal).await {
             Ok(mut journal) => {

@@ -15,7 +15,7 @@ use dataflow_providers::aws;
 use dataflow_providers::aws::iam::Iam;
 use dataflow_providers::call::CallError;
 use dataflow_record::end::{ClaimedBy, SettledLease};
-use dataflow_record::parts::Told;
+use dataflow_record::parts::Finding;
 use dataflow_sinks as sink;
 use dataflow_sinks::chain::{self, Chain, Wanted};
 use dataflow_types::failure::{Failure, Ident};
@@ -287,12 +287,8 @@ fn tell(chain: &Chain, denied: &[(String, String)], now: DateTime<Utc>) -> Resul
         claimed_by: Some(ClaimedBy::Operator),
     };
     let settlements = denied.iter().map(|(request, _)| settled(request)).collect();
-    let findings = denied.iter().map(|(_, what)| told(finding::Ident::SessionDenied, what)).collect();
+    let findings = denied.iter().map(|(_, what)| Finding::new(finding::Ident::SessionDenied, what)).collect();
     chain.tell(settlements, findings, now)
-}
-
-fn told(ident: finding::Ident, what: &str) -> Told {
-    Told { ident: ident.to_string(), what: what.to_owned() }
 }
 
 fn principal(session: &Session) -> String {

@@ -4,7 +4,7 @@ use super::escrow;
 use super::restore::restore;
 use super::settle::{Ended, said, settle};
 use crate::context::Context;
-use crate::{delivery, findings, record_parts};
+use crate::{delivery, record_parts};
 use dataflow_host::env;
 use dataflow_lease::Lease;
 use dataflow_lease::export::Restore;
@@ -12,7 +12,7 @@ use dataflow_lease::journal::{Entry, Exported, Journal};
 use dataflow_lease::private;
 use dataflow_providers::words;
 use dataflow_record::end::{End, JobOutcome, JobResult, Late, ResultTrust, SealedBy};
-use dataflow_record::parts::Told;
+use dataflow_record::parts::Finding;
 use dataflow_record::{Part, seal};
 use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::finding;
@@ -24,7 +24,7 @@ pub(crate) async fn close_block(
     context: &Context<'_>,
     mut journal: Journal,
     sealed_by: SealedBy,
-    known: Vec<Told>,
+    known: Vec<Finding>,
 ) -> Ended {
     let mut ended = Ended::default();
     let unbelieved = unbelieved(&mut journal);
@@ -41,7 +41,9 @@ pub(crate) async fn close_block(
         ended.warnings.extend(findings.iter().map(|finding| finding.what.clone()));
         findings.extend(known);
         findings.extend(
-            journal.findings().map(|(ident, what)| Told { ident: ident.to_owned(), what: what.to_owned() }),
+            journal
+                .findings()
+                .map(|(ident, what)| Finding { ident: ident.to_owned(), what: what.to_owned() }),
         );
         findings.extend(unbelieved);
         findings.extend(unsettled(&journal));
@@ -58,7 +60,7 @@ async fn late(
     context: &Context<'_>,
     journal: &mut Journal,
     sealed_by: SealedBy,
-    findings: Vec<Told>,
+    findings: Vec<Finding>,
     ended: &mut Ended,
 ) {
     let better = settle(context, journal, sealed_by, ended).await;
@@ -72,28 +74,24 @@ async fn late(
 }
 
 /// What any process of this user could have appended, and no provider of these leases says.
-fn unbelieved(journal: &mut Journal) -> Vec<Told> {
+fn unbelieved(journal: &mut Journal) -> Vec<Finding> {
     let gives = |lease: &Lease, settlement: &Settlement| words::can_give(&lease.provider, settlement);
     let said = journal.disbelieve(gives).into_iter();
-    said.map(|said| {
-        findings::told(finding::Ident::JournalNotBelieved, format!("{said}: that is not recorded"))
-    })
-    .collect()
-}
-
-fn unsettled(journal: &Journal) -> Vec<Told> {
-    let attention = journal.settlements().into_iter().filter(|(_, settlement)| settlement.needs_attention());
-    attention
-        .map(|(id, settlement)| {
-            findings::told(finding::Ident::Unsettled, format!("lease {id}: {settlement}"))
-        })
+    said.map(|said| Finding::new(finding::Ident::JournalNotBelieved, format!("{said}: that is not recorded")))
         .collect()
 }
 
-fn damaged(journal: &Journal) -> Option<Told> {
+fn unsettled(journal: &Journal) -> Vec<Finding> {
+    let attention = journal.settlements().into_iter().filter(|(_, settlement)| settlement.needs_attention());
+    attention
+        .map(|(id, settlement)| Finding::new(finding::Ident::Unsettled, format!("lease {id}: {settlement}")))
+        .collect()
+}
+
+fn damaged(journal: &Journal) -> Option<Finding> {
     let lines = journal.damaged();
     let what = || format!("{lines} lines of the journal were damaged: what they told is not told here");
-    (lines > 0).then(|| findings::told(finding::Ident::JournalDamaged, what()))
+    (lines > 0).then(|| Finding::new(finding::Ident::JournalDamaged, what()))
 }
 
 fn end(
@@ -101,12 +99,12 @@ fn end(
     journal: &Journal,
     sealed_by: SealedBy,
     variables: Vec<(Exported, Restore, bool)>,
-    mut findings: Vec<Told>,
+    mut findings: Vec<Finding>,
 ) -> End {
     let start = journal.links().first().and_then(|link| dataflow_record::read(link.document.as_bytes()).ok());
     let start = start.and_then(|link| link.start);
     if start.is_none() {
-        findings.push(findings::told(finding::Ident::NoStart, "the job died before its START was sealed"));
+        findings.push(Finding::new(finding::Ident::NoStart, "the job died before its START was sealed"));
     }
     // What the START does not tell: all of it, where there is none.
     let untold = start.is_none();

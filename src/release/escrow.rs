@@ -4,14 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::context::Context;
-use crate::findings;
 use dataflow_config::survive_reboot::SurviveReboot;
 use dataflow_host::drop_box;
 use dataflow_host::files::{self, Untrusted};
 use dataflow_lease::Lease;
+use dataflow_lease::escrow::{Answer, Label, PublicKey, seal};
 use dataflow_lease::journal::Journal;
-use dataflow_lease::survivor::{Answer, Label, PublicKey, seal};
-use dataflow_record::parts::Told;
+use dataflow_record::parts::Finding;
 use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::finding;
 use dataflow_types::secret::Fingerprint;
@@ -56,7 +55,7 @@ pub(crate) fn leave(
     context: &Context<'_>,
     journal: &Journal,
     leases: &[Lease],
-) -> Result<Option<Told>, Failure> {
+) -> Result<Option<Finding>, Failure> {
     let config = &context.loaded.config;
     let given_back: Vec<&Lease> = leases.iter().filter(|lease| lease.is_given_back()).collect();
     let Some(survive) = config.survive_reboot.as_ref().filter(|_| !given_back.is_empty()) else {
@@ -65,7 +64,7 @@ pub(crate) fn leave(
     match write(survive, journal, &given_back) {
         Ok(()) => Ok(None),
         Err(error) if config.required.survive_reboot => Err(error.failure()),
-        Err(error) => Ok(Some(findings::told(
+        Err(error) => Ok(Some(Finding::new(
             finding::Ident::SurvivorNotKept,
             format!(
                 "after a restart of the host leases would end by expiry alone: {}",

@@ -4,12 +4,12 @@ use chrono::TimeDelta;
 
 use super::MOST;
 use crate::context::Context;
-use crate::{findings, record_parts};
+use crate::record_parts;
 use dataflow_host::agent::job_api::{self, JobApi};
 use dataflow_host::env;
 use dataflow_lease::export::{self, Restore};
 use dataflow_lease::journal::{Entry, Exported, Journal};
-use dataflow_record::parts::Told;
+use dataflow_record::parts::Finding;
 use dataflow_types::finding;
 
 /// How much longer than for the leases a hook waits for the Job API, which is on this host. The socket stands in a
@@ -20,7 +20,7 @@ const GRACE: TimeDelta = TimeDelta::seconds(2);
 pub(crate) async fn restore(
     context: &Context<'_>,
     journal: &Journal,
-) -> (Vec<(Exported, Restore, bool)>, Vec<Told>) {
+) -> (Vec<(Exported, Restore, bool)>, Vec<Finding>) {
     let variables = export::restoring(&journal.exported(), &context.host.env);
     rebase_later_blocks(context, journal, &variables);
     if variables.iter().all(|(_, restore)| *restore == Restore::LeaveChanged) {
@@ -45,7 +45,7 @@ pub(crate) async fn restore(
     };
     let reached = result.is_none();
     let findings = result.map(|why| {
-        findings::told(finding::Ident::NotRestored, format!("variables could not be put back: {why}"))
+        Finding::new(finding::Ident::NotRestored, format!("variables could not be put back: {why}"))
     });
     let variables = variables.into_iter().map(|(variable, restore)| (variable, restore, reached));
     (variables.collect(), findings.into_iter().collect())

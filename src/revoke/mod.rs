@@ -14,7 +14,7 @@ use dataflow_host::http::Http;
 use dataflow_providers::SettleContext;
 use dataflow_providers::vault::{self, accessor};
 use dataflow_record::end::{ClaimedBy, SettledLease};
-use dataflow_record::parts::{Lent, Told};
+use dataflow_record::parts::{Finding, Lent};
 use dataflow_sinks::chain::{self, Chain, Wanted};
 use dataflow_types::failure::{Failure, Ident};
 use dataflow_types::finding;
@@ -100,7 +100,7 @@ impl Story<'_> {
                     self.report.lines.push(format!("{who}: {settlement}"));
                     let what =
                         format!("request {}: by an operator, accessor `{}`", lent.request, lent.handle);
-                    findings.push(told(finding::Ident::LoginRevoked, what));
+                    findings.push(Finding::new(finding::Ident::LoginRevoked, what));
                     settlements.push(SettledLease {
                         request: lent.request.clone(),
                         settlement,
@@ -193,10 +193,6 @@ impl Story<'_> {
             failure.hinted("`vault token revoke -accessor ACCESSOR` revokes one that you know of, whatever the records say")
         })
     }
-}
-
-fn told(ident: finding::Ident, what: String) -> Told {
-    Told { ident: ident.to_string(), what }
 }
 
 fn impossible(what: impl Into<String>) -> Failure {

@@ -8,7 +8,7 @@ use super::impossible;
 use dataflow_config::address::is_safe;
 use dataflow_config::load::Loaded;
 use dataflow_host::http::Network;
-use dataflow_host::identity::Identity;
+use dataflow_host::http::identity::Identity;
 use dataflow_host::{Env, env, files};
 use dataflow_types::failure::Failure;
 use dataflow_types::secret::Secret;

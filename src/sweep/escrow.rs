@@ -14,7 +14,7 @@ use dataflow_config::load::{self, Loaded};
 use dataflow_host::files::{self, Untrusted};
 use dataflow_host::http::Http;
 use dataflow_host::{Host, drop_box, process};
-use dataflow_lease::survivor::{Answer, MOST, PrivateKey, Survivor, Unreadable};
+use dataflow_lease::escrow::{Answer, Escrowed, MOST, PrivateKey, Unreadable};
 use dataflow_lease::{Lease, Need};
 use dataflow_providers::SettleContext;
 use dataflow_types::failure::{Failure, Ident};
@@ -156,24 +156,24 @@ impl<'a> Sweeper<'a> {
             }
             bytes => bytes?,
         };
-        let survivor = Survivor::parse(&bytes)?;
-        if survivor.label.expires_at <= now {
+        let escrowed = Escrowed::parse(&bytes)?;
+        if escrowed.label.expires_at <= now {
             remove_if(path, true);
             return Ok(None);
         }
         // While its boot lasts the job's own processes give it back, and know better how.
-        if survivor.label.boot == self.boot {
+        if escrowed.label.boot == self.boot {
             return Ok(None);
         }
-        let mut lease = survivor.open(&self.key)?;
+        let mut lease = escrowed.open(&self.key)?;
         if let Need::Handle { secret, .. } = &lease.settle_with {
             self.host.mask.add(&secret.0);
         }
         // Ids are unique in one journal, and here are many.
         for id in std::iter::once(&mut lease.id).chain(&mut lease.children) {
-            *id = format!("{}/{id}", survivor.label.block);
+            *id = format!("{}/{id}", escrowed.label.block);
         }
-        Ok(Some(Found { path: path.to_owned(), job: survivor.label.job, lease }))
+        Ok(Some(Found { path: path.to_owned(), job: escrowed.label.job, lease }))
     }
 
     /// Children before what they were made with, and not too many at once.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use buildkite_dataflow::host::serve::Response;
-use buildkite_dataflow::lease::survivor::{Answer, PrivateKey, Survivor};
+use buildkite_dataflow::lease::escrow::{Answer, Escrowed, PrivateKey};
 use buildkite_dataflow::lease::{Lease, Need};
 use buildkite_dataflow::rehearse::sandbox::faults::Fault;
 use buildkite_dataflow::settlement::Settlement;
@@ -55,9 +55,9 @@ fn a_lease_is_sealed_to_the_sweeper_while_it_lives_and_gone_when_it_was_given_ba
     assert_eq!(lends(&mut stage).matches("warning").count(), 0);
     let [left] = sweeper.left().try_into().unwrap();
     let bytes = fs::read(&left).unwrap();
-    let survivor = Survivor::parse(&bytes).unwrap();
-    assert_eq!(survivor.label.boot, this_boot());
-    let opened = survivor.open(&PrivateKey::of_pem(&fs::read(&sweeper.key).unwrap()).unwrap()).unwrap();
+    let escrowed = Escrowed::parse(&bytes).unwrap();
+    assert_eq!(escrowed.label.boot, this_boot());
+    let opened = escrowed.open(&PrivateKey::of_pem(&fs::read(&sweeper.key).unwrap()).unwrap()).unwrap();
     let token = stage.variable("VAULT_TOKEN").unwrap();
     assert!(matches!(opened.settle_with, Need::Handle { secret, .. } if secret.0.expose() == token));
     let meta = fs::metadata(&left).unwrap();
@@ -252,7 +252,7 @@ fn a_file_that_is_cut_or_changed_anywhere_gives_nothing_back_and_stops_nothing()
     let lease = given(&mut stage);
     let path = sweeper.leave("one", &lease);
     let whole = fs::read(&path).unwrap();
-    // Every byte is cut and flipped where such files are read (src/lease/survivor.rs); here each kind of place.
+    // Every byte is cut and flipped where such files are read (crates/lease/src/escrow.rs); here each kind of place.
     for at in (0..whole.len()).step_by(61) {
         for cut in [true, false] {
             let mut bytes = whole.clone();

@@ -11,7 +11,7 @@ use super::address::is_safe;
 use super::host::HostConfig;
 use dataflow_host::direct::Direct;
 use dataflow_host::http::Network;
-use dataflow_host::identity::Identity;
+use dataflow_host::http::identity::Identity;
 
 /// The network, as this host reaches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -10,10 +10,7 @@
 use std::path::PathBuf;
 
 pub mod agent;
-mod asked;
-mod beside;
-mod body;
-mod client;
+mod background;
 pub mod clock;
 pub mod closed;
 pub mod descendants;
@@ -26,14 +23,11 @@ pub mod folder;
 pub mod head;
 mod held;
 pub mod http;
-pub mod identity;
 pub mod interrupts;
 mod living;
 pub mod memory;
-mod message;
-mod network;
+pub mod pidfd;
 pub mod process;
-mod redirect;
 mod resolve;
 pub mod retry;
 pub mod runtime;
@@ -41,14 +35,11 @@ pub mod runtime;
 pub mod serve;
 pub mod stdin;
 pub mod supervised;
-mod tls;
 pub mod trail;
-mod unanswered;
 mod untrusted;
 pub mod walk;
-pub mod watch;
 
-pub use beside::Beside;
+pub use background::Background;
 pub use clock::Clock;
 pub use env::Env;
 

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::Beside;
+use super::Background;
 
 /// Asks the system beside other work. The client's own way ends the process where no thread can be started.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ impl Resolve for System {
         Box::pin(async move {
             // The port is the URL's: this one is replaced.
             let look = move || (name.as_str(), 0).to_socket_addrs().map(Iterator::collect::<Vec<SocketAddr>>);
-            let found = Beside::begin(look).done().await?;
+            let found = Background::begin(look).done().await?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }

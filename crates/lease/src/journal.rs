@@ -7,13 +7,13 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::encryption::{self, Key};
 pub use super::entry::{Entry, Exported, Intent, Opened};
 pub use super::error::Error;
 pub(super) use super::error::NAME;
 use super::glance::Glance;
 use super::lines::line;
 pub use super::lines::{Parsed, parse};
-use super::rest::{self, Key};
 use dataflow_host::files::{self, Untrusted};
 
 /// The format that this version writes.
@@ -156,7 +156,7 @@ impl Journal {
     // Where nothing is memory-backed the journal, which only this user can read, holds them as they are.
     fn sealed(&self, entries: &[Entry]) -> Result<Vec<Entry>, Error> {
         let mut entries = entries.to_vec();
-        let mut secrets: Vec<_> = entries.iter_mut().flat_map(rest::secrets).collect();
+        let mut secrets: Vec<_> = entries.iter_mut().flat_map(encryption::secrets).collect();
         if secrets.is_empty() {
             return Ok(entries);
         }
@@ -228,7 +228,7 @@ impl Journal {
 /// Entries with their secrets, as far as the key is still there; the others stay encrypted.
 fn unsealed(mut entries: Vec<Entry>, folder: &Path) -> Vec<Entry> {
     let mut sealed: Vec<_> =
-        entries.iter_mut().flat_map(rest::secrets).filter(|kept| rest::is_sealed(kept)).collect();
+        entries.iter_mut().flat_map(encryption::secrets).filter(|kept| encryption::is_sealed(kept)).collect();
     if !sealed.is_empty()
         && let Some(key) = Key::of(folder)
     {

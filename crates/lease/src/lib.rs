@@ -19,8 +19,10 @@ mod around;
 mod believed;
 pub mod cached;
 pub mod competing;
+pub mod encryption;
 pub mod entry;
 pub mod error;
+pub mod escrow;
 pub mod export;
 pub mod forms;
 pub mod glance;
@@ -30,11 +32,9 @@ pub mod marker;
 #[cfg(test)]
 mod model;
 pub mod private;
-pub mod rest;
+mod queries;
 pub mod restore;
 pub mod state;
-pub mod survivor;
-mod told;
 
 /// What stands between a request's id and the number of its renewal.
 const RENEWAL: char = '+';
@@ -138,7 +138,7 @@ impl Lease {
 
     /// Whether its handle is encrypted and the key is gone: nobody can give it back.
     pub fn is_locked(&self) -> bool {
-        matches!(&self.settle_with, Need::Handle { secret, .. } if rest::is_sealed(secret))
+        matches!(&self.settle_with, Need::Handle { secret, .. } if encryption::is_sealed(secret))
     }
 
     /// Whether it was lent while the step ran.
@@ -150,7 +150,7 @@ impl Lease {
     pub fn terms(&self, tried: bool) -> RevocationTarget {
         let (handle, detail) = match &self.settle_with {
             Need::Handle { secret, detail } => {
-                (Some(secret.0.clone()).filter(|_| !rest::is_sealed(secret)), detail.clone())
+                (Some(secret.0.clone()).filter(|_| !encryption::is_sealed(secret)), detail.clone())
             }
             Need::Detail(known) | Need::Facts(known) => (None, known.clone()),
             Need::Nothing => (None, BTreeMap::new()),

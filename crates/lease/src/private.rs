@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::encryption;
 use super::entry::Opened;
-use super::rest;
 use super::state::State;
 use dataflow_host::{files, head, memory};
 
@@ -56,7 +56,7 @@ impl Found {
 }
 
 fn in_memory(block: &Path) -> String {
-    format!("{}.{ENDING}", rest::name(block))
+    format!("{}.{ENDING}", encryption::name(block))
 }
 
 /// In the state directory in which the block is, whatever the host config says by now.

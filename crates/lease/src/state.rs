@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::encryption::Key;
 use super::journal::{self, Error, Journal};
 use super::marker::{self, Foreign, is_block};
-use super::rest::Key;
 use dataflow_config::host::HostConfig;
 use dataflow_host::files::Untrusted;
 use dataflow_host::folder::{Folder, Is};

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parts::{DataUse, Lent, Told};
-use super::words::{part, words};
+use super::macros::{part, words};
+use super::parts::{DataUse, Finding, Lent};
 use dataflow_types::settlement::Settlement;
 
 part! {
@@ -32,7 +32,7 @@ part! {
         /// Who sealed this link.
         sealed_by: SealedBy,
         /// What a reader should look at.
-        findings: Vec<Told>,
+        findings: Vec<Finding>,
     }
 }
 
@@ -139,6 +139,6 @@ part! {
         /// Data that was published after the end.
         outputs: Vec<DataUse>,
         /// What a reader should look at.
-        findings: Vec<Told>,
+        findings: Vec<Finding>,
     }
 }

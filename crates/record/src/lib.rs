@@ -10,10 +10,10 @@ use dataflow_types::file_name::plain;
 use dataflow_types::secret::Fingerprint;
 
 pub mod end;
+mod macros;
 pub mod parts;
 pub mod place;
 pub mod proof;
-mod words;
 
 pub use end::{End, Late, SettledPart};
 pub use parts::{Run, Start};

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::words::{part, words};
+use super::macros::{part, words};
+use dataflow_types::finding;
 use dataflow_types::secret::Fingerprint;
 
 /// This program and its version.
@@ -57,9 +58,9 @@ part! {
         /// How far it got.
         outcome: Outcome,
         /// Why it got no further.
-        failure: Option<Told>,
+        failure: Option<Finding>,
         /// What a reader should look at.
-        findings: Vec<Told>,
+        findings: Vec<Finding>,
         /// The host config that ruled; absent for the embedded defaults.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ruled_by: Option<Box<RuledBy>>,
@@ -243,10 +244,18 @@ words! {
 
 part! {
     /// Something in words.
-    pub struct Told {
+    #[cfg_attr(feature = "schema", schemars(rename = "Told"))]
+    pub struct Finding {
         /// Kebab-case, stable.
         ident: String,
         /// One sentence.
         what: String,
+    }
+}
+
+impl Finding {
+    /// A finding with this identifier.
+    pub fn new(ident: finding::Ident, what: impl Into<String>) -> Self {
+        Self { ident: ident.to_string(), what: what.into() }
     }
 }

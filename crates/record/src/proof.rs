@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::words::{part, words};
+use super::macros::{part, words};
 use dataflow_types::secret::Fingerprint;
 
 part! {

@@ -12,7 +12,7 @@ use super::{Error, file};
 use dataflow_config::sink::FileSink;
 use dataflow_host::walk;
 use dataflow_record::end::{Late, SettledLease};
-use dataflow_record::parts::{Lent, Requested, Told};
+use dataflow_record::parts::{Finding, Lent, Requested};
 use dataflow_record::{self as record, Kind, Link, Part, Place, seal_after};
 use dataflow_types::file_name::plain;
 use dataflow_types::settlement::Settlement;
@@ -189,7 +189,7 @@ impl Chain {
     pub fn tell(
         &self,
         settlements: Vec<SettledLease>,
-        findings: Vec<Told>,
+        findings: Vec<Finding>,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         let failed = |source: serde_json::Error| Error {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use dataflow_record::end::{JobOutcome, SettledLease};
-use dataflow_record::parts::{DataUse, IdentityTrust, Lent, Told};
+use dataflow_record::parts::{DataUse, Finding, IdentityTrust, Lent};
 use dataflow_record::{End, Kind, Link, Start};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -171,7 +171,7 @@ impl Account {
     }
 
     /// What a reader should look at.
-    pub fn findings(&self) -> impl Iterator<Item = &Told> {
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         let late = self.links.iter().filter_map(|link| link.late.as_ref());
         let found = self.starts().flat_map(|start| &start.findings);
         found.chain(self.ends().flat_map(|end| &end.findings)).chain(late.flat_map(|late| &late.findings))

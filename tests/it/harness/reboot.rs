@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use buildkite_dataflow::lease::survivor::Answer;
+use buildkite_dataflow::lease::escrow::Answer;
 use buildkite_dataflow::record::Kind;
 use buildkite_dataflow::record::end::SealedBy;
 use buildkite_dataflow::settlement::Settlement;

@@ -10,7 +10,7 @@ use std::sync::Once;
 
 use buildkite_dataflow::at_rest::AtRest;
 use buildkite_dataflow::host::process::ProcessId;
-use buildkite_dataflow::lease::survivor::{Label, PublicKey, seal};
+use buildkite_dataflow::lease::escrow::{Label, PublicKey, seal};
 use buildkite_dataflow::lease::{Lease, Need};
 use buildkite_dataflow::secret::{Fingerprint, Secret};
 use chrono::{TimeDelta, Utc};

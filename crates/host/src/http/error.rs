@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::files;
+use crate::files;
 
 /// No answer that this program reads is longer, in bytes.
 pub const MAX_BODY: usize = 1 << 20;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::direct::Direct;
 use super::identity::Identity;
+use crate::direct::Direct;
 
 /// What the host config says about the network.
 #[derive(Clone, Debug, Default)]

@@ -7,8 +7,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use super::files::{self, Untrusted};
-use super::unanswered::Error;
+use super::error::Error;
+use crate::files::{self, Untrusted};
 
 /// A certificate, its key, and the one origin that they are for.
 #[derive(Clone, Debug)]

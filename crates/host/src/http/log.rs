@@ -1,15 +1,14 @@
-//! Telling of each request in the diagnostics: whom, for what, what came of it, how long it took. No header, no query,
-//! no body.
+//! Logs each request: the host, the path, the answer and the time it took. No header, no query, no body.
 
 use tokio::time::Instant;
 use url::Url;
 
+use super::error::Error;
 use super::message::Response;
-use super::unanswered::Error;
 use http::Method;
 
-/// The answer that comes, told.
-pub(super) async fn told(
+/// The answer, logged.
+pub(super) async fn logged(
     method: &Method,
     url: &Url,
     answer: impl Future<Output = Result<Response, Error>>,

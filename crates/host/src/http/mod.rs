@@ -9,13 +9,22 @@ use tokio::sync::OnceCell;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::client::{Known, build};
-use super::identity;
-use super::message::host_of;
-pub use super::message::{Body, Request, Response};
-pub use super::network::Network;
-pub use super::unanswered::{Error, MAX_BODY};
-use super::{Beside, asked, body, fault, redirect};
+use self::client::{Known, build};
+pub use self::error::{Error, MAX_BODY};
+use self::message::host_of;
+pub use self::message::{Body, Request, Response};
+pub use self::network::Network;
+use super::{Background, fault};
+
+mod body;
+mod client;
+mod error;
+pub mod identity;
+mod log;
+mod message;
+mod network;
+mod redirect;
+mod tls;
 
 /// The client; TLS is set up at the first request, so that a hook that asks nobody pays nothing.
 #[derive(Clone, Debug)]
@@ -27,7 +36,7 @@ pub struct Http {
 }
 
 /// A client that is being set up.
-type Early = Beside<Result<reqwest::Client, Error>>;
+type Early = Background<Result<reqwest::Client, Error>>;
 
 impl Http {
     /// A client for these settings.
@@ -44,7 +53,7 @@ impl Http {
     /// about as long as all else that a hook does before its first request.
     pub fn prepare(&self) {
         let network = Arc::clone(&self.network);
-        let early = Beside::begin(move || build(&network, None));
+        let early = Background::begin(move || build(&network, None));
         self.early.lock().unwrap_or_else(PoisonError::into_inner).replace(early);
     }
 
@@ -68,7 +77,7 @@ impl Http {
     pub async fn send(&self, request: Request) -> Result<Response, Error> {
         let lost = || Error::Timeout { host: request.host(), after: request.timeout };
         let answer = fault::request(|| self.exchange(&request), lost);
-        asked::told(&request.method, &request.url, answer).await
+        log::logged(&request.method, &request.url, answer).await
     }
 
     /// Sends a request, and on to where it is sent, all in its time.

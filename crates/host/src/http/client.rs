@@ -5,10 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use url::Url;
 
+use super::error::{Error, setup};
 use super::identity::Identity;
 use super::network::Network;
-use super::unanswered::{Error, setup};
-use super::{direct, resolve, tls};
+use super::tls;
+use crate::{direct, resolve};
 
 /// The clients that show a certificate, one for each, made when it is needed first.
 #[derive(Debug, Default)]

@@ -7,10 +7,10 @@ use base64_simd::STANDARD;
 use memchr::memmem;
 use rustls::pki_types::CertificateDer;
 
-use super::files;
+use super::error::{Error, setup};
 use super::identity::Identity;
 use super::network::Network;
-use super::unanswered::{Error, setup};
+use crate::files;
 
 /// Where distributions keep the certificates that the host trusts; the first that exists is used.
 pub(super) const SYSTEM_CERTIFICATES: [&str; 5] = [

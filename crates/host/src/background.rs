@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 
 /// Work that was begun.
 #[derive(Debug)]
-pub struct Beside<T>(oneshot::Receiver<Outcome<T>>);
+pub struct Background<T>(oneshot::Receiver<Outcome<T>>);
 
 /// What came of the work, or how it failed.
 type Outcome<T> = std::thread::Result<T>;
 
-impl<T: Send + 'static> Beside<T> {
+impl<T: Send + 'static> Background<T> {
     /// Begins `work` now.
     #[cfg(not(feature = "faults"))]
     pub fn begin(work: impl FnOnce() -> T + Send + 'static) -> Self {
@@ -95,19 +95,19 @@ mod tests {
     fn work_is_done_on_another_thread_while_this_one_goes_on() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let here = std::thread::current().id();
-        let there = runtime.block_on(Beside::begin(|| std::thread::current().id()).done());
+        let there = runtime.block_on(Background::begin(|| std::thread::current().id()).done());
         assert_ne!(here, there);
     }
 
     #[test]
     fn a_thread_that_is_done_takes_more_work_and_one_that_panicked_too() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let there = || runtime.block_on(Beside::begin(|| std::thread::current().id()).done());
+        let there = || runtime.block_on(Background::begin(|| std::thread::current().id()).done());
         // Other tests take threads from the same store.
         let mut seen = std::collections::HashSet::new();
         let again = (0..100).any(|_| {
             let faulty =
-                std::panic::AssertUnwindSafe(|| runtime.block_on(Beside::begin(|| panic!("x")).done()));
+                std::panic::AssertUnwindSafe(|| runtime.block_on(Background::begin(|| panic!("x")).done()));
             assert!(panic::catch_unwind(faulty).is_err());
             !seen.insert(there())
         });

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::entry::{Entry, Exported, Intent};
 use super::journal::Journal;
-use super::{Lease, RENEWAL, rest};
+use super::{Lease, RENEWAL, encryption};
 use dataflow_record::Sealed;
 use dataflow_types::secret::Fingerprint;
 use dataflow_types::settlement::Settlement;
@@ -140,7 +140,7 @@ impl Journal {
         }
         for variable in &mut variables {
             // Never an encrypted text in place of a value: without the key it is as if nothing had been there.
-            variable.previous = variable.previous.take().filter(|previous| !rest::is_sealed(previous));
+            variable.previous = variable.previous.take().filter(|previous| !encryption::is_sealed(previous));
         }
         variables
     }

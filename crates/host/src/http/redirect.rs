@@ -5,7 +5,7 @@
 use ::http::{HeaderMap, StatusCode, header};
 use url::{Origin, Url};
 
-use super::unanswered::Error;
+use super::error::Error;
 
 /// How often one request may be sent on.
 pub(super) const MOST: usize = 3;

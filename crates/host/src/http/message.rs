@@ -6,7 +6,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::unanswered::Error;
+use super::error::Error;
 use dataflow_types::secret::{Mask, Secret};
 
 /// One request.

@@ -6,7 +6,7 @@ use ::http::{HeaderMap, header};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use zeroize::Zeroizing;
 
-use super::unanswered::{Error, MAX_BODY};
+use super::error::{Error, MAX_BODY};
 
 /// Names under which servers send a body as it is.
 const NONE: [&str; 4] = ["identity", "none", "utf-8", "aws-chunked"];

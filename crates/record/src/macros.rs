@@ -2,10 +2,10 @@
 
 macro_rules! part {
     ($(#[$doc:meta])* pub struct $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+        $(#[$doc])*
         pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
     };
 }

@@ -62,7 +62,7 @@ struct Versioned {
 pub enum Unreadable {
     /// It does not begin with a label, or has not two lines.
     #[error("it is not what a hook leaves for a sweep after a restart")]
-    NoSurvivor,
+    NotEscrowed,
     /// A newer version wrote it.
     #[error("it is of a newer version, {0}: this one reads {VERSION}")]
     Version(u32),
@@ -153,27 +153,27 @@ pub struct Answer {
 
 /// A file that is whole, and not opened yet.
 #[derive(Debug)]
-pub struct Survivor<'a> {
+pub struct Escrowed<'a> {
     /// What its first line says.
     pub label: Label,
     line: &'a str,
     sealed: &'a str,
 }
 
-impl<'a> Survivor<'a> {
+impl<'a> Escrowed<'a> {
     /// Reads a file's bytes.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Unreadable> {
-        let text = std::str::from_utf8(bytes).map_err(|_| Unreadable::NoSurvivor)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| Unreadable::NotEscrowed)?;
         let mut lines = text.strip_suffix('\n').unwrap_or_default().split('\n');
         let (Some(line), Some(sealed), None) = (lines.next(), lines.next(), lines.next()) else {
-            return Err(Unreadable::NoSurvivor);
+            return Err(Unreadable::NotEscrowed);
         };
         match serde_json::from_str::<Versioned>(line) {
             Ok(Versioned { version: VERSION }) => {}
             Ok(Versioned { version }) => return Err(Unreadable::Version(version)),
-            Err(_) => return Err(Unreadable::NoSurvivor),
+            Err(_) => return Err(Unreadable::NotEscrowed),
         }
-        let label = serde_json::from_str(line).map_err(|_| Unreadable::NoSurvivor)?;
+        let label = serde_json::from_str(line).map_err(|_| Unreadable::NotEscrowed)?;
         Ok(Self { label, line, sealed })
     }
 
@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn opened(bytes: &[u8]) -> Result<Lease, Unreadable> {
-        Survivor::parse(bytes)?.open(&key())
+        Escrowed::parse(bytes)?.open(&key())
     }
 
     #[test]
