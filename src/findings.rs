@@ -56,7 +56,7 @@ pub(crate) fn outlived(lease: &Lease, limit: Span) -> Finding {
     Finding::new(finding::Ident::WouldBeDenied, what)
 }
 
-/// What of the secrets the log is not told to hide.
+/// The texts of secrets that the log does not hide.
 pub(crate) fn not_hidden(left_out: usize) -> Option<Finding> {
     let what = || {
         format!("{left_out} texts of the secrets are more than a log can look for: they are not hidden in it")

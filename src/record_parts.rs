@@ -67,7 +67,7 @@ pub(crate) fn lent(lease: &Lease) -> Lent {
     }
 }
 
-/// What the journal is told of an exchange that lent nothing; nothing, where a credential may exist.
+/// The journal's entry for an exchange that lent nothing; nothing, where a credential may exist.
 pub(crate) fn not_lent(id: &str, error: &provider::Error, reason: String) -> Option<Entry> {
     if error.nothing_issued() {
         return Some(Entry::NotIssued { id: id.to_owned(), reason });

@@ -80,11 +80,11 @@ impl<'a> Lending<'a> {
         asked: Vec<Asked>,
         identity: &Identity,
     ) -> Result<(), Refused> {
-        self.tell_tokens(asked.iter().map(|one| &one.subject));
+        self.record_tokens(asked.iter().map(|one| &one.subject));
         let approved = self.approve(asked, identity)?;
         let credentials = self.exchange(&approved).await;
         // Once more: a try that was refused may have fetched a fresh one.
-        self.tell_tokens(approved.iter().map(|one| &one.subject));
+        self.record_tokens(approved.iter().map(|one| &one.subject));
         let credentials = credentials?;
         let requests: Vec<&Request> = approved.iter().map(|one| &one.request).collect();
         let failed = |failure| (Outcome::Failed, failure);
@@ -114,8 +114,8 @@ impl<'a> Lending<'a> {
         self.start.findings.extend(at_rest::finding(&self.journal, &self.leases, &export, &folder));
         // Both before anything is handed over, and neither waits for the other.
         let entries = asked.into_iter().chain([exporting]).collect();
-        let (told, hidden) = join(self.tell_sinks(entries), export.hide(job, to_hide)).await;
-        told.map_err(failed)?;
+        let (delivered, hidden) = join(self.seal_and_deliver(entries), export.hide(job, to_hide)).await;
+        delivered.map_err(failed)?;
         hidden.map_err(|error| failed(error.failure()))?;
         tracing::info!(texts, "hidden in the log");
         export.hand_over(job).await.map_err(|error| failed(error.failure()))?;
@@ -136,17 +136,17 @@ impl<'a> Lending<'a> {
         Place { program, journal: self.journal.folder(), folder, env, clock }
     }
 
-    fn tell_tokens<'s>(&mut self, subjects: impl Iterator<Item = &'s Option<Arc<Subject>>>) {
-        let mut told: Vec<&Subject> = Vec::new();
+    fn record_tokens<'s>(&mut self, subjects: impl Iterator<Item = &'s Option<Arc<Subject>>>) {
+        let mut known: Vec<&Subject> = Vec::new();
         for subject in subjects.flatten().map(Arc::as_ref) {
-            if !told.iter().any(|other| std::ptr::eq(*other, subject)) {
-                told.push(subject);
+            if !known.iter().any(|other| std::ptr::eq(*other, subject)) {
+                known.push(subject);
             }
         }
-        self.start.tokens = told.into_iter().flat_map(record_parts::token_uses).collect();
+        self.start.tokens = known.into_iter().flat_map(record_parts::token_uses).collect();
     }
 
-    /// The step has what it was lent, and for some minutes it works: a missing keeper is told, in the log only,
+    /// The step has what it was lent, and for some minutes it works: a missing keeper is a line of the log only,
     /// for the START link is sealed.
     fn start_keeper(&mut self) {
         if let Err(error) = keeper::start(self.context, self.journal.folder()) {
@@ -210,7 +210,7 @@ impl<'a> Lending<'a> {
     }
 
     /// The same, and delivers it, while this thread goes on.
-    async fn tell_sinks(&mut self, entries: Vec<Entry>) -> Result<(), Failure> {
+    async fn seal_and_deliver(&mut self, entries: Vec<Entry>) -> Result<(), Failure> {
         let not_durable = |error| Unusable::Journal(error).failure();
         let entries = self.with_start(entries)?;
         self.journal.note(entries).map_err(not_durable)?;
@@ -255,14 +255,14 @@ impl<'a> Lending<'a> {
 
     /// Gives back what was lent so far, closes the record, and says what state is left.
     pub(crate) async fn refuse(mut self, outcome: Outcome, failure: Failure) -> Failure {
-        // A pre-command that is told to end would leave to others what it can give back itself.
+        // A signal to end would leave to other processes what this one can give back itself.
         dataflow_host::process::outlive_signals();
-        let told = record_parts::failure(&failure, self.context);
+        let recorded = record_parts::failure(&failure, self.context);
         // A START that is sealed says that all went well: then the END tells why it did not.
-        let known = if self.sealed { vec![told.clone()] } else { Vec::new() };
+        let known = if self.sealed { vec![recorded.clone()] } else { Vec::new() };
         if !self.sealed {
             self.start.outcome = outcome;
-            self.start.failure = Some(told);
+            self.start.failure = Some(recorded);
             self.start.exported.clear();
             // One that could not be made durable is not the first of two: it would say that all went well.
             self.journal.forget_links();
@@ -282,15 +282,15 @@ impl<'a> Lending<'a> {
         self.start.findings.extend(left_out.iter().map(findings::left_out));
     }
 
-    pub(crate) fn tell(&self, report: &mut Report) {
+    pub(crate) fn report(&self, report: &mut Report) {
         for lease in &self.leases {
             let ends = lease.expires_at.timestamp() < NEVER;
             let until = ends.then(|| format!(" until {}", lease.expires_at.format("%Y-%m-%dT%H:%M:%SZ")));
             report.lines.push(format!("lent `{}`{}", lease.principal, until.unwrap_or_default()));
         }
         for finding in &self.start.findings {
-            let told = if findings::is_news(finding) { &mut report.lines } else { &mut report.warnings };
-            told.push(finding.what.clone());
+            let lines = if findings::is_news(finding) { &mut report.lines } else { &mut report.warnings };
+            lines.push(finding.what.clone());
         }
     }
 }

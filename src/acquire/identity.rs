@@ -21,7 +21,7 @@ use dataflow_providers::token::{Key, Minter, Subject};
 use dataflow_providers::{self as provider, Error};
 use dataflow_types::failure::{Failure, Ident};
 
-/// The audience of a token that is only to say who runs: nobody else believes it.
+/// The audience of a token that only says who runs: no server accepts it.
 const IDENTITY_AUDIENCE: &str = "urn:buildkite-dataflow:identity";
 
 /// A request, with the job's token where it is made with one.

@@ -82,7 +82,7 @@ pub(crate) fn answered(
                 let reason = exchange.masked(&error.reason());
                 tracing::info!(provider = one.request.ask.kind().provider(), reason, "not lent");
                 answered.entries.extend(record_parts::not_lent(&one.id, &error, reason));
-                // A source that failed says more than whoever waited for it.
+                // The failure of a source says more than that of the requests that waited for it.
                 let waited = matches!(error, Error::Source(_));
                 failures.push((waited, error.failure(&one.request, one.presented().as_ref())));
             }

@@ -61,7 +61,7 @@ async fn grant(context: &Context<'_>, block: Block) -> Result<Report, Failure> {
     let mut lending = Lending::open(context, instance, &step, &identity)?;
     lending.leave_out(&left_out);
     match lending.lend(&job, asked, &identity).await {
-        Ok(()) => lending.tell(&mut report),
+        Ok(()) => lending.report(&mut report),
         Err((outcome, failure)) => report.failure = Some(lending.refuse(outcome, failure).await),
     }
     Ok(report)

@@ -115,7 +115,7 @@ fn by_ssh<'p>(path: &'p str, request: &Request) -> &'p str {
 
 fn count(env: &Env) -> usize {
     let count = "GIT_CONFIG_COUNT".parse().ok().and_then(|name| env.standing(&name));
-    // Anybody may have set it: a number that nobody means must not overflow.
+    // The step may have set it to any number: the sum must not overflow.
     let count: u16 = count.and_then(|count| count.expose().parse().ok()).unwrap_or_default();
     usize::from(count)
 }

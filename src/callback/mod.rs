@@ -31,7 +31,7 @@ pub mod subject_token;
 /// How often, and how far apart, a lock that others hold for moments is tried.
 const TRIES: (u32, Duration) = (200, Duration::from_millis(50));
 
-/// A credential of a block, for whoever calls back.
+/// One callback: a credential of a block, by its name.
 #[derive(Debug)]
 pub struct Callback<'a> {
     pub(crate) host: &'a Host,
@@ -49,7 +49,7 @@ pub(crate) struct Place<'a> {
     pub(crate) clock: &'a Clock,
 }
 
-/// Why nothing is handed to whoever calls back.
+/// Why a callback gets nothing.
 pub fn not_renewed(what: impl Into<String>) -> Failure {
     Failure::new(Ident::NotRenewed, what)
 }
@@ -71,8 +71,8 @@ impl<'a> Callback<'a> {
     pub(crate) fn asked(&self, context: &Context<'_>) -> Result<(BlockFile, Vec<Request>), Failure> {
         let path = self.folder.join(block_file::FILE);
         let bytes = files::read_trusted(&path, &[nix::unistd::geteuid().as_raw()]).map_err(|error| {
-            let told = Failure::of(Ident::NotRenewed, &error);
-            told.hinted("the leases of the block have ended, or `--block` names no folder of this program")
+            Failure::of(Ident::NotRenewed, &error)
+                .hinted("the leases of the block have ended, or `--block` names no folder of this program")
         })?;
         let file = BlockFile::read(&bytes).map_err(|error| {
             not_renewed(format!("`{}` is not what a hook wrote: {error}", path.display()))
@@ -91,7 +91,7 @@ impl<'a> Callback<'a> {
         })
     }
 
-    /// The block's journal, as soon as nobody else writes; a block whose leases end lends nothing more.
+    /// The block's journal, as soon as no other process writes; a block whose leases end lends nothing more.
     pub(crate) async fn journal(&self, folder: &Path) -> Result<Journal, Failure> {
         for _ in 0..TRIES.0 {
             match Journal::open(folder) {

@@ -67,7 +67,7 @@ pub(crate) fn prepare(
     for (request, credential) in requests.iter().zip(credentials) {
         let Some(name) = request.name.as_ref().filter(|_| request.may_be_renewed()) else { continue };
         let content = CachedCredential::of(credential, place.clock.now()).text()?.into();
-        // Its values are told to the redactor one by one.
+        // The redactor gets its values one by one.
         callbacks.files.push(PrivateFile { name: CachedCredential::file(name), content, secret: false });
         callbacks.secrets.extend(credential.secrets());
     }

@@ -108,8 +108,8 @@ impl Callback<'_> {
             }
         };
         // Where it is required and failed, the journal has the lease: it is given back with the others.
-        if let Some(told) = left? {
-            tracing::warn!("{}", told.what);
+        if let Some(finding) = left? {
+            tracing::warn!("{}", finding.what);
         }
         Ok(())
     }
@@ -154,7 +154,7 @@ impl Callback<'_> {
     }
 }
 
-/// Nobody will see what was lent, and no journal will give it back: it is given back here.
+/// No process gets what was lent, and no journal has it: it is given back here.
 async fn give_back(context: &Context<'_>, leases: &[dataflow_lease::Lease]) {
     let settling = provider::SettleContext {
         host: &context.loaded.config,

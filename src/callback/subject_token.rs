@@ -1,6 +1,6 @@
 //! The job's own token for a step that runs: for SDKs that exchange it themselves.
 //!
-//! It is printed for them, or written into the file that they read. Whoever has it can exchange it until
+//! It is printed for them, or written into the file that they read. Every holder can exchange it until
 //! its end, so each is a lease in the block's journal: on the last credential that could be had for it.
 
 use super::approve::{approve, resolve_again};
@@ -33,7 +33,7 @@ impl Callback<'_> {
         Ok(requests.into_iter().filter(|request| request.token_file().is_some()).collect())
     }
 
-    /// A fresh token of the job, as `request` takes it. While the caller has the journal, nobody gives back.
+    /// A fresh token of the job, as `request` takes it. While the caller has the journal, no process gives back.
     pub(crate) async fn token_for(&self, request: &Request) -> Result<(SubjectToken, Journal), Failure> {
         let context = self.context()?;
         let (file, requests) = self.asked(&context)?;
@@ -53,7 +53,7 @@ impl Callback<'_> {
         let [asked] = <[Asked; 1]>::try_from(asked).map_err(|_| bug("a request went missing"))?;
         let subject = asked.subject.as_ref();
         let minted = subject.ok_or_else(|| not_renewed("it is not made with a token of the job"))?.last();
-        // Nobody has the token before the journal does.
+        // The journal has the lease before the caller has the token.
         let mut journal = self.journal(&file.journal).await?;
         if identity.claims.text("job_id").as_deref() != Some(journal.opened().job.as_str()) {
             return Err(not_renewed("the block belongs to another job"));

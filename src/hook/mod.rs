@@ -75,16 +75,16 @@ pub async fn run(host: &Host, work: Work, form: Form) -> Report {
     }
 }
 
-/// What a hook tells that could do nothing.
+/// The report of a hook that could do nothing.
 pub fn not_begun(failure: Failure, phase: Phase) -> Report {
     if phase.is_before_command() {
         return Report::failed(failure.leaving("nothing was exported"));
     }
     // A hook after the command must not take the command's result away.
-    let told = format!(
+    let warning = format!(
         "[{}] {}; what was lent is given back by the first hook on this host that can do it",
         failure.ident,
         failure.sentence()
     );
-    Report { warnings: vec![told], ..Report::default() }
+    Report { warnings: vec![warning], ..Report::default() }
 }

@@ -68,8 +68,8 @@ pub(crate) fn is_at(folder: &Path) -> bool {
 /// Stays with a job until it is over, and does then what its own hooks could not.
 pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
     process::outlive_signals();
-    // From now on: who is told to end before there is a job to watch must still know it then.
-    let told = process::told_to_end().map_err(|error| unwatched(&error))?;
+    // From now on: a signal that comes before there is a job to watch must still count then.
+    let stopped = process::told_to_end().map_err(|error| unwatched(&error))?;
     let Some(opened) = Journal::peek(&journal) else { return Ok(()) };
     // Given back by the system at the moment at which this process is gone.
     let _at_it = files::lock_folder(&journal);
@@ -77,7 +77,7 @@ pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
     let mut context = Context::new(host, Form::AgentHook, loaded)?;
     context.bootstrap = opened.bootstrap.clone();
     match Watched::of(&context.bootstrap) {
-        Ok(job) => watch(&context, &job, told, &journal).await?,
+        Ok(job) => watch(&context, &job, stopped, &journal).await?,
         // It died while this process started.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(unwatched(&error)),
@@ -98,11 +98,11 @@ fn unwatched(error: &std::io::Error) -> Failure {
     bug(&format!("the job cannot be watched: {error}"))
 }
 
-/// Keeps token files fresh until the job is over or this process is told to end; comes back when it is over.
+/// Keeps token files fresh until the job is over or this process gets a signal to end; returns when the job is over.
 async fn watch(
     context: &Context<'_>,
     job: &Watched,
-    told: impl Future<Output = ()>,
+    stopped: impl Future<Output = ()>,
     journal: &Path,
 ) -> Result<(), Failure> {
     let host = context.host;
@@ -116,8 +116,8 @@ async fn watch(
     for file in requests.iter().filter_map(Request::token_file) {
         due.insert(file.clone(), next(host, token_in(&folder.join(&file)).as_ref()));
     }
-    let (gone, told) = (pin!(job.gone()), pin!(told));
-    let mut over = select(gone, told);
+    let (gone, stopped) = (pin!(job.gone()), pin!(stopped));
+    let mut over = select(gone, stopped);
     loop {
         let first = due.values().min();
         let wait = first.map_or(LONG, |first| (*first - host.clock.now()).to_std().unwrap_or_default());
@@ -147,7 +147,7 @@ async fn watch(
     }
 }
 
-/// Gives back what can be given back while the job may live on: whoever stops this process may stop all of the
+/// Gives back what can be given back while the job may live on: what stops this process may stop the whole
 /// host. The rest is its hooks' to do, which know how the job ended and what its variables are, or, where the job
 /// dies, this process's, if it is let.
 async fn settle_now(context: &Context<'_>, folder: &Path) {
@@ -193,7 +193,7 @@ async fn refresh(
     match fresh {
         Ok(token) => next(host, Some(&token)),
         Err(error) => {
-            // Nobody reads a keeper's log; the SDK that finds an old token will say so.
+            // No person reads a keeper's log; the SDK that finds an old token will say so.
             tracing::warn!(%error, "a token file could not be kept fresh");
             host.clock.now() + context.loaded.config.deadlines.retry.0.saturating_mul(AFTER_FAILURE)
         }

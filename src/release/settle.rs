@@ -101,7 +101,7 @@ pub(crate) fn said(
     SettledLease { request, settlement, claimed_by: Some(claimed_by) }
 }
 
-/// Whoever comes after a crash must know that an answer may have been lost.
+/// Written before the requests: a process that comes after a crash must know that an answer may have been lost.
 fn announce(open: &[Lease], journal: &mut Journal, at: DateTime<Utc>) {
     let asking = open.iter().filter(|lease| lease.is_given_back() && !lease.is_locked());
     let attempts: Vec<Entry> = asking.map(|lease| Entry::Attempted { id: lease.id.clone(), at }).collect();
@@ -133,7 +133,7 @@ async fn one<'l>(
     (lease, ask(&settling, &terms, left).await)
 }
 
-/// What became of a lease that nobody here can give back.
+/// What became of a lease that no process of this user can give back.
 fn locked(context: &Context<'_>, journal: &Path, lease: &Lease, tried: bool) -> Settlement {
     let mut reason =
         "its handle was encrypted under a key that is not here (a restart takes keys away)".to_owned();

@@ -69,7 +69,7 @@ struct Found {
     lease: Lease,
 }
 
-/// Whoever holds the key.
+/// The user that holds the key.
 struct Sweeper<'a> {
     host: &'a Host,
     loaded: &'a Loaded,
@@ -110,7 +110,7 @@ impl<'a> Sweeper<'a> {
         Ok(Self { host, loaded, folder, key, boot, user })
     }
 
-    /// What is to be given back now; what is over is removed, and what cannot be read is told.
+    /// What is to be given back now; what is over is removed, and what cannot be read is a warning.
     fn find(&self, report: &mut Report) -> Result<Vec<Found>, Unfit> {
         let listed = files::list(self.folder);
         let listed =

@@ -164,7 +164,7 @@ fn shows_life(context: &Context<'_>, folder: &Path, opened: &Opened, here: &Here
         || named.is_some_and(|job| here.serves(job, &context.host.env))
 }
 
-/// What cannot be told from here (a container that is gone took its namespace and its socket along) waits,
+/// What cannot be known from here (a container that is gone took its namespace and its socket along) waits,
 /// but not for ever: a week, and a day beyond the end of all that was lent.
 fn is_old(context: &Context<'_>, opened: &Opened) -> bool {
     context.started > opened.at + TimeDelta::weeks(1)

@@ -34,7 +34,7 @@ pub fn rule<'r>(requests: impl Iterator<Item = &'r Request>, claims: &Claims, ho
 }
 
 impl Decision {
-    /// Whether it keeps a token from a host, or a key from a step, that nobody allowed: enforced in every mode.
+    /// Whether every mode enforces it: it keeps a token from a host, or a key from a step, that this host does not allow.
     pub(crate) fn is_unconditional(&self) -> bool {
         self.effect == Effect::Deny && [ENDPOINTS, KEY_FILES].contains(&self.rule.as_str())
     }

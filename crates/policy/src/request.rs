@@ -150,7 +150,7 @@ pub fn of_automatic_grants(reported: &Reported, host: &HostConfig) -> Result<Vec
     Ok(requests)
 }
 
-/// Leaves out automatic grants whose claims do not match: nobody asked for those.
+/// Leaves out automatic grants whose claims do not match: no step asked for those.
 pub fn without_unmatched(requests: Vec<Request>, claims: &Claims, host: &HostConfig) -> Vec<Request> {
     let unmatched = |name: &str| {
         let grant = host.grants.iter().find(|grant| grant.name == name && grant.automatic);
