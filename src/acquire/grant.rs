@@ -12,10 +12,9 @@ use crate::callback::{Place, prepare};
 use crate::context::Context;
 use crate::release::{close, escrow};
 use crate::report::{self, Report};
-use crate::{delivery, findings, keeper, record_parts};
+use crate::{findings, keeper, record_parts};
 use dataflow_config::host::Mode;
 use dataflow_config::step::{Release, Step};
-use dataflow_host::Background;
 use dataflow_host::agent::job_api::JobApi;
 use dataflow_job::identity::Identity;
 use dataflow_lease::Lease;
@@ -26,10 +25,8 @@ use dataflow_policy::{self as policy, Request, wanted::LeftOut};
 use dataflow_providers::token::Subject;
 use dataflow_record::end::SealedBy;
 use dataflow_record::parts::{Finding, Outcome, Start};
-use dataflow_record::{Part, seal};
-use dataflow_sinks::{Delivery, Sent};
 use dataflow_types::credential::{Credential, NEVER};
-use dataflow_types::failure::{Failure, Ident};
+use dataflow_types::failure::Failure;
 use dataflow_types::finding;
 use dataflow_types::secret::Secret;
 
@@ -37,11 +34,11 @@ pub(crate) type Refused = (Outcome, Failure);
 
 /// One block while it is being lent.
 pub(crate) struct Lending<'a> {
-    context: &'a Context<'a>,
-    journal: Journal,
+    pub(super) context: &'a Context<'a>,
+    pub(super) journal: Journal,
     files: PathBuf,
-    start: Start,
-    sealed: bool,
+    pub(super) start: Start,
+    pub(super) sealed: bool,
     leases: Vec<Lease>,
 }
 
@@ -199,58 +196,6 @@ impl<'a> Lending<'a> {
         written.map_err(|error| (Outcome::Failed, Unusable::Journal(error).failure()))?;
         self.start.findings.extend(left.map_err(|failure| (Outcome::Failed, failure))?);
         answered.failure.map_or(Ok(answered.credentials), |failure| Err((Outcome::Failed, failure)))
-    }
-
-    /// Seals the START link.
-    fn seal_start(&mut self, entries: Vec<Entry>) -> Result<(), Failure> {
-        let entries = self.with_start(entries)?;
-        self.journal.append(entries).map_err(|error| Unusable::Journal(error).failure())?;
-        self.sealed = true;
-        Ok(())
-    }
-
-    /// The same, and delivers it, while this thread goes on.
-    async fn seal_and_deliver(&mut self, entries: Vec<Entry>) -> Result<(), Failure> {
-        let not_durable = |error| Unusable::Journal(error).failure();
-        let entries = self.with_start(entries)?;
-        self.journal.note(entries).map_err(not_durable)?;
-        let (sync, going) = (self.journal.syncing(), self.delivery());
-        let going = Background::begin(move || sync().map(|()| going.block())).done().await;
-        let going = going.map_err(not_durable)?;
-        self.sealed = true;
-        self.stored(going.finish().await)
-    }
-
-    /// These entries, and the START link.
-    fn with_start(&self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Failure> {
-        let now = self.context.host.clock.now();
-        let (part, opened) = (Part::Start(Box::new(self.start.clone())), self.journal.opened());
-        let link = seal(part, record_parts::run(opened), &opened.records, &[], now);
-        entries
-            .push(Entry::Sealed(link.map_err(|_| report::bug("the START link cannot be written as JSON"))?));
-        Ok(entries)
-    }
-
-    /// The links of the outbox, on their way to every sink.
-    fn delivery(&self) -> Delivery {
-        let (context, config) = (self.context, &self.context.loaded.config);
-        let (sinks, until) =
-            (delivery::sinks(config, &context.state), context.started + config.deadlines.grant.0);
-        Delivery::new(delivery::outbox(&self.journal), &sinks, until)
-    }
-
-    /// Whether what could not be delivered is an obstacle.
-    fn stored(&mut self, sent: Vec<Sent>) -> Result<(), Failure> {
-        match delivery::delivered(&mut self.journal, sent) {
-            Err(error) if self.context.loaded.config.required.record => {
-                Err(Failure::of(Ident::RecordNotStored, &error))
-            }
-            Err(error) => {
-                tracing::warn!(%error, cause = %error.source, "the START link waits in the outbox");
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
     }
 
     /// Gives back what was lent so far, closes the record, and says what state is left.

@@ -21,6 +21,7 @@ mod grant;
 pub(crate) mod identity;
 pub(crate) mod journal_entries;
 mod profiles;
+mod start_link;
 
 /// How much longer than its own work a hook goes on to settle what dead jobs left.
 const SWEEP: Duration = Duration::from_secs(1);
