@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::findings;
 use dataflow_config::host::HostConfig;
 use dataflow_config::step::Step;
-use dataflow_config::token::From;
+use dataflow_config::token::TokenSource;
 use dataflow_job::Reported;
 use dataflow_job::identity::{Identity, Trust};
 use dataflow_job::keys::Source;
@@ -79,12 +79,12 @@ pub(crate) fn not_lent(id: &str, error: &provider::Error, reason: String) -> Opt
 /// Every token of the job that was minted for some requests.
 pub(crate) fn token_uses(subject: &Subject) -> Vec<TokenUse> {
     let source = match &subject.key.from {
-        From::Agent => "agent",
-        From::File(_) => "file",
-        From::Command(_) => "command",
+        TokenSource::Agent => "agent",
+        TokenSource::File(_) => "file",
+        TokenSource::Command(_) => "command",
     };
     let token_use = |minted: Minted| TokenUse {
-        audience: subject.key.shape.audience.clone().unwrap_or_default(),
+        audience: subject.key.request.audience.clone().unwrap_or_default(),
         source: source.to_owned(),
         fingerprint: minted.token.fingerprint(),
         expires_at: minted.ends(),

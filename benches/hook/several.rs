@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buildkite_dataflow::config::credential::What;
+use buildkite_dataflow::config::credential::CredentialSource;
 use buildkite_dataflow::config::step::Step;
 use buildkite_dataflow::rehearse::sandbox::sts::Role;
 use serde_json::{Value, json};
@@ -68,9 +68,9 @@ fn providers(arena: &Arena) {
             "scope": "publish", "env": "PUBLISH_TOKEN"}}),
     ];
     let step_config = Step::parse(&json!({ "credentials": five }).to_string()).unwrap();
-    let asked = step_config.credentials.iter().filter_map(|credential| match &credential.what {
-        What::Ask(ask) => Some(ask.clone()),
-        What::Grant(_) => None,
+    let asked = step_config.credentials.iter().filter_map(|credential| match &credential.source {
+        CredentialSource::Request(ask) => Some(ask.clone()),
+        CredentialSource::Grant(_) => None,
     });
     let asked: Vec<_> = asked.collect();
     arena.sandbox.providers().iter().for_each(|service| service.prepare(&asked));

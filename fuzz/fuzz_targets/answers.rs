@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use buildkite_dataflow::agent::job_api::JobApi;
-use buildkite_dataflow::agent::oidc::{Issuer, Shape};
+use buildkite_dataflow::agent::oidc::{Issuer, TokenRequest};
 use buildkite_dataflow::claims::SubjectToken;
 use buildkite_dataflow::config::host::{HostConfig, Verify};
 use buildkite_dataflow::config::step::Step;
@@ -327,7 +327,7 @@ async fn others(world: &World, which: usize, bytes: &mut Bytes<'_>) -> Vec<Strin
             world.will_answer(&[Good::Json(json!({ "token": SUBJECT, "message": "no" }))], bytes);
             let issuer = Issuer::of(&host, &world.http, Duration::ZERO).unwrap();
             host.mask.add(&Secret::new(SUBJECT));
-            let minted = issuer.mint(&Shape::default(), now() + TimeDelta::minutes(1)).await;
+            let minted = issuer.mint(&TokenRequest::default(), now() + TimeDelta::minutes(1)).await;
             minted.err().map(|error| host.mask.apply(&error.failure().sentence())).into_iter().collect()
         }
         1 => {

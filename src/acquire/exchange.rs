@@ -109,7 +109,7 @@ impl<'a> Exchange<'a> {
     /// The latest time at which a credential asked for now could live.
     pub(crate) fn latest(&self, request: &Request) -> DateTime<Utc> {
         let kind = request.ask.kind();
-        let asked = || policy::duration(kind, &self.context.loaded.config).max(kind.on_the_way());
+        let asked = || policy::duration(kind, &self.context.loaded.config).max(kind.intermediate_lifetime());
         self.until + kind.longest().unwrap_or_else(asked).0
     }
 }

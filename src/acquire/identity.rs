@@ -9,8 +9,8 @@ use futures_util::future::{Either, select, try_join_all};
 use crate::context::Context;
 use crate::report;
 use dataflow_config::host::Verify;
-use dataflow_config::token::From;
-use dataflow_host::agent::oidc::{Issuer, Shape};
+use dataflow_config::token::TokenSource;
+use dataflow_host::agent::oidc::{Issuer, TokenRequest};
 use dataflow_host::retry::Backoff;
 use dataflow_job::identity::{Identity, Verifier};
 use dataflow_job::keys::KeyStore;
@@ -92,9 +92,10 @@ impl<'a> Resolver<'a> {
 
     /// Mints these tokens, at once, and learns from them who runs.
     async fn identify(&self, mut keys: BTreeSet<Key>) -> Result<(Identity, Subjects), Failure> {
-        if !keys.iter().any(|key| key.from == From::Agent) {
-            let shape = Shape { audience: Some(IDENTITY_AUDIENCE.to_owned()), ..Shape::default() };
-            keys.insert(Key { from: From::Agent, shape });
+        if !keys.iter().any(|key| key.from == TokenSource::Agent) {
+            let request =
+                TokenRequest { audience: Some(IDENTITY_AUDIENCE.to_owned()), ..TokenRequest::default() };
+            keys.insert(Key { from: TokenSource::Agent, request });
         }
         let issuers = &self.context.loaded.config.issuers;
         // The usual issuer's keys are fetched while the tokens are minted. The verification asks for them again and shares
@@ -119,9 +120,9 @@ impl<'a> Resolver<'a> {
         let minted = try_join_all(keys.into_iter().map(mint)).await?;
         let mut identity = None;
         for subject in minted {
-            let (audience, token) = (subject.key.shape.audience.as_deref(), subject.last().token);
+            let (audience, token) = (subject.key.request.audience.as_deref(), subject.last().token);
             tracing::info!(audience, token = token.fingerprint().handle(), "have a token of the job");
-            if subject.key.from == From::Agent {
+            if subject.key.from == TokenSource::Agent {
                 let verified = self.verify(&subject).await?;
                 identity.get_or_insert(verified);
             }
@@ -133,7 +134,8 @@ impl<'a> Resolver<'a> {
     async fn verify(&self, subject: &Subject) -> Result<Identity, Failure> {
         let config = &self.context.loaded.config;
         let verifier = Verifier { issuers: &config.issuers, verify: config.verify, keys: &self.keys };
-        let (audience, minted) = (subject.key.shape.audience.as_deref().unwrap_or_default(), subject.last());
+        let (audience, minted) =
+            (subject.key.request.audience.as_deref().unwrap_or_default(), subject.last());
         let identity = verifier.identify(&minted.token, audience, self.context.host.clock.now()).await;
         identity.map_err(|error| error.failure().presenting(&minted.claims.unwrap_or_default()))
     }

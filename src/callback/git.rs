@@ -8,7 +8,7 @@
 use url::Url;
 
 use super::Place;
-use dataflow_config::credential::Ask;
+use dataflow_config::credential::ProviderRequest;
 use dataflow_config::git_ssh::SshAddress;
 use dataflow_host::Env;
 use dataflow_policy::Request;
@@ -108,7 +108,8 @@ fn instead_of_ssh(url: &Url, request: &Request) -> Vec<Pair> {
 
 /// The path of a repository where SSH has another: Bitbucket Data Center's is below `/scm` by HTTPS alone.
 fn by_ssh<'p>(path: &'p str, request: &Request) -> &'p str {
-    let center = matches!(&request.ask, Ask::Bitbucket(bitbucket) if bitbucket.data_center.is_some());
+    let center =
+        matches!(&request.ask, ProviderRequest::Bitbucket(bitbucket) if bitbucket.data_center.is_some());
     let below = path.strip_prefix("scm").filter(|rest| center && (rest.is_empty() || rest.starts_with('/')));
     below.map_or(path, |rest| rest.trim_start_matches('/'))
 }

@@ -1,6 +1,6 @@
 //! What a job will ask for: its blocks and the host's automatic grants, with the job's claims put in.
 
-use dataflow_config::credential::Ask;
+use dataflow_config::credential::ProviderRequest;
 use dataflow_config::host::HostConfig;
 use dataflow_config::step::Step;
 use dataflow_host::Env;
@@ -11,7 +11,7 @@ use dataflow_policy::{Request, request, wanted};
 use dataflow_types::claims::Claims;
 
 /// Everything that a job with these claims could ask for. What is wrong in a block is for its hook to tell.
-pub(super) fn of(plugins: &[PluginUse], claims: &Claims, host: &HostConfig) -> Vec<Ask> {
+pub(super) fn of(plugins: &[PluginUse], claims: &Claims, host: &HostConfig) -> Vec<ProviderRequest> {
     let steps = plugins.iter().filter(|plugin| plugin.is_ours());
     let steps = steps.filter_map(|plugin| Step::read(plugin.config.clone()).ok());
     let named = steps.filter_map(|step| request::of_step(&step, host).ok()).flatten();
@@ -20,7 +20,7 @@ pub(super) fn of(plugins: &[PluginUse], claims: &Claims, host: &HostConfig) -> V
 }
 
 /// The request as it is made, whether or not its condition holds.
-fn filled(mut request: Request, claims: &Claims) -> Option<Ask> {
+fn filled(mut request: Request, claims: &Claims) -> Option<ProviderRequest> {
     request.pending.condition = None;
     let env = Env::default();
     let wanted = wanted::resolve(vec![request], claims, &Situation::of(claims, &env)).ok()?;

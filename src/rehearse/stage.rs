@@ -10,7 +10,7 @@ use super::job::{Build, Job};
 use super::overlay::Redirected;
 use super::sandbox::Sandbox;
 use super::{Error, asked, input, trusted};
-use dataflow_config::credential::Ask;
+use dataflow_config::credential::ProviderRequest;
 use dataflow_config::host::HostConfig;
 use dataflow_config::key::PrivateKey;
 use dataflow_config::load::BESIDE_PROGRAM;
@@ -33,7 +33,7 @@ pub struct Stage {
     pub records: PathBuf,
     trust: trusted::Folder,
     rules: Rules,
-    asked: Vec<Ask>,
+    asked: Vec<ProviderRequest>,
     told: BTreeSet<String>,
 }
 
@@ -180,8 +180,8 @@ impl Stage {
 }
 
 /// The endpoints that the steps name themselves, each with its provider.
-fn named(asked: &[Ask]) -> Vec<(&'static str, Url)> {
-    let of = |ask: &Ask| -> Vec<(&'static str, Url)> {
+fn named(asked: &[ProviderRequest]) -> Vec<(&'static str, Url)> {
+    let of = |ask: &ProviderRequest| -> Vec<(&'static str, Url)> {
         let kind = ask.kind();
         kind.endpoints().into_iter().map(|url| (kind.provider(), url.clone())).collect()
     };
@@ -189,14 +189,14 @@ fn named(asked: &[Ask]) -> Vec<(&'static str, Url)> {
 }
 
 /// The way into the sandbox for every origin that a provider is known by, or that a step names for it.
-fn routes(sandbox: &Sandbox, asked: &[Ask]) -> Vec<(String, String)> {
+fn routes(sandbox: &Sandbox, asked: &[ProviderRequest]) -> Vec<(String, String)> {
     let known = sandbox.providers().iter().flat_map(|service| {
         service.origins().into_iter().map(|origin| (service.provider(), origin.to_owned()))
     });
     let named = named(asked).into_iter().filter(|(provider, _)| !["aws", "secrets"].contains(provider));
     let named = named.map(|(provider, url)| (provider, url.origin().ascii_serialization()));
     // Of two ways the first counts: at an address that is a provider's own, that provider answers.
-    let hosts = asked.iter().map(Ask::kind).flat_map(|kind| {
+    let hosts = asked.iter().map(ProviderRequest::kind).flat_map(|kind| {
         kind.hosts().into_iter().map(|url| (kind.provider(), url.origin().ascii_serialization()))
     });
     // A key signs where it is, whoever it signs for.

@@ -11,7 +11,7 @@ use super::input;
 use super::sandbox::sts::Role;
 use super::sandbox::{KNOWN_AS, trust};
 use dataflow_config::aws::Partition;
-use dataflow_config::credential::Ask;
+use dataflow_config::credential::ProviderRequest;
 use dataflow_host::files;
 use dataflow_types::near_name::nearest;
 
@@ -41,7 +41,10 @@ impl Folder {
 
     /// Every role that is asked for, with the trust policy that the author wrote for it; and of each that has none, that
     /// it is lent to anybody here.
-    pub(super) fn roles(&self, asked: &[Ask]) -> Result<(BTreeMap<String, Role>, Vec<String>), Error> {
+    pub(super) fn roles(
+        &self,
+        asked: &[ProviderRequest],
+    ) -> Result<(BTreeMap<String, Role>, Vec<String>), Error> {
         let assumed = assumed(asked);
         let (mut roles, mut open) = (BTreeMap::new(), Vec::new());
         for (arn, by) in &assumed {
@@ -91,10 +94,10 @@ fn name(arn: &str) -> &str {
 }
 
 /// Each role that is asked for, with the roles that it is assumed by, where that is not the token's bearer.
-fn assumed(asked: &[Ask]) -> BTreeMap<String, BTreeSet<String>> {
+fn assumed(asked: &[ProviderRequest]) -> BTreeMap<String, BTreeSet<String>> {
     let mut arns: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for ask in asked {
-        let Ask::Aws(aws) = ask else { continue };
+        let ProviderRequest::Aws(aws) = ask else { continue };
         let mut before: Option<String> = None;
         for role in std::iter::once(&aws.role).chain(aws.chain.iter().map(|hop| &hop.role)) {
             arns.entry(role.to_string()).or_default().extend(before.replace(role.to_string()));

@@ -141,8 +141,8 @@ fn circle(mut uses: BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
 /// Circles that are still to be opened, with what stands between them: a module leaves this list and none joins it.
 const STILL: &[(&str, &str)] = &[(
     "crates/config/src",
-    "ask aws aws::chain aws::partition aws::session aws::words azure bitbucket buildkite collect credential gcp github \
-         host key level limits network oauth place retention secrets secrets::names sink step template together usable vault \
+    "aws aws::chain aws::partition aws::session aws::types azure bitbucket buildkite collect credential gcp github \
+         host key level limits network oauth place provider_request retention secrets secrets::names sink step template together usable vault \
          written",
 )];
 

@@ -3,7 +3,6 @@
 use serde::Deserialize;
 use url::Url;
 
-pub use super::ask::{Ask, Kind};
 use super::aws::Aws;
 use super::azure::Azure;
 use super::bitbucket::Bitbucket;
@@ -12,6 +11,7 @@ use super::gcp::Gcp;
 use super::git_ssh::GitSsh;
 use super::github::GitHub;
 use super::oauth::OAuth;
+pub use super::provider_request::{Kind, ProviderRequest};
 use super::secrets::Secrets;
 pub use super::together::{Entry, check_together};
 use super::vault::Vault;
@@ -36,7 +36,7 @@ pub struct Credential {
     /// When it is asked for at all.
     pub condition: Option<Condition>,
     /// What is asked for.
-    pub what: What,
+    pub source: CredentialSource,
 }
 
 /// What becomes of a credential when the step has ended.
@@ -53,9 +53,9 @@ pub enum Settle {
 
 /// What one entry asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum CredentialSource {
     /// A credential.
-    Ask(Ask),
+    Request(ProviderRequest),
     /// A grant that the host config names.
     Grant(String),
 }
@@ -173,20 +173,20 @@ impl TryFrom<Wire> for Credential {
             grant,
         } = wire;
         let asked = [
-            aws.map(|aws| What::Ask(Ask::Aws(aws))),
-            gcp.map(|gcp| What::Ask(Ask::Gcp(gcp))),
-            azure.map(|azure| What::Ask(Ask::Azure(azure))),
-            vault.map(|vault| What::Ask(Ask::Vault(vault))),
-            secrets.map(|secrets| What::Ask(Ask::Secrets(secrets))),
-            oauth.map(|oauth| What::Ask(Ask::OAuth(oauth))),
-            github.map(|github| What::Ask(Ask::GitHub(github))),
-            bitbucket.map(|bitbucket| What::Ask(Ask::Bitbucket(bitbucket))),
-            buildkite.map(|buildkite| What::Ask(Ask::Buildkite(buildkite))),
-            grant.map(What::Grant),
+            aws.map(|aws| CredentialSource::Request(ProviderRequest::Aws(aws))),
+            gcp.map(|gcp| CredentialSource::Request(ProviderRequest::Gcp(gcp))),
+            azure.map(|azure| CredentialSource::Request(ProviderRequest::Azure(azure))),
+            vault.map(|vault| CredentialSource::Request(ProviderRequest::Vault(vault))),
+            secrets.map(|secrets| CredentialSource::Request(ProviderRequest::Secrets(secrets))),
+            oauth.map(|oauth| CredentialSource::Request(ProviderRequest::OAuth(oauth))),
+            github.map(|github| CredentialSource::Request(ProviderRequest::GitHub(github))),
+            bitbucket.map(|bitbucket| CredentialSource::Request(ProviderRequest::Bitbucket(bitbucket))),
+            buildkite.map(|buildkite| CredentialSource::Request(ProviderRequest::Buildkite(buildkite))),
+            grant.map(CredentialSource::Grant),
         ];
-        let mut asked: Vec<What> = asked.into_iter().flatten().collect();
+        let mut asked: Vec<CredentialSource> = asked.into_iter().flatten().collect();
         match (asked.pop(), asked.len()) {
-            (Some(what), 0) => Ok(Self { name, export, refresh, git, git_ssh, settle, condition, what }),
+            (Some(source), 0) => Ok(Self { name, export, refresh, git, git_ssh, settle, condition, source }),
             (None, _) => Err(NotOne("none".to_owned())),
             (_, others) => Err(NotOne((others + 1).to_string())),
         }
@@ -220,11 +220,11 @@ impl Credential {
         if let Some(Err(problem)) = self.condition.as_ref().map(Condition::in_a_job) {
             return Err(("if", problem));
         }
-        match self.what {
-            What::Ask(ref ask) if ask.kind().calls_back() && !self.refresh => {
+        match self.source {
+            CredentialSource::Request(ref ask) if ask.kind().calls_back() && !self.refresh => {
                 Err(("refresh", "what SDKs are handed calls back: write a `name` and `refresh: true`".into()))
             }
-            What::Grant(_) if self.name.is_some() => {
+            CredentialSource::Grant(_) if self.name.is_some() => {
                 Err(("name", "a grant's credentials have names of their own".into()))
             }
             _ => Ok(()),

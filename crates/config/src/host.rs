@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::aws::{Account, Override, Region};
-use super::credential::{Credential, What};
+use super::credential::{Credential, CredentialSource};
 pub use super::limits::{Deadlines, Limits};
 use super::network::NetworkConfig;
 use super::place::{self, Error};
@@ -257,7 +257,9 @@ fn checked(file: &str, config: HostConfig) -> Result<HostConfig, Error> {
             return Err(Error::at(file, format!("grants[{index}].claims"), problem)
                 .hinted("to really mean every job write `organization_slug: \"*\"`"));
         }
-        if let Some(inner) = grant.credentials.iter().position(|c| matches!(c.what, What::Grant(_))) {
+        if let Some(inner) =
+            grant.credentials.iter().position(|c| matches!(c.source, CredentialSource::Grant(_)))
+        {
             let place = format!("grants[{index}].credentials[{inner}]");
             return Err(Error::at(file, place, "a grant cannot name another grant"));
         }

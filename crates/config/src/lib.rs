@@ -6,7 +6,6 @@
 )]
 
 pub mod address;
-pub mod ask;
 pub mod aws;
 pub mod azure;
 pub mod bitbucket;
@@ -35,8 +34,11 @@ pub mod network;
 pub mod oauth;
 pub mod path;
 pub mod place;
+pub mod provider_request;
 pub mod retention;
 pub mod secrets;
+#[cfg(test)]
+mod several_errors;
 mod shown;
 pub mod sink;
 pub mod step;
@@ -44,8 +46,6 @@ pub mod survive_reboot;
 pub mod template;
 pub mod together;
 pub mod token;
-#[cfg(test)]
-mod told;
 mod unreadable;
 mod usable;
 pub mod value;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::credential::{self, Credential, Entry, What};
+use super::credential::{self, Credential, CredentialSource, Entry};
 use super::place::{self, Error};
 use super::{collect, template};
 use dataflow_types::dataset::Dataset;
@@ -123,7 +123,7 @@ pub fn check(file: &str, place: &str, credentials: &[Credential]) -> Result<(), 
     for (index, credential) in credentials.iter().enumerate() {
         let wrong = |(key, problem)| Error::at(file, format!("{place}[{index}].{key}"), problem);
         credential.check().map_err(wrong)?;
-        let What::Ask(ask) = &credential.what else { continue };
+        let CredentialSource::Request(ask) = &credential.source else { continue };
         let here = format!("{place}[{index}].{}", ask.kind().provider());
         let exported = || if credential.export { ask.kind().check_exported() } else { Ok(()) };
         let checked = ask.kind().check().and_then(|()| exported());

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::ask::Ask;
 use super::place::Error;
+use super::provider_request::ProviderRequest;
 use dataflow_types::near_name::nearest;
 
 /// One entry among others, wherever each was written.
@@ -18,7 +18,7 @@ pub struct Entry<'a> {
     /// Whether it may turn out not to be asked for.
     pub conditional: bool,
     /// What it asks for.
-    pub ask: &'a Ask,
+    pub ask: &'a ProviderRequest,
 }
 
 /// Checks entries against each other: no name, variable or file twice, every source there, and no cycle. Where

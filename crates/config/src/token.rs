@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use dataflow_host::agent::oidc::Shape;
+use dataflow_host::agent::oidc::TokenRequest;
 use dataflow_types::span::Span;
 
 /// The longest life that the agent's endpoint gives a token (limits page of Buildkite's documentation).
@@ -16,7 +16,7 @@ pub const MAX_LIFETIME: Span = Span::seconds(7200);
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Token {
     /// Where the token comes from: the agent's OIDC endpoint, a file or a command. Default: `agent`.
-    pub from: From,
+    pub from: TokenSource,
     /// Who should believe it (`aud`). Each provider has its own default; that of AWS is `sts.amazonaws.com`, in China
     /// `sts.amazonaws.com.cn`. Default: the provider's own.
     pub audience: Option<String>,
@@ -31,9 +31,10 @@ pub struct Token {
 
 /// Where a subject token comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+// The schemas are published with this name.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "From"))]
 #[serde(rename_all = "kebab-case")]
-pub enum From {
+pub enum TokenSource {
     /// The agent's OIDC endpoint.
     #[default]
     Agent,
@@ -46,12 +47,17 @@ pub enum From {
 
 impl Token {
     /// What it is like where nothing is said.
-    pub const USUAL: Self =
-        Self { from: From::Agent, audience: None, lifetime: None, claims: Vec::new(), subject_claim: None };
+    pub const USUAL: Self = Self {
+        from: TokenSource::Agent,
+        audience: None,
+        lifetime: None,
+        claims: Vec::new(),
+        subject_claim: None,
+    };
 
-    /// The shape to ask the agent for, with the provider's own audience where the step names none.
-    pub fn shape(&self, default_audience: &str) -> Shape {
-        Shape {
+    /// The request that the agent is sent, with the provider's own audience where the step names none.
+    pub fn request(&self, default_audience: &str) -> TokenRequest {
+        TokenRequest {
             audience: Some(self.audience.clone().unwrap_or_else(|| default_audience.to_owned())),
             lifetime: self.lifetime.map(Span::as_secs),
             claims: self.claims.clone(),
@@ -68,10 +74,10 @@ impl Token {
             return Err(("lifetime", format!("expected 1s to {MAX_LIFETIME}, saw `{lifetime}`")));
         }
         match &self.from {
-            From::File(path) if !path.is_absolute() => {
+            TokenSource::File(path) if !path.is_absolute() => {
                 Err(("from.file", format!("expected an absolute path, saw `{}`", path.display())))
             }
-            From::Command(words) if !words.first().is_some_and(|program| program.starts_with('/')) => {
+            TokenSource::Command(words) if !words.first().is_some_and(|program| program.starts_with('/')) => {
                 let seen = words.first().map_or("nothing", String::as_str);
                 Err((
                     "from.command",

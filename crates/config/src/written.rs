@@ -3,7 +3,7 @@
 use serde_json::Value;
 use url::{Origin, Url};
 
-use super::credential::{Credential, What};
+use super::credential::{Credential, CredentialSource};
 use super::host::HostConfig;
 use super::place::{self, Error};
 use super::template;
@@ -31,13 +31,13 @@ pub(super) fn with_claims(file: &str, tree: &Value) -> Result<Option<(HostConfig
 fn check_hosts(file: &str, place: &str, credential: &Credential, written: &Value) -> Result<(), Error> {
     let other: Credential = place::from_json(file, template::with_others(file, place, written)?)?;
     let hosts = |credential: &Credential| -> Vec<Origin> {
-        match &credential.what {
-            What::Ask(ask) => {
+        match &credential.source {
+            CredentialSource::Request(ask) => {
                 let kind = ask.kind();
                 let conventional = kind.hosts().into_iter().map(|url| url.origin());
                 kind.endpoints().into_iter().map(Url::origin).chain(conventional).collect()
             }
-            What::Grant(_) => Vec::new(),
+            CredentialSource::Grant(_) => Vec::new(),
         }
     };
     if hosts(credential) == hosts(&other) {

@@ -162,7 +162,7 @@ pub fn outlived(left: TimeDelta, host: &HostConfig) -> Option<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataflow_config::credential::Ask;
+    use dataflow_config::credential::ProviderRequest;
     use serde_json::json;
 
     fn host(yaml: &str) -> HostConfig {
@@ -182,7 +182,7 @@ mod tests {
             written: serde_json::Value::Null,
             pending: request::Pending::default(),
             export: true,
-            ask: Ask::Aws(serde_yaml::from_str(&yaml).unwrap()),
+            ask: ProviderRequest::Aws(serde_yaml::from_str(&yaml).unwrap()),
         }
     }
 
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_key_in_a_file_signs_for_a_step_only_where_the_host_names_the_file() {
         let yaml = "app-id: 7\nowner: acme\nprivate-key: {file: /etc/keys/app.pem}";
-        let ask = || Ask::GitHub(serde_yaml::from_str(yaml).unwrap());
+        let ask = || ProviderRequest::GitHub(serde_yaml::from_str(yaml).unwrap());
         let asked = |origin| Request { ask: ask(), ..request(origin, "") };
         let denied = decide(&asked(Origin::Step), &claims(), &HostConfig::default());
         assert!(denied.is_unconditional(), "{denied:?}");

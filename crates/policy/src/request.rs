@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use dataflow_config::credential::{self, Ask, Credential, Entry, Settle, What};
+use dataflow_config::credential::{self, Credential, CredentialSource, Entry, ProviderRequest, Settle};
 use dataflow_config::git_ssh::GitSsh;
 use dataflow_config::host::HostConfig;
 use dataflow_config::place::Error;
@@ -34,7 +34,7 @@ pub struct Request {
     /// What becomes of it when the step has ended.
     pub settle: Settle,
     /// What is asked for.
-    pub ask: Ask,
+    pub ask: ProviderRequest,
     /// The entry as it was written, for a callback that asks again.
     pub written: Value,
     /// What is settled only when the job is known.
@@ -91,7 +91,7 @@ impl Request {
         entry: Option<&Value>,
         written: Value,
     ) -> Option<Self> {
-        let What::Ask(ask) = &credential.what else { return None };
+        let CredentialSource::Request(ask) = &credential.source else { return None };
         let (name, export) = (credential.name.clone(), credential.export);
         let (refresh, git, settle) = (credential.refresh, credential.git.clone(), credential.settle);
         let git_ssh = credential.git_ssh.clone();
@@ -116,13 +116,13 @@ pub fn of_step(block: &Step, host: &HostConfig) -> Result<Vec<Request>, Error> {
     let mut requests = Vec::new();
     for (index, credential) in block.credentials.iter().enumerate() {
         let place = format!("credentials[{index}]");
-        match &credential.what {
-            What::Ask(_) => {
+        match &credential.source {
+            CredentialSource::Request(_) => {
                 let entry = block.written.get(index);
                 let written = entry.cloned().unwrap_or_default();
                 requests.extend(Request::of(credential, Origin::Step, place, entry, written));
             }
-            What::Grant(name) => {
+            CredentialSource::Grant(name) => {
                 let mut granted = of_grant(name, &place, host)?;
                 for request in &mut granted {
                     request.narrow(credential.condition.as_ref());

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::request::{self, Origin, Request};
 use dataflow_config::aws;
-use dataflow_config::credential::{Ask, Credential, What};
+use dataflow_config::credential::{Credential, CredentialSource, ProviderRequest};
 use dataflow_config::place::{self, Error};
 use dataflow_config::step::FILE;
 use dataflow_config::template;
@@ -76,7 +76,7 @@ fn filled(mut request: Request, claims: &Claims) -> Result<Request, Error> {
         let credential: Credential = place::from_json(FILE, entry.clone()).map_err(under)?;
         let wrong = |(key, problem): (&str, String)| under(Error::at(FILE, key, problem));
         credential.check().map_err(wrong)?;
-        let What::Ask(ask) = credential.what else { return Ok(request) };
+        let CredentialSource::Request(ask) = credential.source else { return Ok(request) };
         let provider = ask.kind().provider();
         // Stand-ins led to the hosts that the author meant.
         if hosts(&ask) != hosts(&request.ask) {
@@ -97,7 +97,7 @@ fn filled(mut request: Request, claims: &Claims) -> Result<Request, Error> {
 }
 
 /// The servers of the provider's own convention.
-fn hosts(ask: &Ask) -> Vec<url::Origin> {
+fn hosts(ask: &ProviderRequest) -> Vec<url::Origin> {
     ask.kind().hosts().iter().map(url::Url::origin).collect()
 }
 

@@ -4,7 +4,7 @@
 use url::Url;
 
 use dataflow_config::address::is_safe;
-use dataflow_config::credential::What;
+use dataflow_config::credential::CredentialSource;
 use dataflow_config::host::HostConfig;
 use dataflow_types::revocation::RevocationTarget;
 
@@ -12,19 +12,19 @@ use dataflow_types::revocation::RevocationTarget;
 const OWN: [&str; 2] = ["https://api.github.com", "https://api.buildkite.com"];
 
 /// The first address of a lease to which this host sends nothing.
-pub(super) fn stranger(lease: &RevocationTarget, host: &HostConfig) -> Option<String> {
+pub(super) fn disallowed_origin(lease: &RevocationTarget, host: &HostConfig) -> Option<String> {
     // Without a handle nobody is asked.
     lease.handle.as_ref()?;
     let urls = lease.detail.values().filter_map(|text| Url::parse(text).ok()).filter(Url::has_host);
-    let stranger = urls.into_iter().find(|url| !is_allowed(url, host))?;
-    Some(stranger.origin().ascii_serialization())
+    let url = urls.into_iter().find(|url| !is_allowed(url, host))?;
+    Some(url.origin().ascii_serialization())
 }
 
 fn is_allowed(url: &Url, host: &HostConfig) -> bool {
     let same = |other: &Url| other.origin() == url.origin();
     // What the host config names in a grant needs no second permission.
     let granted = host.grants.iter().flat_map(|grant| &grant.credentials).any(|credential| {
-        matches!(&credential.what, What::Ask(ask) if ask.kind().endpoints().into_iter().any(same))
+        matches!(&credential.source, CredentialSource::Request(ask) if ask.kind().endpoints().into_iter().any(same))
     });
     let own = OWN.contains(&url.origin().ascii_serialization().as_str());
     is_safe(url) && (own || granted || host.endpoints.iter().any(same))
@@ -45,8 +45,8 @@ mod tests {
             tried: false,
         };
         let host = dataflow_config::host::parse("config.yml", config).unwrap();
-        assert_eq!(stranger(&RevocationTarget { handle: None, ..lease.clone() }, &host), None);
-        stranger(&lease, &host)
+        assert_eq!(disallowed_origin(&RevocationTarget { handle: None, ..lease.clone() }, &host), None);
+        disallowed_origin(&lease, &host)
     }
 
     #[test]

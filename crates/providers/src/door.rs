@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::call_error::CallError;
 use super::{Context, Error, SettleContext, settle};
-use dataflow_config::credential::{Ask, Kind};
+use dataflow_config::credential::{Kind, ProviderRequest};
 use dataflow_config::host::Mode;
 use dataflow_policy::{self as policy, Request};
 use dataflow_types::credential::{Credential, Flaw, Material, PrivateFile, SettleWith, Value};
@@ -134,7 +134,7 @@ fn hide(credential: &mut Credential, kind: &dyn Kind, context: &Context<'_>) {
 /// That a credential lives longer than the host config allows, whatever was asked for. A stored secret has no end of its
 /// own, and none is lent: its owner ends it.
 fn outlives(credential: &Credential, request: &Request, context: &Context<'_>) -> Option<Error> {
-    if context.host.mode == Mode::Observe || matches!(request.ask, Ask::Secrets(_)) {
+    if context.host.mode == Mode::Observe || matches!(request.ask, ProviderRequest::Secrets(_)) {
         return None;
     }
     let limit = policy::outlived(credential.expires_at - context.clock.now(), context.host)?;

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use dataflow_config::credential::Ask;
+use dataflow_config::credential::ProviderRequest;
 use dataflow_config::host::HostConfig;
 use dataflow_host::Clock;
-use dataflow_host::agent::oidc::Shape;
+use dataflow_host::agent::oidc::TokenRequest;
 use dataflow_host::http::Http;
 use dataflow_host::retry::Backoff;
 use dataflow_policy::Request;
@@ -116,25 +116,25 @@ pub fn public_details(provider: &str) -> &'static [&'static str] {
 pub fn token_key(request: &Request) -> Option<Key> {
     let kind = request.ask.kind();
     let (token, audience) = kind.token()?;
-    let shape = Shape { aws_session_tags: kind.session_tags().to_vec(), ..token.shape(&audience) };
-    Some(Key { from: token.from.clone(), shape })
+    let request = TokenRequest { aws_session_tags: kind.session_tags().to_vec(), ..token.request(&audience) };
+    Some(Key { from: token.from.clone(), request })
 }
 
 /// What this exchange will be called in the provider's own log.
 pub fn session(request: &Request, job_id: &str) -> String {
     match &request.ask {
-        Ask::Aws(aws) => {
+        ProviderRequest::Aws(aws) => {
             aws.session_name.as_ref().map_or_else(|| aws::session_name(job_id), ToString::to_string)
         }
-        Ask::Gcp(gcp) => gcp.request_reason.clone().unwrap_or_default(),
-        Ask::Azure(_) => String::new(),
+        ProviderRequest::Gcp(gcp) => gcp.request_reason.clone().unwrap_or_default(),
+        ProviderRequest::Azure(_) => String::new(),
         // Vault's log knows the accessor, and the claims that its role maps.
-        Ask::Vault(_)
-        | Ask::Secrets(_)
-        | Ask::OAuth(_)
-        | Ask::GitHub(_)
-        | Ask::Bitbucket(_)
-        | Ask::Buildkite(_) => job_id.to_owned(),
+        ProviderRequest::Vault(_)
+        | ProviderRequest::Secrets(_)
+        | ProviderRequest::OAuth(_)
+        | ProviderRequest::GitHub(_)
+        | ProviderRequest::Bitbucket(_)
+        | ProviderRequest::Buildkite(_) => job_id.to_owned(),
     }
 }
 
@@ -148,26 +148,32 @@ pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -
 
 async fn ask(request: &Request, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
     match &request.ask {
-        Ask::Aws(aws) => aws::Role { aws, name: request.callback() }.exchange(session, context).await,
-        Ask::Gcp(gcp) => {
+        ProviderRequest::Aws(aws) => {
+            aws::Role { aws, name: request.callback() }.exchange(session, context).await
+        }
+        ProviderRequest::Gcp(gcp) => {
             gcp::Federation { gcp, name: request.name.as_deref() }.exchange(session, context).await
         }
-        Ask::Azure(azure) => azure::Identity(azure).exchange(session, context).await,
-        Ask::OAuth(oauth) => oauth::Client(oauth).exchange(session, context).await,
-        Ask::GitHub(github) => github::Installation(github).exchange(session, context).await,
-        Ask::Bitbucket(bitbucket) => bitbucket::AccessToken(bitbucket).exchange(session, context).await,
-        Ask::Buildkite(buildkite) => buildkite::ApiToken(buildkite).exchange(session, context).await,
-        Ask::Vault(vault) => vault::Login(vault).exchange(session, context).await,
-        Ask::Secrets(secrets) => secrets::Reading(secrets).exchange(session, context).await,
+        ProviderRequest::Azure(azure) => azure::Identity(azure).exchange(session, context).await,
+        ProviderRequest::OAuth(oauth) => oauth::Client(oauth).exchange(session, context).await,
+        ProviderRequest::GitHub(github) => github::Installation(github).exchange(session, context).await,
+        ProviderRequest::Bitbucket(bitbucket) => {
+            bitbucket::AccessToken(bitbucket).exchange(session, context).await
+        }
+        ProviderRequest::Buildkite(buildkite) => {
+            buildkite::ApiToken(buildkite).exchange(session, context).await
+        }
+        ProviderRequest::Vault(vault) => vault::Login(vault).exchange(session, context).await,
+        ProviderRequest::Secrets(secrets) => secrets::Reading(secrets).exchange(session, context).await,
     }
 }
 
 /// Gives a lease back, as far as its provider can. One that this version does not know is left to expire.
 pub async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
     if lease.expires_at > context.clock.now()
-        && let Some(stranger) = allowed::stranger(lease, context.host)
+        && let Some(origin) = allowed::disallowed_origin(lease, context.host)
     {
-        let reason = format!("`endpoints` in the host config does not allow `{stranger}`");
+        let reason = format!("`endpoints` in the host config does not allow `{origin}`");
         return Settlement::Failed { reason, until: lease.expires_at };
     }
     match lease.provider.as_str() {

@@ -9,8 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Error;
 use super::door::of_token;
-use dataflow_config::token::From;
-use dataflow_host::agent::oidc::{Issuer, Shape};
+use dataflow_config::token::TokenSource;
+use dataflow_host::agent::oidc::{Issuer, TokenRequest};
 use dataflow_host::process::Command;
 use dataflow_host::{Clock, files};
 use dataflow_types::claims::{Claims, SubjectToken};
@@ -24,9 +24,9 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     /// Where it comes from.
-    pub from: From,
+    pub from: TokenSource,
     /// What it is like.
-    pub shape: Shape,
+    pub request: TokenRequest,
 }
 
 /// A token of the job, with what it says.
@@ -74,9 +74,9 @@ pub struct Minter {
 impl Minter {
     async fn mint(&self, key: &Key) -> Result<Minted, Error> {
         let token = match &key.from {
-            From::Agent => self.issuer.mint(&key.shape, self.until).await.map_err(Error::Token)?,
-            From::File(path) => from_file(path)?,
-            From::Command(words) => from_command(words, self.clock.left(self.until)).await?,
+            TokenSource::Agent => self.issuer.mint(&key.request, self.until).await.map_err(Error::Token)?,
+            TokenSource::File(path) => from_file(path)?,
+            TokenSource::Command(words) => from_command(words, self.clock.left(self.until)).await?,
         };
         self.mask.add(token.secret());
         Ok(Minted::of(token))

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::aws_json::{refused, unsigned};
 use super::keys;
 use super::sts::Sts;
-use dataflow_config::credential::Ask;
+use dataflow_config::credential::ProviderRequest;
 use dataflow_config::key::{Algorithm, PrivateKey};
 use dataflow_host::serve::{Request, Response};
 
@@ -21,7 +21,7 @@ pub(super) struct Kms(Mutex<BTreeMap<String, Algorithm>>);
 
 impl Kms {
     /// Makes the key that a step takes for granted.
-    pub(super) fn prepare(&self, ask: &Ask) {
+    pub(super) fn prepare(&self, ask: &ProviderRequest) {
         if let Some(PrivateKey::Kms(_, kms)) = ask.kind().private_key() {
             let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             keys.entry(kms.key.clone()).or_insert(kms.algorithm);

@@ -14,7 +14,7 @@ use super::kms::Kms;
 use super::service::{Issued, Service, Surroundings};
 use super::sts::Sts;
 use super::vault::set;
-use dataflow_config::credential::Ask;
+use dataflow_config::credential::ProviderRequest;
 use dataflow_config::secrets::{Secrets, Store};
 use dataflow_host::serve::{Request, Response};
 use dataflow_types::secret::Secret;
@@ -103,10 +103,10 @@ impl Service for SecretsManagers {
         texts.map(issued).collect()
     }
 
-    fn prepare(&self, asked: &[Ask]) {
+    fn prepare(&self, asked: &[ProviderRequest]) {
         for ask in asked {
             self.kms.prepare(ask);
-            if let Ask::Secrets(secrets) = ask {
+            if let ProviderRequest::Secrets(secrets) = ask {
                 self.keep(secrets);
             }
         }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::issuer::Issuer;
 use super::sts::Sts;
-use dataflow_config::credential::Ask;
+use dataflow_config::credential::ProviderRequest;
 use dataflow_host::Clock;
 use dataflow_host::serve::{Request, Response};
 use dataflow_types::secret::Secret;
@@ -76,7 +76,7 @@ pub trait Service: Debug + Send + Sync {
     }
 
     /// Sets up what these requests take for granted, as an operator of the real one would have.
-    fn prepare(&self, _asked: &[Ask]) {}
+    fn prepare(&self, _asked: &[ProviderRequest]) {}
 }
 
 /// The service that a path belongs to, and the path as the service knows it.

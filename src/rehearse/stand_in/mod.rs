@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use dataflow_host::agent::job_api::JobApi;
-use dataflow_host::agent::oidc::{Issuer, Shape};
+use dataflow_host::agent::oidc::{Issuer, TokenRequest};
 use dataflow_host::http::{Http, Method, Network, Request, Response, StatusCode};
 use dataflow_host::{Env, Host, env, files, stdin};
 use dataflow_types::secret::Secret;
@@ -219,7 +219,7 @@ impl<'a> Agent<'a> {
         let values = ["audience", "lifetime", "claim", "aws-session-tag", "subject-claim", "job"];
         let words = Words::read(rest, &values, &["skip-redaction"])?;
         let lifetime = words.value("lifetime").map(str::parse::<u64>).transpose();
-        let shape = Shape {
+        let token_request = TokenRequest {
             audience: words.value("audience").map(str::to_owned),
             lifetime: lifetime.map_err(|_| "buildkite-agent: `--lifetime` takes seconds".to_owned())?,
             claims: words.values("claim"),
@@ -230,7 +230,7 @@ impl<'a> Agent<'a> {
         let issuer =
             Issuer::of(self.host, &self.http, Duration::from_secs(1)).map_err(|error| refused(&error))?;
         let until = self.host.clock.now() + TIMEOUT;
-        let token = issuer.mint(&shape, until).await.map_err(|error| refused(&error))?;
+        let token = issuer.mint(&token_request, until).await.map_err(|error| refused(&error))?;
         if !words.flag("skip-redaction") {
             self.job_api()?.redact(token.secret()).await.map_err(|error| refused(&error))?;
         }

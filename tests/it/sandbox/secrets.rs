@@ -1,6 +1,6 @@
 //! The secrets managers, as boto3 and the clients of Google and Azure see them.
 
-use buildkite_dataflow::config::credential::Ask;
+use buildkite_dataflow::config::credential::ProviderRequest;
 use buildkite_dataflow::rehearse::sandbox::KNOWN_AS;
 use buildkite_dataflow::rehearse::sandbox::sts::Role;
 use serde_json::{Value, json};
@@ -13,17 +13,17 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/secrets_cl
 const STORES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/stores_client.py");
 const READER: &str = "arn:aws:iam::123456789012:role/reader";
 
-fn stored(store: &str, name: &str) -> Ask {
+fn stored(store: &str, name: &str) -> ProviderRequest {
     let block = json!({"source": "reader", "store": store, "region": "eu-west-1",
         "values": [{"name": name, "env": "A"}]});
-    Ask::Secrets(serde_json::from_value(block).unwrap())
+    ProviderRequest::Secrets(serde_json::from_value(block).unwrap())
 }
 
-fn signing(key: &str, algorithm: &str) -> Ask {
+fn signing(key: &str, algorithm: &str) -> ProviderRequest {
     let kms = json!({"key": key, "region": "eu-west-1", "algorithm": algorithm});
     let block = json!({"issuer": "https://login.example.test", "grant": "private-key-jwt", "client-id": "svc",
         "private-key": {"source": "reader", "kms": kms}});
-    Ask::OAuth(serde_json::from_value(block).unwrap())
+    ProviderRequest::OAuth(serde_json::from_value(block).unwrap())
 }
 
 #[test]
@@ -85,7 +85,8 @@ fn the_clients_of_google_and_azure_read_what_is_there_and_are_told_what_is_not()
             "values": [{"name": azure, "env": "A"}]});
         let manager = json!({"source": "reader", "store": "gcp-secret-manager",
             "values": [{"name": google, "env": "B"}]});
-        let asked = [vault, manager].map(|block| Ask::Secrets(serde_json::from_value(block).unwrap()));
+        let asked =
+            [vault, manager].map(|block| ProviderRequest::Secrets(serde_json::from_value(block).unwrap()));
         sandbox.provider("secrets").unwrap().prepare(&asked);
 
         let good = token(&sandbox, &json!({ "audience": super::google::AUDIENCE }), &json!({}));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use buildkite_dataflow::config::credential::What;
+use buildkite_dataflow::config::credential::CredentialSource;
 use buildkite_dataflow::config::step::Step;
 use buildkite_dataflow::record::end::End;
 use buildkite_dataflow::record::parts::Start;
@@ -132,9 +132,9 @@ impl Scene {
         let credentials = Step::read(block.clone()).unwrap().credentials;
         let asked: Vec<_> = credentials
             .into_iter()
-            .filter_map(|credential| match credential.what {
-                What::Ask(ask) => Some(ask),
-                What::Grant(_) => None,
+            .filter_map(|credential| match credential.source {
+                CredentialSource::Request(ask) => Some(ask),
+                CredentialSource::Grant(_) => None,
             })
             .collect();
         self.sandbox.providers().iter().for_each(|service| service.prepare(&asked));

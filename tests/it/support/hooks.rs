@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use buildkite_dataflow::config::credential::What;
+use buildkite_dataflow::config::credential::CredentialSource;
 use buildkite_dataflow::config::step::Step;
 use buildkite_dataflow::host::Clock;
 use buildkite_dataflow::host::serve::{Response, Server, on_socket};
@@ -229,9 +229,9 @@ impl Stage {
     /// Sets up at the sandbox's providers what the block takes for granted.
     pub(crate) fn prepare(&self) {
         let step = Step::read(self.block.clone()).unwrap();
-        let asked = step.credentials.into_iter().filter_map(|credential| match credential.what {
-            What::Ask(ask) => Some(ask),
-            What::Grant(_) => None,
+        let asked = step.credentials.into_iter().filter_map(|credential| match credential.source {
+            CredentialSource::Request(ask) => Some(ask),
+            CredentialSource::Grant(_) => None,
         });
         let asked: Vec<_> = asked.collect();
         self.sandbox.providers().iter().for_each(|service| service.prepare(&asked));

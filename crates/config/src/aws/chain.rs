@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::session::SessionPolicy;
-use super::words::{PolicyArn, RoleArn, SessionName};
+use super::types::{PolicyArn, RoleArn, SessionName};
 use dataflow_types::span::Span;
 
 /// The shortest duration that STS gives.

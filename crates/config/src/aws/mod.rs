@@ -15,7 +15,7 @@ mod partition;
 mod session;
 mod sts;
 mod tags;
-mod words;
+mod types;
 
 pub use chain::{Hop, MAX_CHAINED, MAX_DURATION, MIN_DURATION};
 pub use names::{FILES, KEYS, REGIONS};
@@ -23,7 +23,7 @@ pub use partition::Partition;
 pub use session::{MAX_ARNS, SessionPolicy, Unfit, document};
 pub use sts::{Endpoint, Override};
 pub use tags::{TAG_VALUE, is_tag_value};
-pub use words::{Account, PolicyArn, Prefix, Profile, Region, RoleArn, SessionName};
+pub use types::{Account, PolicyArn, Prefix, Profile, Region, RoleArn, SessionName};
 
 /// Asks for one role by `AssumeRoleWithWebIdentity`, or for one that is assumed with it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -167,7 +167,7 @@ impl Kind for Aws {
         self.chain.last().map_or(self.duration, |last| last.duration).or(self.deadline)
     }
 
-    fn on_the_way(&self) -> Span {
+    fn intermediate_lifetime(&self) -> Span {
         if self.chain.is_empty() { Span::seconds(0) } else { MIN_DURATION }
     }
 

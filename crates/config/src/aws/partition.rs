@@ -4,7 +4,7 @@
 
 use url::Url;
 
-use super::words::Region;
+use super::types::Region;
 use dataflow_types::near_name::nearest;
 
 /// One of AWS's separate worlds.

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
-use super::words::PolicyArn;
+use super::types::PolicyArn;
 
 /// The most that STS takes of an inline policy, in characters; its managed ARNs count too.
 const MAX_POLICY: usize = 2048;

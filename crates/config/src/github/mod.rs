@@ -13,9 +13,9 @@ use crate::token::Token;
 use dataflow_types::credential::EnvName;
 use dataflow_types::span::Span;
 
-mod words;
+mod types;
 
-pub use words::{Access, AppId, Domain, NotADomain, Via};
+pub use types::{Access, AppId, Domain, NotADomain, Via};
 
 /// Asks for a token of an app's installation.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -31,7 +31,7 @@ const SHAPE_REFUSED: [StatusCode; 4] = [
 
 /// What a token should be like. Equal shapes share one token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Shape {
+pub struct TokenRequest {
     /// Who should believe it (`aud`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
@@ -199,11 +199,15 @@ impl Issuer {
     }
 
     /// Asks for a token of this shape, again where that is worth it, until `until`.
-    pub async fn mint(&self, shape: &Shape, until: DateTime<Utc>) -> Result<SubjectToken, Error> {
-        let ask = |_| self.ask(shape, until);
+    pub async fn mint(
+        &self,
+        token_request: &TokenRequest,
+        until: DateTime<Utc>,
+    ) -> Result<SubjectToken, Error> {
+        let ask = |_| self.ask(token_request, until);
         let token = match retry(&self.clock, self.backoff, until, Error::verdict, ask).await {
             Err(Error::Refused { status, message, later }) if SHAPE_REFUSED.contains(&status) => {
-                self.ask_command(shape, Error::Refused { status, message, later }, until).await?
+                self.ask_command(token_request, Error::Refused { status, message, later }, until).await?
             }
             answer => answer?,
         };
@@ -211,8 +215,8 @@ impl Issuer {
         Ok(token)
     }
 
-    async fn ask(&self, shape: &Shape, until: DateTime<Utc>) -> Result<SubjectToken, Error> {
-        let body = serde_json::to_vec(shape).unwrap_or_default();
+    async fn ask(&self, token_request: &TokenRequest, until: DateTime<Utc>) -> Result<SubjectToken, Error> {
+        let body = serde_json::to_vec(token_request).unwrap_or_default();
         let mut request = Request::new(Method::POST, self.url.clone(), self.left(until)).secret_header(
             "authorization",
             "Token ",
@@ -243,14 +247,14 @@ impl Issuer {
 
     async fn ask_command(
         &self,
-        shape: &Shape,
+        token_request: &TokenRequest,
         refusal: Error,
         until: DateTime<Utc>,
     ) -> Result<SubjectToken, Error> {
         let Some(program) = self.binary.clone() else { return Err(refusal) };
         let command = Command {
             program: program.clone(),
-            arguments: arguments(shape).into_iter().map(Into::into).collect(),
+            arguments: arguments(token_request).into_iter().map(Into::into).collect(),
             environment: self.environment.clone(),
             folder: PathBuf::from("/"),
         };
@@ -269,22 +273,22 @@ impl Issuer {
 }
 
 /// The arguments of `buildkite-agent oidc request-token`; the access token travels in the environment.
-fn arguments(shape: &Shape) -> Vec<String> {
+fn arguments(token_request: &TokenRequest) -> Vec<String> {
     let mut arguments = vec!["oidc".to_owned(), "request-token".to_owned(), "--skip-redaction".to_owned()];
     let mut push = |flag: &str, value: &str| arguments.extend([flag.to_owned(), value.to_owned()]);
-    if let Some(audience) = &shape.audience {
+    if let Some(audience) = &token_request.audience {
         push("--audience", audience);
     }
-    if let Some(lifetime) = shape.lifetime {
+    if let Some(lifetime) = token_request.lifetime {
         push("--lifetime", &lifetime.to_string());
     }
-    if let Some(claim) = &shape.subject_claim {
+    if let Some(claim) = &token_request.subject_claim {
         push("--subject-claim", claim);
     }
-    for claim in &shape.claims {
+    for claim in &token_request.claims {
         push("--claim", claim);
     }
-    for tag in &shape.aws_session_tags {
+    for tag in &token_request.aws_session_tags {
         push("--aws-session-tag", tag);
     }
     arguments
@@ -300,12 +304,12 @@ mod tests {
 
     #[test]
     fn an_empty_shape_is_an_empty_object() {
-        assert_eq!(serde_json::to_string(&Shape::default()).unwrap(), "{}");
+        assert_eq!(serde_json::to_string(&TokenRequest::default()).unwrap(), "{}");
     }
 
     #[test]
     fn the_command_is_given_the_whole_shape_and_no_secret() {
-        let shape = Shape {
+        let token_request = TokenRequest {
             audience: Some("sts.amazonaws.com".into()),
             lifetime: Some(300),
             claims: vec!["pipeline_id".into()],
@@ -313,7 +317,7 @@ mod tests {
             subject_claim: Some("job_id".into()),
         };
         assert_eq!(
-            arguments(&shape).join(" "),
+            arguments(&token_request).join(" "),
             "oidc request-token --skip-redaction --audience sts.amazonaws.com --lifetime 300 \
              --subject-claim job_id --claim pipeline_id --aws-session-tag pipeline_slug"
         );

@@ -161,7 +161,7 @@ impl Login<'_> {
     async fn login(&self, context: &Context<'_>) -> Result<RevokeAnswer, Error> {
         let Login(vault) = self;
         let subject = context.subject()?;
-        let expected = subject.key.shape.audience.clone().unwrap_or_default();
+        let expected = subject.key.request.audience.clone().unwrap_or_default();
         let (place, path) = (Place::of(vault), format!("auth/{}/login", vault.mount));
         let make = async |fresh: bool| {
             let token = subject.take(fresh).await?;

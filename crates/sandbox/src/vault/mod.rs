@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::issuer::Issuer;
 use super::service::{Issued, Life, Service, Surroundings};
-use dataflow_config::credential::Ask;
+use dataflow_config::credential::ProviderRequest;
 use dataflow_config::key::PrivateKey;
 use dataflow_config::secrets::Store;
 use dataflow_host::Clock;
@@ -187,14 +187,14 @@ impl Service for Vault {
         state.tokens.iter().map(life).collect()
     }
 
-    fn prepare(&self, asked: &[Ask]) {
+    fn prepare(&self, asked: &[ProviderRequest]) {
         for ask in asked {
             if let Some(PrivateKey::Transit(_, transit)) = ask.kind().private_key() {
                 prepare::prepare_key(&mut lock(&self.state), transit);
             }
             match ask {
-                Ask::Vault(vault) => prepare::prepare(&mut lock(&self.state), vault),
-                Ask::Secrets(secrets) if secrets.store == Store::Vault => {
+                ProviderRequest::Vault(vault) => prepare::prepare(&mut lock(&self.state), vault),
+                ProviderRequest::Secrets(secrets) if secrets.store == Store::Vault => {
                     prepare::prepare_stored(&mut lock(&self.state), secrets);
                 }
                 _ => {}

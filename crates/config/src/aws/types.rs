@@ -1,4 +1,4 @@
-//! AWS's words: roles, regions, session names, policies, accounts.
+//! AWS's types: roles, regions, session names, policies, accounts.
 
 use std::fmt;
 use std::str::FromStr;

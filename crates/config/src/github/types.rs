@@ -1,4 +1,4 @@
-//! The words of a `github` block: who mints, an app's id, how much a permission allows, a host's name.
+//! The types of a `github` block: who mints, an app's id, how much a permission allows, a host's name.
 
 use std::fmt;
 use std::str::FromStr;

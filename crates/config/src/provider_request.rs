@@ -17,7 +17,7 @@ use dataflow_types::span::Span;
 
 /// A credential, by provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum ProviderRequest {
     /// A role of AWS.
     Aws(Box<Aws>),
     /// An identity of Google Cloud.
@@ -38,7 +38,7 @@ pub enum Ask {
     Secrets(Box<Secrets>),
 }
 
-impl Ask {
+impl ProviderRequest {
     /// What it has in common with the others.
     pub fn kind(&self) -> &dyn Kind {
         match self {
@@ -110,8 +110,8 @@ pub trait Kind {
         None
     }
 
-    /// How long whatever is made on the way to it lives, and is not lent.
-    fn on_the_way(&self) -> Span {
+    /// How long an intermediate credential lives: one that it is made with, and that is not lent.
+    fn intermediate_lifetime(&self) -> Span {
         Span::seconds(0)
     }
 
