@@ -50,7 +50,7 @@ impl Rules {
         let Some(path) = path else { return Ok(Self::default()) };
         let text = input::text(path)?;
         let config =
-            dataflow_config::host::parse(&path.display().to_string(), &text).map_err(Error::Config)?;
+            dataflow_config::host_file::parse(&path.display().to_string(), &text).map_err(Error::Config)?;
         let written: Option<Value> = serde_yaml::from_str(&text).ok();
         Ok(Self { written: Some(written.unwrap_or_default()), config })
     }

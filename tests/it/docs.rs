@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use buildkite_dataflow::config::host::{self, HostConfig};
+use buildkite_dataflow::config::host::HostConfig;
+use buildkite_dataflow::config::host_file;
 use buildkite_dataflow::config::place;
 use buildkite_dataflow::config::step::Step;
 use buildkite_dataflow::failure::{Class, Ident};
@@ -273,7 +274,7 @@ fn valid_example(file: &str, text: &str) {
     } else if value.get("fixture").is_some() {
         place::from_yaml::<Fixture>(file, text).unwrap_or_else(|error| panic!("{error} ({:?})", error.hint));
     } else {
-        host::parse(file, text).unwrap_or_else(|error| panic!("{error} ({:?})\n{text}", error.hint));
+        host_file::parse(file, text).unwrap_or_else(|error| panic!("{error} ({:?})\n{text}", error.hint));
     }
 }
 

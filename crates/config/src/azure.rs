@@ -1,6 +1,6 @@
 //! The `azure` block of a credential.
 
-use super::credential::Kind;
+use super::kind::Kind;
 use super::token::Token;
 use dataflow_types::credential::EnvName;
 use dataflow_types::span::Span;

@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::credential::Kind;
+use super::address::check_url;
 use super::field::{Field, OneOrMore};
-use super::oauth::check_url;
+use super::kind::Kind;
 use super::token::Token;
 use dataflow_types::credential::EnvName;
 use dataflow_types::span::Span;

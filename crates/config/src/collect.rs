@@ -7,13 +7,11 @@ use std::cell::Cell;
 
 use serde_json::{Value, json};
 
+use super::error::{Error, MOST, Mend};
 use super::level;
 use super::path::{Segment, get, get_mut, locate, written};
-use super::place::{Error, Mend};
 use super::shown::without_secrets;
 
-/// The most errors that are reported for one configuration.
-pub(super) const MOST: usize = 100;
 /// How often a configuration with errors is read again, at most, and how many values are read then, about.
 const READINGS: usize = 6000;
 const VALUES: usize = 1_500_000;

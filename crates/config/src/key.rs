@@ -5,10 +5,10 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 use url::Url;
 
-use super::aws::{Partition, Region};
+use super::address::{check_url, is_path};
+use super::aws::partition::Partition;
+use super::aws::region::Region;
 use super::field::Field;
-use super::oauth::check_url;
-use super::vault::is_path;
 
 /// Where the key is that signs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

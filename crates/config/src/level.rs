@@ -4,9 +4,9 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value, json};
 
+use super::error::{Error, Mend};
 use super::hint::elsewhere;
 use super::path::{Segment, get, get_mut, written};
-use super::place::{Error, Mend};
 use dataflow_types::near_name::nearest;
 
 type Judge<'a> = dyn Fn(&Value) -> Option<Error> + 'a;

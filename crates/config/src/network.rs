@@ -8,7 +8,6 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::address::is_safe;
-use super::host::HostConfig;
 use dataflow_host::direct::Direct;
 use dataflow_host::http::Network;
 use dataflow_host::http::identity::Identity;
@@ -141,7 +140,7 @@ impl NetworkConfig {
         }
     }
 
-    fn settings(&self) -> Network {
+    pub(super) fn settings(&self) -> Network {
         Network {
             ca_file: self.ca_file.clone(),
             proxy: self.proxy.clone(),
@@ -151,14 +150,6 @@ impl NetworkConfig {
             redirects: Vec::new(),
             unix_socket: None,
         }
-    }
-}
-
-impl HostConfig {
-    /// How requests leave this host, and where a server may send them on to.
-    pub fn network(&self) -> Network {
-        let redirects = self.endpoints.iter().filter(|url| is_safe(url)).map(Url::origin).collect();
-        Network { redirects, ..self.network.settings() }
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use url::Url;
 
-use super::address::is_safe;
-use super::credential::Kind;
+use super::address::check_url;
 use super::field::{Field, OneOrMore};
 use super::key::PrivateKey;
+use super::kind::Kind;
 use super::token::Token;
 use dataflow_types::credential::EnvName;
 use dataflow_types::span::Span;
@@ -244,18 +244,6 @@ impl OAuth {
             _ => Ok(()),
         }
     }
-}
-
-/// Refuses a URL to which a token must not be sent.
-pub fn check_url(key: &str, url: &Url) -> Result<(), Wrong> {
-    if !is_safe(url) {
-        let origin = url.origin().ascii_serialization();
-        return wrong(key, format!("expected an https URL, saw `{origin}`: a token would travel in clear"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return wrong(key, "expected a URL without a user and a password");
-    }
-    Ok(())
 }
 
 /// A server's name as servers write it: a URL with no path has no slash at its end.

@@ -6,8 +6,9 @@
 use serde_json::Value;
 
 use super::claim_names;
+use super::error::Error;
 use super::grammar::{self, Part};
-use super::place::Error;
+use super::path::{get, locate};
 use dataflow_types::claims::Claims;
 use dataflow_types::near_name::nearest;
 
@@ -249,6 +250,23 @@ fn below(key: String, item: &Value, path: &mut Vec<String>, fill: &mut Fill<'_>)
     let filled = walk(item, path, fill);
     path.pop();
     filled
+}
+
+impl Error {
+    /// The same error where `filled` was read instead of what was written: it is reported for the latter.
+    pub(super) fn for_written(mut self, filled: &Value, written: &Value) -> Self {
+        let (path, _) = locate(filled, &self.place);
+        if let (Some(Value::String(stand_in)), Some(Value::String(text))) =
+            (get(filled, &path), get(written, &path))
+        {
+            // Plain text is shown as it is read, with one dollar less.
+            if has_claim(text) {
+                let quoted = format!("`{}`", super::shown::escaped(text));
+                self.problem = self.problem.replace(&format!("`{stand_in}`"), &quoted);
+            }
+        }
+        self
+    }
 }
 
 #[cfg(test)]

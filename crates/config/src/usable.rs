@@ -8,14 +8,12 @@ use url::Url;
 use super::address::is_safe;
 use super::aws::Partition;
 use super::claim_names;
-use super::host::{AwsHost, Grant, HostConfig, Sink};
+use super::host::{AwsHost, BUILDKITE, Grant, HostConfig, Sink};
 use super::place::Error;
 use dataflow_types::span::Span;
 
 type Wrong = (String, String);
 
-/// Buildkite's own issuer.
-pub(super) const BUILDKITE: &str = "https://agent.buildkite.com";
 const BUILDKITE_HOST: &str = "agent.buildkite.com";
 
 /// The first thing that can never work.
@@ -184,7 +182,7 @@ fn claims(file: &str, place: &str, claims: &BTreeMap<String, String>) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use crate::host::parse;
+    use crate::host_file::parse;
 
     #[track_caller]
     fn refused(yaml: &str, place: &str, problem: &str) {

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::address::is_safe;
-use super::credential::Kind;
+use super::address::{is_path, is_safe};
+use super::kind::Kind;
 use super::token::Token;
 use super::value::{self, Destination, FileName};
 use dataflow_types::credential::EnvName;
@@ -83,12 +83,6 @@ fn yes() -> bool {
 
 fn usual_mount() -> String {
     "jwt".to_owned()
-}
-
-/// A path as it may stand in a URL of Vault's.
-pub fn is_path(text: &str) -> bool {
-    let part = |part: &str| !part.is_empty() && part != "." && part != "..";
-    text.split('/').all(part) && !text.chars().any(|c| c.is_control() || "?#\\".contains(c))
 }
 
 impl Kind for Vault {

@@ -44,7 +44,7 @@ mod tests {
             detail: detail.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             tried: false,
         };
-        let host = dataflow_config::host::parse("config.yml", config).unwrap();
+        let host = dataflow_config::host_file::parse("config.yml", config).unwrap();
         assert_eq!(disallowed_origin(&RevocationTarget { handle: None, ..lease.clone() }, &host), None);
         disallowed_origin(&lease, &host)
     }

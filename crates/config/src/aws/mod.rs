@@ -4,14 +4,13 @@ use chrono::DateTime;
 use serde::Deserialize;
 use url::Url;
 
-use super::address::is_safe;
-use super::credential::Kind;
-use super::token::Token;
+use super::{address::is_safe, kind::Kind, token::Token};
 use dataflow_types::span::Span;
 
 mod chain;
 mod names;
-mod partition;
+pub(super) mod partition;
+pub(super) mod region;
 mod session;
 mod sts;
 mod tags;
@@ -20,10 +19,11 @@ mod types;
 pub use chain::{Hop, MAX_CHAINED, MAX_DURATION, MIN_DURATION};
 pub use names::{FILES, KEYS, REGIONS};
 pub use partition::Partition;
+pub use region::Region;
 pub use session::{MAX_ARNS, SessionPolicy, Unfit, document};
 pub use sts::{Endpoint, Override};
 pub use tags::{TAG_VALUE, is_tag_value};
-pub use types::{Account, PolicyArn, Prefix, Profile, Region, RoleArn, SessionName};
+pub use types::{Account, PolicyArn, Prefix, Profile, RoleArn, SessionName};
 
 /// Asks for one role by `AssumeRoleWithWebIdentity`, or for one that is assumed with it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

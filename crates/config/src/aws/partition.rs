@@ -4,7 +4,7 @@
 
 use url::Url;
 
-use super::types::Region;
+use super::region::Region;
 use dataflow_types::near_name::nearest;
 
 /// One of AWS's separate worlds.

@@ -54,36 +54,6 @@ fn is_role_name(path_and_name: &str) -> bool {
     !name.is_empty() && path_and_name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+=,.@-".contains(&b))
 }
 
-/// The name of a region: it becomes part of a host's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Region(String);
-
-impl Region {
-    /// The region as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// The text is no region.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a region such as `eu-west-1`, saw `{0}`")]
-pub struct NotARegion(String);
-
-impl FromStr for Region {
-    type Err = NotARegion;
-
-    fn from_str(text: &str) -> Result<Self, NotARegion> {
-        let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        let edges = !text.starts_with('-') && !text.ends_with('-');
-        if plain && edges && (1..=40).contains(&text.len()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NotARegion(text.to_owned()))
-        }
-    }
-}
-
 /// A role session's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionName(String);
@@ -243,10 +213,11 @@ macro_rules! read_from_text {
         }
     )*};
 }
-read_from_text!(RoleArn, Region, SessionName, PolicyArn, Account, Profile, Prefix);
+read_from_text!(RoleArn, SessionName, PolicyArn, Account, Profile, Prefix);
 
 #[cfg(test)]
 mod tests {
+    use super::super::Region;
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::credential::Kind;
+use super::kind::Kind;
 use super::token::Token;
 use dataflow_types::credential::EnvName;
 use dataflow_types::span::Span;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use url::Url;
 
-use crate::credential::Kind;
+use crate::address::check_url;
 use crate::field::OneOrMore;
 use crate::key::{Algorithm, PrivateKey};
-use crate::oauth::check_url;
+use crate::kind::Kind;
 use crate::token::Token;
 use dataflow_types::credential::EnvName;
 use dataflow_types::span::Span;

@@ -5,12 +5,12 @@ use std::fmt;
 use serde::Deserialize;
 use url::Url;
 
+use super::address::is_path;
 use super::address::is_safe;
 use super::aws::{Partition, Region};
-use super::credential::Kind;
+use super::kind::Kind;
 use super::token::Token;
 use super::value::{self, Destination, FileName};
-use super::vault::is_path;
 use dataflow_types::credential::EnvName;
 use dataflow_types::span::Span;
 
