@@ -10,7 +10,7 @@ use dataflow_lease::Lease;
 use dataflow_lease::export::Restore;
 use dataflow_lease::journal::{Entry, Exported, Journal};
 use dataflow_lease::private;
-use dataflow_providers::words;
+use dataflow_providers as provider;
 use dataflow_record::end::{End, JobOutcome, JobResult, Late, ResultTrust, SealedBy};
 use dataflow_record::parts::Finding;
 use dataflow_record::{Part, seal};
@@ -75,7 +75,7 @@ async fn late(
 
 /// What any process of this user could have appended, and no provider of these leases says.
 fn unbelieved(journal: &mut Journal) -> Vec<Finding> {
-    let gives = |lease: &Lease, settlement: &Settlement| words::can_give(&lease.provider, settlement);
+    let gives = |lease: &Lease, settlement: &Settlement| provider::can_report(&lease.provider, settlement);
     let said = journal.disbelieve(gives).into_iter();
     said.map(|said| Finding::new(finding::Ident::JournalNotBelieved, format!("{said}: that is not recorded")))
         .collect()

@@ -44,7 +44,7 @@ impl Answer {
     }
 
     /// Reads the body as JSON; what is wrong with it is told without showing it.
-    pub(super) fn fields(&self) -> Result<Fields<'_>, Error> {
+    pub fn fields(&self) -> Result<Fields<'_>, Error> {
         match Tree::read(self.bytes()) {
             Ok(tree) => Ok(Fields { answer: self, tree }),
             Err(error) => Err(self.malformed(format!(
@@ -67,14 +67,14 @@ type Written<'a> = (&'a [&'a str], &'a str, fn(&Value) -> Option<Life>);
 
 /// A body of JSON, of which nothing can be read that is not asked for.
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub struct Fields<'a> {
     answer: &'a Answer,
     tree: Tree,
 }
 
 impl Fields<'_> {
     /// The token in this field (a pointer, RFC 6901): the door for every token that a provider answers in JSON.
-    pub(super) fn token(&self, pointer: &str) -> Result<Token, Error> {
+    pub fn token(&self, pointer: &str) -> Result<Token, Error> {
         let text = match self.tree.first(&[pointer]) {
             Some(Value::String(text)) if text.is_empty() => {
                 return Err(self.answer.malformed("answered an empty token"));
@@ -87,7 +87,7 @@ impl Fields<'_> {
     }
 
     /// The first of these fields that is a text with something in it.
-    pub(super) fn text(&self, pointers: &[&str]) -> Option<&str> {
+    pub fn text(&self, pointers: &[&str]) -> Option<&str> {
         self.tree.text(pointers)
     }
 
@@ -123,7 +123,7 @@ impl Fields<'_> {
 
     /// When a token ends whose lifetime stands in this field: as it says, or as the token itself does, or after its
     /// `usual` time.
-    pub(super) fn ends_in(&self, pointer: &str, token: &Token, usual: Span, now: DateTime<Utc>) -> Ends {
+    pub fn ends_in(&self, pointer: &str, token: &Token, usual: Span, now: DateTime<Utc>) -> Ends {
         self.ends((&[pointer], "a lifetime", Life::of), token, usual, now)
     }
 

@@ -6,8 +6,9 @@ use std::cell::Cell;
 use std::future::Future;
 use std::time::Duration;
 
-pub use super::answer::Answer;
+pub use super::answer::{Answer, Fields};
 pub use super::call_error::CallError;
+pub use super::door::{Ends, Token};
 use super::json;
 pub use super::refusal::{Refusal, Remedy};
 use super::{Context, Error};

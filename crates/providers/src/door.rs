@@ -7,7 +7,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::call_error::CallError;
-use super::{Context, Error, SettleContext, settle};
+use super::provider::Provider;
+use super::{Context, Error, SettleContext};
 use dataflow_config::credential::{Kind, ProviderRequest};
 use dataflow_config::host::Mode;
 use dataflow_policy::{self as policy, Request};
@@ -59,17 +60,32 @@ pub(super) fn of_name(text: &str) -> Option<&'static str> {
     text.contains(char::is_control).then_some("with a control character")
 }
 
+impl Provider {
+    /// A credential, after every check that each credential passes. One that may not be used is given back at once.
+    pub async fn lend(
+        &self,
+        request: &Request,
+        session: &str,
+        context: &Context<'_>,
+    ) -> Result<Credential, Error> {
+        let met = context.mask.part();
+        let context = &Context { mask: &met, ..*context };
+        let made = (self.exchange)(request, session, context).await?;
+        take(made, self, request, context).await
+    }
+}
+
 /// Takes a credential in. One that may not be used is given back at once, where its provider can.
-pub(super) async fn take(
+async fn take(
     mut credential: Credential,
+    provider: &Provider,
     request: &Request,
     context: &Context<'_>,
 ) -> Result<Credential, Error> {
     hide(&mut credential, request.ask.kind(), context);
-    let provider = request.ask.kind().provider();
     let flaw = credential.flaw.clone().or_else(|| {
         let (what, problem) = wrong(&credential)?;
-        Some(Flaw { host: provider.to_owned(), problem: format!("answered {what} {problem}") })
+        Some(Flaw { host: provider.name.to_owned(), problem: format!("answered {what} {problem}") })
     });
     let error = match flaw {
         Some(Flaw { host, problem }) => Error::Call(CallError::Malformed { host, problem }),
@@ -81,7 +97,7 @@ pub(super) async fn take(
     credential.secrets().iter().for_each(|secret| context.mask.add(secret));
     let SettleWith::Handle { secret, detail } = credential.settle_with else { return Err(error) };
     let terms = RevocationTarget {
-        provider: provider.to_owned(),
+        provider: provider.name.to_owned(),
         expires_at: credential.expires_at,
         handle: Some(secret),
         detail,
@@ -89,7 +105,7 @@ pub(super) async fn take(
     };
     let settling = SettleContext { host: context.host, http: context.http, clock: context.clock };
     let release = context.host.deadlines.release.0;
-    match context.clock.within(release, settle(&terms, &settling)).await {
+    match context.clock.within(release, provider.give_back(&terms, &settling)).await {
         Some(
             Settlement::Revoked { .. }
             | Settlement::RevokedInferred { .. }
@@ -180,11 +196,11 @@ fn wrong(credential: &Credential) -> Option<(String, &'static str)> {
 
 /// A token as it was read, and why it may not be used.
 #[derive(Debug)]
-pub(super) struct Token {
+pub struct Token {
     /// The token: whoever is to give it back needs it all the same.
-    pub(super) secret: Secret,
+    pub secret: Secret,
     /// What is wrong with it.
-    pub(super) flaw: Option<Flaw>,
+    pub flaw: Option<Flaw>,
 }
 
 impl Token {
@@ -199,11 +215,11 @@ impl Token {
 
 /// When a credential ends, and what is wrong with what was said about that.
 #[derive(Debug)]
-pub(super) struct Ends {
+pub struct Ends {
     /// The end; where the answer's own is of no use, the latest that is likely.
-    pub(super) at: DateTime<Utc>,
+    pub at: DateTime<Utc>,
     /// What is wrong with it.
-    pub(super) flaw: Option<Flaw>,
+    pub flaw: Option<Flaw>,
 }
 
 impl Ends {

@@ -56,6 +56,9 @@ pub enum Error {
     /// A file that names a command cannot name this one.
     #[error("`{0}` has a blank or a quote in it, and a credential file cannot name a command with one")]
     Unquotable(PathBuf),
+    /// The request is one for another provider.
+    #[error("the request is not one for `{0}`")]
+    OtherProvider(&'static str),
     /// It has no such field.
     #[error("the credential `{name}` has no field `{field}`")]
     NoField {
@@ -165,6 +168,7 @@ impl Error {
             | Self::Source(_)
             | Self::WrongSource { .. }
             | Self::Unquotable(_)
+            | Self::OtherProvider(_)
             | Self::NoField { .. }
             | Self::OddField { .. }
             | Self::Key { .. }
@@ -197,7 +201,7 @@ impl Error {
             }
             Self::Aws(error) => error.reason(),
             Self::Call(error) => error.reason(),
-            Self::Request(_) | Self::Unquotable(_) => "no-request".to_owned(),
+            Self::Request(_) | Self::Unquotable(_) | Self::OtherProvider(_) => "no-request".to_owned(),
             Self::Leg { source, .. } | Self::OnTheWay { source, .. } => source.reason(),
             Self::Source(_) | Self::WrongSource { .. } | Self::NoField { .. } | Self::OddField { .. } => {
                 "no-source".to_owned()
@@ -221,7 +225,7 @@ impl Error {
             }
             Self::Aws(error) => error.failure(request),
             Self::Call(error) => error.failure(request),
-            Self::Request(_) | Self::Unquotable(_) => {
+            Self::Request(_) | Self::Unquotable(_) | Self::OtherProvider(_) => {
                 Failure::of(Ident::BadConfiguration, self)
             }
             Self::Beforehand(error) | Self::OnTheWay { source: error, .. } => {

@@ -1,23 +1,18 @@
 //! Providers: exchange a subject token for a credential, settle its lease.
 //!
-//! One folder or file per provider; the matches below list them.
+//! One folder per provider, with the same names in each: `exchange`, `settle`, `refusal`. The registry lists them.
 
-use std::future::Future;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use dataflow_config::credential::ProviderRequest;
 use dataflow_config::host::HostConfig;
 use dataflow_host::Clock;
 use dataflow_host::agent::oidc::TokenRequest;
 use dataflow_host::http::Http;
 use dataflow_host::retry::Backoff;
 use dataflow_policy::Request;
-use dataflow_types::credential::Credential;
-use dataflow_types::revocation::RevocationTarget;
 use dataflow_types::secret::Mask;
-use dataflow_types::settlement::Settlement;
 
 mod allowed;
 mod answer;
@@ -37,7 +32,9 @@ mod json;
 pub mod jws;
 pub mod oauth;
 mod pem;
+mod provider;
 pub mod refusal;
+pub mod registry;
 pub mod secrets;
 pub mod signer;
 pub mod sigv4;
@@ -45,9 +42,10 @@ pub mod source;
 pub mod token;
 pub mod value;
 pub mod vault;
-pub mod words;
 
 pub use error::Error;
+pub use provider::{Pending, Provider};
+pub use registry::{can_report, exchange, public_details, session, settle};
 use source::Sources;
 use token::{Key, Subject};
 
@@ -83,19 +81,6 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The two verbs of a provider.
-pub trait Provider {
-    /// Exchanges the job's token for a credential; `session` names this one exchange in the provider's log.
-    fn exchange(
-        &self,
-        session: &str,
-        context: &Context<'_>,
-    ) -> impl Future<Output = Result<Credential, Error>>;
-
-    /// Gives a lease back, as far as this provider can.
-    fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> impl Future<Output = Settlement>;
-}
-
 /// What every settlement is given; it ends inside the caller's deadline or is cut off.
 #[derive(Debug)]
 pub struct SettleContext<'a> {
@@ -107,11 +92,6 @@ pub struct SettleContext<'a> {
     pub clock: &'a Clock,
 }
 
-/// Of what a settlement needs, what an operator may read in the record: they must know where to revoke it.
-pub fn public_details(provider: &str) -> &'static [&'static str] {
-    if provider == vault::NAME { &[vault::ADDRESS, vault::NAMESPACE, vault::LIVING] } else { &[] }
-}
-
 /// Which token of the job a request is made with, where it is made with one.
 pub fn token_key(request: &Request) -> Option<Key> {
     let kind = request.ask.kind();
@@ -120,84 +100,12 @@ pub fn token_key(request: &Request) -> Option<Key> {
     Some(Key { from: token.from.clone(), request })
 }
 
-/// What this exchange will be called in the provider's own log.
-pub fn session(request: &Request, job_id: &str) -> String {
-    match &request.ask {
-        ProviderRequest::Aws(aws) => {
-            aws.session_name.as_ref().map_or_else(|| aws::session_name(job_id), ToString::to_string)
-        }
-        ProviderRequest::Gcp(gcp) => gcp.request_reason.clone().unwrap_or_default(),
-        ProviderRequest::Azure(_) => String::new(),
-        // Vault's log knows the accessor, and the claims that its role maps.
-        ProviderRequest::Vault(_)
-        | ProviderRequest::Secrets(_)
-        | ProviderRequest::OAuth(_)
-        | ProviderRequest::GitHub(_)
-        | ProviderRequest::Bitbucket(_)
-        | ProviderRequest::Buildkite(_) => job_id.to_owned(),
-    }
-}
-
-/// Exchanges the job's token, or another credential, for what the request asks.
-pub async fn exchange(request: &Request, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
-    let met = context.mask.part();
-    let context = &Context { mask: &met, ..*context };
-    let made = ask(request, session, context).await?;
-    door::take(made, request, context).await
-}
-
-async fn ask(request: &Request, session: &str, context: &Context<'_>) -> Result<Credential, Error> {
-    match &request.ask {
-        ProviderRequest::Aws(aws) => {
-            aws::Role { aws, name: request.callback() }.exchange(session, context).await
-        }
-        ProviderRequest::Gcp(gcp) => {
-            gcp::Federation { gcp, name: request.name.as_deref() }.exchange(session, context).await
-        }
-        ProviderRequest::Azure(azure) => azure::Identity(azure).exchange(session, context).await,
-        ProviderRequest::OAuth(oauth) => oauth::Client(oauth).exchange(session, context).await,
-        ProviderRequest::GitHub(github) => github::Installation(github).exchange(session, context).await,
-        ProviderRequest::Bitbucket(bitbucket) => {
-            bitbucket::AccessToken(bitbucket).exchange(session, context).await
-        }
-        ProviderRequest::Buildkite(buildkite) => {
-            buildkite::ApiToken(buildkite).exchange(session, context).await
-        }
-        ProviderRequest::Vault(vault) => vault::Login(vault).exchange(session, context).await,
-        ProviderRequest::Secrets(secrets) => secrets::Reading(secrets).exchange(session, context).await,
-    }
-}
-
-/// Gives a lease back, as far as its provider can. One that this version does not know is left to expire.
-pub async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
-    if lease.expires_at > context.clock.now()
-        && let Some(origin) = allowed::disallowed_origin(lease, context.host)
-    {
-        let reason = format!("`endpoints` in the host config does not allow `{origin}`");
-        return Settlement::Failed { reason, until: lease.expires_at };
-    }
-    match lease.provider.as_str() {
-        aws::NAME => aws::Role::settle(lease, context).await,
-        gcp::NAME => gcp::Federation::settle(lease, context).await,
-        azure::NAME => azure::Identity::settle(lease, context).await,
-        oauth::NAME => oauth::Client::settle(lease, context).await,
-        github::NAME => github::Installation::settle(lease, context).await,
-        bitbucket::NAME => bitbucket::AccessToken::settle(lease, context).await,
-        buildkite::NAME => buildkite::ApiToken::settle(lease, context).await,
-        vault::NAME => vault::Login::settle(lease, context).await,
-        secrets::NAME => secrets::Reading::settle(lease, context).await,
-        other => Settlement::Failed {
-            reason: format!("this version knows no provider `{other}`"),
-            until: lease.expires_at,
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use dataflow_types::revocation::RevocationTarget;
     use dataflow_types::secret::Secret;
 
     #[test]

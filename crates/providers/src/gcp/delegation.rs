@@ -5,8 +5,10 @@
 use serde_json::json;
 use url::Url;
 
-use super::{Context, Error, Federation, Granted, delegates, exchanged, leg, no_url, refusal};
+use super::exchange::{Granted, delegates, exchanged, leg};
+use super::{Federation, no_url, refusal};
 use crate::call::{Refusal, Remedy, TIMEOUT, call};
+use crate::{Context, Error};
 use dataflow_config::gcp::ServiceAccount;
 use dataflow_host::http::{Method, Request, StatusCode};
 use dataflow_policy as policy;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Context, Error, no_url};
+use super::no_url;
+use crate::{Context, Error};
 use dataflow_config::gcp::{Gcp, Source, TOKEN_FILE};
 use dataflow_policy as policy;
 use dataflow_types::credential::PrivateFile;

@@ -1,6 +1,8 @@
 //! What the step sees of an identity of Google Cloud.
 
-use super::{Context, Error, Federation, Made, file};
+use super::exchange::Made;
+use super::{Federation, file};
+use crate::{Context, Error};
 use dataflow_config::credential::Kind as _;
 use dataflow_config::gcp::{
     EXECUTABLE_VARIABLES, FILE_VARIABLES, Gcp, IdToken, PROJECT_VARIABLES, TOKEN_VARIABLES,

@@ -2,7 +2,7 @@
 
 use crate::call::{Refusal, Remedy};
 use crate::json::Tree;
-use crate::oauth::wire::plain;
+use crate::oauth::refusal::plain;
 use dataflow_config::github::Via;
 use dataflow_host::http::StatusCode;
 

@@ -104,7 +104,7 @@ async fn document(url: &str, base: &str, context: &Context<'_>) -> Result<Metada
     let answer = get(url, context).await?;
     let found = Metadata::of(&answer)?;
     if found.issuer.trim_end_matches('/') != base {
-        let seen = super::wire::plain(&found.issuer);
+        let seen = super::refusal::plain(&found.issuer);
         return Err(unfit(&answer.host, format!("its metadata is of another issuer, `{seen}`")));
     }
     Ok(found)

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::discovery::Endpoints;
-use super::wire::{Client, Form, basic, told};
+use super::refusal::told;
+use super::wire::{Client, Form, basic};
 use crate::SettleContext;
 use crate::giving_back::{RevokeAnswer, TIMEOUT, send};
 use crate::json::Tree;

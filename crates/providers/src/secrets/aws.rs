@@ -4,7 +4,7 @@
 use serde_json::{Value as Json, json};
 use url::Url;
 
-use super::error;
+use super::refusal;
 use crate::call::call;
 use crate::sigv4::Call;
 use crate::value::Found;
@@ -27,7 +27,7 @@ pub(super) async fn read(
         let call = Call { service, target, region: &region, url: &url, body: &body };
         call.request(source, context.clock)
     };
-    let answer = call(context, |status, body| error::explain(status, body, secrets, one), make).await?;
+    let answer = call(context, |status, body| refusal::explain(status, body, secrets, one), make).await?;
     let fields = answer.fields()?;
     if let Some(value) = fields.value(&["/SecretString", "/Parameter/Value"])? {
         return Ok(Found::Text(value));

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
-use super::error;
+use super::refusal;
 use crate::call::{self, Answer, call};
 use crate::value::Found;
 use crate::{Context, Error};
@@ -61,7 +61,7 @@ async fn get(
         let request = Request::new(Method::GET, url.clone(), call::TIMEOUT);
         Ok(request.secret_header("authorization", "Bearer ", token)?)
     };
-    call(context, |status, body| error::explain(status, body, secrets, one), make).await
+    call(context, |status, body| refusal::explain(status, body, secrets, one), make).await
 }
 
 /// The address with a path after its own; names are checked to hold nothing that would lead elsewhere.

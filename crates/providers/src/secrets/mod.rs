@@ -2,22 +2,18 @@
 //!
 //! Nothing is made, and so nothing can be given back: at the end the record says `stored`.
 
-use std::collections::BTreeMap;
+use std::future::ready;
 
-use chrono::{DateTime, Utc};
-use futures_util::future::try_join_all;
-
-use super::value::{Found, Values, pick};
-use super::{Context, Error, Provider, SettleContext, vault};
-use dataflow_config::credential::Kind as _;
-use dataflow_config::secrets::{Secrets, Store, Stored};
-use dataflow_types::credential::{Credential, Material, NEVER, SettleWith};
-use dataflow_types::revocation::RevocationTarget;
-use dataflow_types::settlement::Settlement;
+use crate::Error;
+use crate::provider::Provider;
+use dataflow_config::credential::ProviderRequest;
+use dataflow_config::secrets::Secrets;
 
 mod aws;
 mod bearer;
-mod error;
+mod exchange;
+mod refusal;
+mod settle;
 
 /// The provider's name in configurations and records.
 pub const NAME: &str = "secrets";
@@ -29,97 +25,20 @@ const LIVING: &str = "living";
 #[derive(Debug)]
 pub struct Reading<'a>(pub &'a Secrets);
 
-impl Provider for Reading<'_> {
-    async fn exchange(&self, _: &str, context: &Context<'_>) -> Result<Credential, Error> {
-        let Reading(secrets) = self;
-        let source = context.sources.get(&secrets.source).await?;
-        // Reading makes nothing, whatever became of the answers.
-        let values =
-            self.values(&source, context).await.map_err(|error| Error::Beforehand(Box::new(error)))?;
-        let living: Vec<&str> = distinct(&secrets.values).iter().map(|one| one.name.as_str()).collect();
-        let detail = BTreeMap::from([(LIVING.to_owned(), living.join("\n"))]);
-        Ok(Credential {
-            variables: values.variables,
-            files: values.files,
-            material: Material::Fields(values.fields),
-            expires_at: DateTime::from_timestamp(NEVER, 0).unwrap_or(DateTime::<Utc>::MAX_UTC),
-            principal: secrets.target(),
-            handle: secrets.source.clone(),
-            settle_with: SettleWith::Detail(detail),
-            answer_lost: false,
-            flaw: None,
+/// Secrets managers in the registry.
+pub static PROVIDER: Provider = Provider {
+    name: NAME,
+    settlements: &["stored"],
+    public_details: &[],
+    own_addresses: &[],
+    session: |_, job_id| job_id.to_owned(),
+    exchange: |request, session, context| {
+        Box::pin(async move {
+            let ProviderRequest::Secrets(secrets) = &request.ask else {
+                return Err(Error::OtherProvider(NAME));
+            };
+            Reading(secrets).exchange(session, context).await
         })
-    }
-
-    async fn settle(lease: &RevocationTarget, _: &SettleContext<'_>) -> Settlement {
-        let living = lease.detail.get(LIVING).map(|names| names.lines().map(str::to_owned).collect());
-        Settlement::Stored { living: living.unwrap_or_default() }
-    }
-}
-
-impl Reading<'_> {
-    async fn values(&self, source: &Material, context: &Context<'_>) -> Result<Values, Error> {
-        let Reading(secrets) = self;
-        let distinct = distinct(&secrets.values);
-        let found = try_join_all(distinct.iter().map(|one| self.read(one, source, context))).await?;
-        let mut values = Values::default();
-        for one in &secrets.values {
-            let answer = distinct.iter().zip(&found).find(|(other, _)| is_same(other, one));
-            let Some((_, found)) = answer else { continue };
-            let value = pick(found, one.key.as_deref(), &one.name)?;
-            values.add(one.destination(), &value, context.folder, &one.name)?;
-        }
-        Ok(values)
-    }
-
-    async fn read(&self, one: &Stored, source: &Material, context: &Context<'_>) -> Result<Found, Error> {
-        let Reading(secrets) = self;
-        let wrong = |wanted| Error::WrongSource { name: secrets.source.clone(), wanted };
-        let url = secrets.url(one).ok_or_else(|| Error::Value { problem: "the store has no URL".into() })?;
-        match (secrets.store, source) {
-            (Store::AwsSecretsManager | Store::AwsSsm, Material::AwsKeys { .. }) => {
-                aws::read(secrets, one, url, source, context).await
-            }
-            (Store::AwsSecretsManager | Store::AwsSsm, _) => Err(wrong("keys of AWS")),
-            (Store::Vault, Material::Token(token)) => {
-                vault::stored(url, secrets.namespace.clone(), token, one, context).await
-            }
-            (Store::GcpSecretManager, Material::Token(token)) => {
-                bearer::google(secrets, one, url, token, context).await
-            }
-            (Store::AzureKeyVault, Material::Token(token)) => {
-                bearer::azure(secrets, one, url, token, context).await
-            }
-            _ => Err(wrong("token")),
-        }
-    }
-}
-
-/// What one request answers is asked for once.
-fn distinct(values: &[Stored]) -> Vec<&Stored> {
-    let mut distinct: Vec<&Stored> = Vec::new();
-    for one in values {
-        if !distinct.iter().any(|other| is_same(other, one)) {
-            distinct.push(one);
-        }
-    }
-    distinct
-}
-
-fn is_same(one: &Stored, other: &Stored) -> bool {
-    one.name == other.name && one.version == other.version
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_keys_of_one_secret_are_one_request() {
-        let values: Vec<Stored> = serde_yaml::from_str(
-            "[{name: db, key: a, env: A}, {name: db, key: b, env: B}, {name: db, version: 2, env: C}]",
-        )
-        .unwrap();
-        assert_eq!(distinct(&values).len(), 2);
-    }
-}
+    },
+    settle: |lease, context| Box::pin(ready(settle::settle(lease, context))),
+};

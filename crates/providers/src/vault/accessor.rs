@@ -4,7 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use url::Url;
 
-use super::{JSON, Place, error};
+use super::place::Place;
+use super::{JSON, refusal};
 use crate::SettleContext;
 use crate::giving_back::send;
 use crate::json::Tree;
@@ -136,7 +137,7 @@ fn read(response: &Response, operator: &Secret) -> Outcome {
     let status = response.status;
     let mask = Mask::default();
     mask.add(operator);
-    let said = error::words(mask.apply_to_answer(response.body.bytes()).as_bytes());
+    let said = refusal::words(mask.apply_to_answer(response.body.bytes()).as_bytes());
     let told = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
     let said = said.to_lowercase();
     let unknown = ["no token found", "invalid accessor", "token not found", "accessor not found"];

@@ -1,12 +1,15 @@
 //! Reading what a login may read: each distinct request once, all at the same time.
 
 use futures_util::future::try_join_all;
+use url::Url;
 
-use super::{JSON, Place, error};
+use super::place::Place;
+use super::{JSON, refusal};
 use crate::call::call;
 use crate::json::Raw;
 use crate::value::{Found, Values, pick};
 use crate::{Context, Error};
+use dataflow_config::secrets::Stored;
 use dataflow_config::vault::{Read, Vault};
 use dataflow_host::http::Method;
 use dataflow_types::secret::Secret;
@@ -86,7 +89,7 @@ pub(super) async fn one(
             None => request,
         })
     };
-    let answer = call(context, |status, body| error::read(status, body, read), make).await?;
+    let answer = call(context, |status, body| refusal::read(status, body, read), make).await?;
     let fields = answer.fields()?;
     if read.wrap_ttl.is_some() {
         if !fields.has("/wrap_info") {
@@ -107,6 +110,25 @@ pub(super) async fn one(
 fn unversioned(data: Raw<'_>) -> Raw<'_> {
     let versioned = data.at("/metadata/version").is_some();
     data.at("data").filter(|inner| versioned && inner.members().is_some()).unwrap_or(data)
+}
+
+/// Reads one stored value with a login that another credential of the block holds.
+pub(crate) async fn stored(
+    address: Url,
+    namespace: Option<String>,
+    token: &Secret,
+    stored: &Stored,
+    context: &Context<'_>,
+) -> Result<Found, Error> {
+    let version = stored.version.as_ref().and_then(|version| version.to_string().parse().ok());
+    let read = Read { version, ..Read::of(&stored.name) };
+    let found = one(&Place { address, namespace }, token, &read, context).await?;
+    // It ends with the login, which the record would not know.
+    if found.ends_with_login {
+        let problem = format!("`{}` has a lease: read it in the `secrets` of the `vault` block", stored.name);
+        return Err(Error::Value { problem });
+    }
+    Ok(found.data)
 }
 
 #[cfg(test)]

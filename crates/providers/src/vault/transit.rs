@@ -5,7 +5,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::digest::{SHA256, digest};
 use serde_json::json;
 
-use super::{JSON, Place, error};
+use super::place::Place;
+use super::{JSON, refusal};
 use crate::call::call;
 use crate::{Context, Error};
 use dataflow_config::key::Transit;
@@ -35,7 +36,7 @@ pub(crate) async fn sign(
         let request = request.secret_header("x-vault-token", "", login)?;
         Ok(request.body(JSON, body.clone().into_bytes()))
     };
-    let answer = call(context, |status, body| error::sign(status, body, &path), make).await?;
+    let answer = call(context, |status, body| refusal::sign(status, body, &path), make).await?;
     let fields = answer.fields()?;
     let signature = fields.text(&["/data/signature"]).ok_or_else(|| fields.lacks("/data/signature"))?;
     let signature = bytes(signature, transit);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Http, Place, error};
+use super::place::Place;
+use super::refusal;
 use crate::SettleContext;
-use dataflow_host::http::{Method, Response};
+use dataflow_host::http::{Http, Method, Response};
 use dataflow_host::retry::{Backoff, Verdict, retry};
 use dataflow_types::revocation::RevocationTarget;
 use dataflow_types::secret::{Mask, Secret};
@@ -40,14 +41,14 @@ impl Answer {
         // It stands in the record: what repeats the token is hidden, before anybody cuts it short.
         let mask = Mask::default();
         mask.add(token);
-        let said = error::words(mask.apply_to_answer(response.body.bytes()).as_bytes());
+        let said = refusal::words(mask.apply_to_answer(response.body.bytes()).as_bytes());
         let told = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
         match status.as_u16() {
             200 | 204 => Self::Gone,
             403 if said.contains("invalid token") || said.contains("bad token") => Self::Unknown,
             403 => Self::Forbidden,
             400 if said.contains("batch token") => Self::Batch,
-            _ if error::is_busy(status) => Self::Busy(told),
+            _ if refusal::is_busy(status) => Self::Busy(told),
             _ => Self::Refused(told),
         }
     }

@@ -42,14 +42,14 @@ pub(super) fn login(status: StatusCode, body: &[u8], vault: &Vault, audience: &s
     if is_busy(status) {
         return busy(status, message);
     }
-    match misfit(status.as_u16(), &message.to_lowercase(), vault, audience) {
+    match explain_login_refusal(status.as_u16(), &message.to_lowercase(), vault, audience) {
         Some((remedy, hint)) => refusal(status, message, remedy, Some(hint)),
         None => Refusal { message, ..Refusal::by_status(status) },
     }
 }
 
 /// What does not fit, by the words that were said, and what helps.
-fn misfit(status: u16, said: &str, vault: &Vault, audience: &str) -> Option<(Remedy, String)> {
+fn explain_login_refusal(status: u16, said: &str, vault: &Vault, audience: &str) -> Option<(Remedy, String)> {
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let (role, mount) = (&vault.role, &vault.mount);
     Some(match status {

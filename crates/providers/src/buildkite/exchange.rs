@@ -1,42 +1,22 @@
-//! Buildkite: a scoped API token by its own token exchange, deleted at the end.
+//! The exchange: an assertion of the application for a token.
 
-use std::collections::BTreeMap;
-
-use serde_json::json;
-use url::Url;
-
-use super::call::{Refusal, TIMEOUT, call};
-use super::door::Token;
-use super::oauth::wire::{Client, Form, explain};
-use super::signer::Signer;
-use super::{Context, Error, Provider, SettleContext, giving_back};
-use dataflow_config::buildkite::Buildkite;
+use super::{API, API_URL, ASSERTION_LIFE, ApiToken, EXCHANGE, refusal};
+use crate::call::{TIMEOUT, call};
+use crate::door::Token;
+use crate::oauth::wire::{Client, Form};
+use crate::signer::Signer;
+use crate::{Context, Error};
 use dataflow_config::credential::Kind as _;
-use dataflow_config::oauth::Grant;
-use dataflow_host::http::StatusCode;
 use dataflow_policy as policy;
 use dataflow_types::credential::{Credential, Material, SettleWith, Value, Variable};
-use dataflow_types::revocation::RevocationTarget;
 use dataflow_types::secret::Secret;
-use dataflow_types::settlement::Settlement;
+use serde_json::json;
+use std::collections::BTreeMap;
+use url::Url;
 
-/// The provider's name in configurations and records.
-pub const NAME: &str = "buildkite";
-
-/// Where tokens are exchanged, and the audience of an assertion wherever it is sent.
-const EXCHANGE: &str = "https://buildkite.com/oauth/token";
-const API: &str = "https://api.buildkite.com";
-/// What a lease keeps to be settled.
-const API_URL: &str = "api-url";
-/// How long an assertion lives, in seconds: at most 300.
-const ASSERTION_LIFE: i64 = 240;
-
-/// One application's token.
-#[derive(Debug)]
-pub struct ApiToken<'a>(pub &'a Buildkite);
-
-impl Provider for ApiToken<'_> {
-    async fn exchange(&self, _: &str, context: &Context<'_>) -> Result<Credential, Error> {
+impl ApiToken<'_> {
+    /// Exchanges what this provider takes for a credential.
+    pub(super) async fn exchange(&self, _: &str, context: &Context<'_>) -> Result<Credential, Error> {
         let asked = self.0;
         let signer = Signer::of(&asked.private_key, context).await?;
         let url = asked.endpoint.clone().or_else(|| Url::parse(EXCHANGE).ok());
@@ -48,7 +28,7 @@ impl Provider for ApiToken<'_> {
             let client = Client::Assertion { id: None, assertion };
             Ok(self.form(life.as_secs()).request(&url, &client, TIMEOUT)?)
         };
-        let answer = call(context, refusal, make).await?;
+        let answer = call(context, refusal::explain, make).await?;
         let fields = answer.fields()?;
         let token = fields.token("/access_token")?;
         let ends = fields.ends_in("/expires_in", &token, life, context.clock.now());
@@ -69,13 +49,6 @@ impl Provider for ApiToken<'_> {
             answer_lost: answer.lost,
             flaw: flaw.or(ends.flaw),
         })
-    }
-
-    async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>) -> Settlement {
-        let api = lease.detail.get(API_URL);
-        let url =
-            api.and_then(|api| Url::parse(&format!("{}/v2/access-token", api.trim_end_matches('/'))).ok());
-        giving_back::delete_itself(lease, context, url, "application/json").await
     }
 }
 
@@ -102,16 +75,4 @@ impl ApiToken<'_> {
         });
         signer.sign(Some(&self.0.key_id), &claims, context).await
     }
-}
-
-/// A refusal of the token exchange, in the words of this block.
-fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
-    let refusal = explain(Grant::PrivateKeyJwt, status, body);
-    let hint = match refusal.code.as_str() {
-        "invalid_request" => "`subject` must be an active member whose email address is verified",
-        "invalid_scope" => "the application, or the `subject`, may not have all of these `scopes`",
-        "invalid_target" => "the application does not belong to this `organization`",
-        _ => return refusal,
-    };
-    Refusal { hint: Some(hint.into()), ..refusal }
 }
