@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::hook::phase::Form;
-use dataflow_config::load::Loaded;
+use dataflow_config::host_find::Loaded;
 use dataflow_host::http::Http;
 use dataflow_host::process::ProcessId;
 use dataflow_host::{Host, env};

@@ -4,7 +4,7 @@
 
 use buildkite_dataflow::claims::Claims;
 use buildkite_dataflow::config::host::HostConfig;
-use buildkite_dataflow::config::host_file;
+use buildkite_dataflow::config::host_parse;
 use buildkite_dataflow::config::step::Step;
 use buildkite_dataflow::config::template;
 use buildkite_dataflow::host::Env;
@@ -15,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 
 fuzz_target!(|text: &str| {
-    let config = host_file::parse("config.yml", text);
+    let config = host_parse::parse("config.yml", text);
     if let Ok(step) = Step::parse(text) {
         asked(&step, &config.unwrap_or_default());
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use self::grant::Lending;
 use self::identity::{Resolved, Resolver};
+use self::lending::Lending;
 use crate::context::Context;
 use crate::hook::block::{self, Block};
 use crate::report::Report;
@@ -17,9 +17,9 @@ use dataflow_types::failure::Failure;
 
 pub(crate) mod at_rest;
 pub(crate) mod exchange;
-mod grant;
 pub(crate) mod identity;
 pub(crate) mod journal_entries;
+mod lending;
 mod profiles;
 mod start_link;
 

@@ -1,6 +1,6 @@
 //! The START link of a block: sealed into its journal, and delivered before any code of the step runs.
 
-use super::grant::Lending;
+use super::lending::Lending;
 use crate::{delivery, record_parts, report};
 use dataflow_host::Background;
 use dataflow_lease::journal::Entry;

@@ -11,7 +11,7 @@ use self::block_file::BlockFile;
 use crate::context::Context;
 use crate::hook::phase::Form;
 use dataflow_config::host::Mode;
-use dataflow_config::load;
+use dataflow_config::host_find;
 use dataflow_config::step::Step;
 use dataflow_host::agent::job_api::JobApi;
 use dataflow_host::{Clock, Env, Host, files};
@@ -61,7 +61,7 @@ impl<'a> Callback<'a> {
     }
 
     pub(crate) fn context(&self) -> Result<Context<'a>, Failure> {
-        let loaded = load::load(self.host).map_err(|error| error.failure())?;
+        let loaded = host_find::load(self.host).map_err(|error| error.failure())?;
         if loaded.config.mode == Mode::Off {
             return Err(not_renewed("lending is switched off by the host config"));
         }

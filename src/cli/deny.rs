@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::deny::{self, Order};
 use crate::report::Report;
-use dataflow_config::load;
+use dataflow_config::host_find;
 use dataflow_host::Host;
 use dataflow_types::failure::Failure;
 use dataflow_types::span::Span;
@@ -56,7 +56,7 @@ pub(super) struct Deny {
 
 /// Denies, and says what was done.
 pub(super) async fn deny(host: &Host, arguments: &Deny) -> Result<Report, Failure> {
-    let loaded = load::load(host).map_err(|error| error.failure())?;
+    let loaded = host_find::load(host).map_err(|error| error.failure())?;
     let order = Order {
         // Without a job, records say nothing of a session that is named.
         records: arguments

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::report::Report;
-use dataflow_config::load;
+use dataflow_config::host_find;
 use dataflow_host::Host;
 use dataflow_host::trail::Trail;
 use dataflow_lease::state::State;
@@ -32,7 +32,7 @@ pub(super) fn doctor(host: &Host, arguments: &Doctor) -> Result<Report, Failure>
         let text = "this is root, and jobs run as the agent's user: run it as that user, for root can change all of it";
         report.warnings.push(text.to_owned());
     }
-    let loaded = load::load(host).map_err(|error| error.failure())?;
+    let loaded = host_find::load(host).map_err(|error| error.failure())?;
     let standing = loaded.standing();
     if loaded.file.is_some() && loaded.changeable.is_none() {
         report.lines.push(standing);

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::hook::{self, Form, Phase};
 use crate::report::{self, Report};
 use crate::sweep;
-use dataflow_config::load::{self, LoadError, Loaded};
+use dataflow_config::host_find::{self, LoadError, Loaded};
 use dataflow_host::{Host, closed};
 use dataflow_types::failure::{Failure, Ident};
 
@@ -106,7 +106,7 @@ fn usage(host: &Host, error: &clap::Error, arguments: &[String]) -> ExitCode {
 }
 
 fn run_hook(host: &Host, closed: bool, form: Form, phase: Phase) -> ExitCode {
-    let loaded = load::load(host);
+    let loaded = host_find::load(host);
     start_diagnostics(host, &loaded, closed);
     let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let _span = span(phase).entered();
@@ -167,7 +167,7 @@ fn failed(failure: Failure) -> Report {
 fn run_command(host: &Host, closed: bool, arguments: &Arguments) -> ExitCode {
     // What a client starts for a token may read both outputs as one: google-auth does.
     if !matches!(arguments.command, Command::Token(_)) {
-        start_diagnostics(host, &load::load(host), closed);
+        start_diagnostics(host, &host_find::load(host), closed);
     }
     let runtime = match dataflow_host::runtime::start() {
         Ok(runtime) => runtime,

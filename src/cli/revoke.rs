@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::report::Report;
 use crate::revoke::{self, Order};
-use dataflow_config::load;
+use dataflow_config::host_find;
 use dataflow_host::Host;
 use dataflow_types::failure::Failure;
 
@@ -33,7 +33,7 @@ pub(super) struct Revoke {
 
 /// Revokes, and says what was done.
 pub(super) async fn revoke(host: &Host, arguments: &Revoke) -> Result<Report, Failure> {
-    let loaded = load::load(host).map_err(|error| error.failure())?;
+    let loaded = host_find::load(host).map_err(|error| error.failure())?;
     let order = Order {
         records: host.cwd.join(&arguments.records),
         jobs: arguments.jobs.clone(),

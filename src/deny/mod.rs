@@ -10,7 +10,7 @@ use url::Url;
 use crate::report::Report;
 use dataflow_config::address::is_safe;
 use dataflow_config::aws::Partition;
-use dataflow_config::load::Loaded;
+use dataflow_config::host_find::Loaded;
 use dataflow_host::Host;
 use dataflow_host::http::Http;
 use dataflow_host::retry::{Backoff, Verdict};

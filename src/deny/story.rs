@@ -8,7 +8,7 @@ use super::role::{Outcome, Standing};
 use super::session::{Denial, RoleName, Session};
 use super::{Doors, Order, impossible, operator, refused};
 use crate::report::Report;
-use dataflow_config::load::Loaded;
+use dataflow_config::host_find::Loaded;
 use dataflow_host::Host;
 use dataflow_host::http::Http;
 use dataflow_providers::aws;

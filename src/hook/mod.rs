@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::report::Report;
 use crate::{acquire, release};
 use dataflow_config::host::Mode;
-use dataflow_config::load::{LoadError, Loaded};
+use dataflow_config::host_find::{LoadError, Loaded};
 use dataflow_config::step::Hook;
 use dataflow_host::Host;
 use dataflow_types::failure::Failure;

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::hook::phase::Form;
 use crate::release::{self, close, settle};
 use crate::report::bug;
-use dataflow_config::load;
+use dataflow_config::host_find;
 use dataflow_host::pidfd::Watched;
 use dataflow_host::process::{self, Command};
 use dataflow_host::{Host, files};
@@ -73,7 +73,7 @@ pub async fn keep(host: &Host, journal: PathBuf) -> Result<(), Failure> {
     let Some(opened) = Journal::peek(&journal) else { return Ok(()) };
     // Given back by the system at the moment at which this process is gone.
     let _at_it = files::lock_folder(&journal);
-    let loaded = load::load(host).map_err(|error| error.failure())?;
+    let loaded = host_find::load(host).map_err(|error| error.failure())?;
     let mut context = Context::new(host, Form::AgentHook, loaded)?;
     context.bootstrap = opened.bootstrap.clone();
     match Watched::of(&context.bootstrap) {

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::Error;
 use dataflow_config::host::{AwsHost, FileSink, HostConfig, Required, Sink};
-use dataflow_config::host_file;
+use dataflow_config::host_parse;
 use dataflow_config::network::{NetworkConfig, Route};
 
 /// Whose tokens a Buildkite job brings: the issuer for whom the sandbox's stands in.
@@ -96,7 +96,7 @@ impl Redirected {
         }
         // JSON is YAML.
         let text = Value::Object(whole).to_string();
-        let rehearsed = host_file::parse("the rehearsal's host config", &text).map_err(Error::Config)?;
+        let rehearsed = host_parse::parse("the rehearsal's host config", &text).map_err(Error::Config)?;
         if rehearsed == expected { Ok(text) } else { Err(Error::Overlay) }
     }
 
@@ -165,10 +165,10 @@ log: info
     }
 
     fn rehearsed(yaml: &str) -> (HostConfig, HostConfig) {
-        let real = host_file::parse("config.yml", yaml).unwrap();
+        let real = host_parse::parse("config.yml", yaml).unwrap();
         let value: Value = serde_yaml::from_str(yaml).unwrap();
         let text = redirected().written(&real, &value).unwrap();
-        (real, host_file::parse("config.yml", &text).unwrap())
+        (real, host_parse::parse("config.yml", &text).unwrap())
     }
 
     #[test]

@@ -12,8 +12,8 @@ use super::sandbox::Sandbox;
 use super::{Error, asked, input, trusted};
 use dataflow_config::credential::ProviderRequest;
 use dataflow_config::host::HostConfig;
+use dataflow_config::host_find::BESIDE_PROGRAM;
 use dataflow_config::key::PrivateKey;
-use dataflow_config::load::BESIDE_PROGRAM;
 use dataflow_config::network::Route;
 use dataflow_host::Host;
 use dataflow_host::files;
@@ -50,7 +50,7 @@ impl Rules {
         let Some(path) = path else { return Ok(Self::default()) };
         let text = input::text(path)?;
         let config =
-            dataflow_config::host_file::parse(&path.display().to_string(), &text).map_err(Error::Config)?;
+            dataflow_config::host_parse::parse(&path.display().to_string(), &text).map_err(Error::Config)?;
         let written: Option<Value> = serde_yaml::from_str(&text).ok();
         Ok(Self { written: Some(written.unwrap_or_default()), config })
     }

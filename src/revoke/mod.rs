@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use crate::report::Report;
-use dataflow_config::load::Loaded;
+use dataflow_config::host_find::Loaded;
 use dataflow_host::Host;
 use dataflow_host::http::Http;
 use dataflow_providers::SettleContext;

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::impossible;
 use dataflow_config::address::is_safe;
-use dataflow_config::load::Loaded;
+use dataflow_config::host_find::Loaded;
 use dataflow_host::http::Network;
 use dataflow_host::http::identity::Identity;
 use dataflow_host::{Env, env, files};

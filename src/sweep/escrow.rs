@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use crate::release::escrow::ANSWER;
 use crate::release::settle::{ask, waves};
 use crate::report::Report;
-use dataflow_config::load::{self, Loaded};
+use dataflow_config::host_find::{self, Loaded};
 use dataflow_host::files::{self, Untrusted};
 use dataflow_host::http::Http;
 use dataflow_host::{Host, drop_box, process};
@@ -82,7 +82,7 @@ struct Sweeper<'a> {
 /// Gives back what outlived a restart and was sealed to the key in this file.
 pub async fn sweep(host: &Host, key: &Path) -> Result<Report, Failure> {
     process::outlive_signals();
-    let loaded = load::load(host).map_err(|error| error.failure())?;
+    let loaded = host_find::load(host).map_err(|error| error.failure())?;
     let sweeper = Sweeper::of(host, &loaded, key).map_err(|error| error.failure())?;
     let mut report = Report::default();
     let found = sweeper.find(&mut report).map_err(|error| error.failure())?;

@@ -12,7 +12,7 @@ use crate::keeper;
 use crate::release::close;
 use crate::report::Report;
 use dataflow_config::host::Sink;
-use dataflow_config::load;
+use dataflow_config::host_find;
 use dataflow_host::process::{self, Alive, Here, listening};
 use dataflow_host::{Host, files};
 use dataflow_lease::glance::Glance;
@@ -23,7 +23,7 @@ use dataflow_types::failure::Failure;
 
 pub mod escrow;
 mod junk;
-mod orphans;
+mod orphan_files;
 
 const DAY: TimeDelta = TimeDelta::days(1);
 
@@ -82,7 +82,7 @@ pub(crate) async fn dead(context: &Context<'_>, most: Most, all: bool, report: &
             report.warnings.extend(ended.warnings);
         }
     }
-    orphans::remove(context, &here, most, &mut junk, report).await;
+    orphan_files::remove(context, &here, most, &mut junk, report).await;
     junk.remove(most.removing, report).await;
     junk.tell(all, report);
 }
@@ -210,7 +210,7 @@ fn tidy(context: &Context<'_>, report: &mut Report, most: usize) -> bool {
 /// `buildkite-dataflow sweep`: the same, by hand or from a timer.
 pub async fn sweep(host: &Host) -> Result<Report, Failure> {
     process::outlive_signals();
-    let loaded = load::load(host).map_err(|error| error.failure())?;
+    let loaded = host_find::load(host).map_err(|error| error.failure())?;
     let Some(context) = Context::standing(host, loaded)? else { return Ok(Report::default()) };
     let mut report = Report::default();
     dead(&context, BY_ITSELF, true, &mut report).await;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use buildkite_dataflow::config::host::HostConfig;
-use buildkite_dataflow::config::host_file;
+use buildkite_dataflow::config::host_parse;
 use buildkite_dataflow::config::place;
 use buildkite_dataflow::config::step::Step;
 use buildkite_dataflow::failure::{Class, Ident};
@@ -274,7 +274,7 @@ fn valid_example(file: &str, text: &str) {
     } else if value.get("fixture").is_some() {
         place::from_yaml::<Fixture>(file, text).unwrap_or_else(|error| panic!("{error} ({:?})", error.hint));
     } else {
-        host_file::parse(file, text).unwrap_or_else(|error| panic!("{error} ({:?})\n{text}", error.hint));
+        host_parse::parse(file, text).unwrap_or_else(|error| panic!("{error} ({:?})\n{text}", error.hint));
     }
 }
 

@@ -24,12 +24,12 @@ pub mod github;
 mod grammar;
 mod hint;
 pub mod host;
-pub mod host_file;
+pub mod host_find;
+pub mod host_parse;
 pub mod key;
 pub mod kind;
 mod level;
 mod limits;
-pub mod load;
 mod mark;
 #[cfg(test)]
 mod mutations;

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::error::{Error, Mend};
-use super::host_file;
+use super::host_parse;
 use super::path::{Segment, get_mut};
 use super::step::Step;
 use dataflow_pipeline::Pipeline;
@@ -201,9 +201,9 @@ fn no_message_of_a_step_config_has_a_word_of_the_language_it_is_written_in() {
 fn no_message_of_a_host_config_has_a_word_of_the_language_it_is_written_in() {
     let mut seen = BTreeSet::new();
     let tree: Value = serde_yaml::from_str(HOST).unwrap();
-    host_file::parse("config.yml", HOST).unwrap();
+    host_parse::parse("config.yml", HOST).unwrap();
     for mutant in mutants(&[tree]) {
-        if let Err(error) = host_file::parse("config.yml", &serde_yaml::to_string(&mutant).unwrap()) {
+        if let Err(error) = host_parse::parse("config.yml", &serde_yaml::to_string(&mutant).unwrap()) {
             judge(&error, &mut seen);
             for error in error.each() {
                 assert!(error.file.split(':').count() == 3, "no line and column: {error}");

@@ -36,7 +36,7 @@ impl Retention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host_file::parse;
+    use crate::host_parse::parse;
 
     #[test]
     fn records_are_kept_for_days_or_for_ever() {

@@ -78,7 +78,7 @@ fn octal(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host_file::parse;
+    use crate::host_parse::parse;
 
     fn mode(rest: &str) -> Result<u32, String> {
         let config = parse("config.yml", &format!("sinks:\n  - file: {{directory: /r{rest}}}\n"));

@@ -29,7 +29,7 @@ impl SurviveReboot {
 
 #[cfg(test)]
 mod tests {
-    use crate::host_file::parse;
+    use crate::host_parse::parse;
 
     #[test]
     fn paths_that_depend_on_where_a_hook_starts_are_refused() {

@@ -182,7 +182,7 @@ fn claims(file: &str, place: &str, claims: &BTreeMap<String, String>) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use crate::host_file::parse;
+    use crate::host_parse::parse;
 
     #[track_caller]
     fn refused(yaml: &str, place: &str, problem: &str) {

@@ -49,7 +49,7 @@ fn check_hosts(file: &str, place: &str, credential: &Credential, written: &Value
 
 #[cfg(test)]
 mod tests {
-    use crate::host_file::parse;
+    use crate::host_parse::parse;
 
     #[test]
     fn a_claim_stands_in_a_path_of_a_grant_and_not_in_the_host_that_tokens_go_to() {

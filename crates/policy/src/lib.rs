@@ -166,7 +166,7 @@ mod tests {
     use serde_json::json;
 
     fn host(yaml: &str) -> HostConfig {
-        dataflow_config::host_file::parse("config.yml", yaml).unwrap()
+        dataflow_config::host_parse::parse("config.yml", yaml).unwrap()
     }
 
     fn request(origin: Origin, more: &str) -> Request {

@@ -208,7 +208,7 @@ mod tests {
                           credentials: [{aws: {role: 'arn:aws:iam::123456789012:role/d'}}]\n";
 
     fn host() -> HostConfig {
-        dataflow_config::host_file::parse("config.yml", GRANTS).unwrap()
+        dataflow_config::host_parse::parse("config.yml", GRANTS).unwrap()
     }
 
     #[test]

@@ -149,7 +149,7 @@ fn source_is_asked_for(
 mod tests {
     use super::*;
     use dataflow_config::host::HostConfig;
-    use dataflow_config::host_file;
+    use dataflow_config::host_parse;
     use dataflow_config::step::Step;
     use dataflow_pipeline::condition;
     use serde_json::json;
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_condition_on_a_grant_narrows_each_of_its_credentials() {
-        let host = host_file::parse(
+        let host = host_parse::parse(
             "config.yml",
             "grants:\n- name: g\n  claims: {pipeline_slug: web}\n  credentials:\n  - {if: \"build.branch == 'main'\", \
              name: a, aws: {role: 'arn:aws:iam::123456789012:role/${claims.pipeline_slug}-a'}}\n  \

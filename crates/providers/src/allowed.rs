@@ -42,7 +42,7 @@ mod tests {
             detail: detail.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             tried: false,
         };
-        let host = dataflow_config::host_file::parse("config.yml", config).unwrap();
+        let host = dataflow_config::host_parse::parse("config.yml", config).unwrap();
         assert_eq!(disallowed_origin(&RevocationTarget { handle: None, ..lease.clone() }, &host, &[]), None);
         disallowed_origin(&lease, &host, &["https://api.github.com"])
     }

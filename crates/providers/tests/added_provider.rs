@@ -14,7 +14,7 @@ use url::Url;
 use dataflow_config::credential::{ProviderRequest, Settle};
 use dataflow_config::git_ssh::GitSsh;
 use dataflow_config::host::HostConfig;
-use dataflow_config::host_file;
+use dataflow_config::host_parse;
 use dataflow_host::Clock;
 use dataflow_host::http::{self, Http, Method, Network};
 use dataflow_host::retry::Backoff;
@@ -169,7 +169,7 @@ fn run<T>(work: impl Future<Output = T>) -> T {
 #[test]
 fn a_provider_that_is_one_entry_is_exchanged_and_settled() {
     let (url, seen) = desk(vec![(503, "{}"), (200, r#"{"ticket": "t-123456", "seconds": 60}"#), (204, "")]);
-    let host = host_file::parse("config.yml", &format!("endpoints: ['{url}']")).unwrap();
+    let host = host_parse::parse("config.yml", &format!("endpoints: ['{url}']")).unwrap();
     let credential = lend(&url, &host).unwrap();
     let settlement = give_back(&credential, &host);
     assert_eq!(settlement.word(), "revoked");
@@ -184,7 +184,7 @@ fn a_provider_that_is_one_entry_is_exchanged_and_settled() {
 #[test]
 fn what_every_provider_is_held_to_holds_for_one_that_was_added() {
     let (url, _) = desk(vec![(200, r#"{"ticket": "two lines\n", "seconds": 60}"#), (204, ""), (403, "no")]);
-    let host = host_file::parse("config.yml", &format!("endpoints: ['{url}']")).unwrap();
+    let host = host_parse::parse("config.yml", &format!("endpoints: ['{url}']")).unwrap();
     // A token that cannot be used is given back at once.
     assert!(matches!(lend(&url, &host), Err(Error::GivenBack(_) | Error::NotGivenBack(_))));
     let (url, seen) = desk(vec![(200, r#"{"ticket": "t-1", "seconds": 60}"#), (403, "no")]);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::host::HostConfig;
-use super::host_file::parse_on;
+use super::host_parse::parse_on;
 use super::place::{self, Error};
 use dataflow_host::files::{self, Untrusted};
 use dataflow_host::trail::Trail;
