@@ -362,6 +362,19 @@ fn a_refusal_that_says_null_is_known_by_its_status_at_every_provider() {
 }
 
 #[test]
+fn the_words_of_a_refusal_are_told_wherever_a_server_writes_them() {
+    // AWS's own services have one place for them.
+    at_each(|gives| {
+        if ["aws", "secrets"].contains(&gives.provider) {
+            return;
+        }
+        let problem = json!({"type": "about:blank", "title": "Forbidden", "detail": "closed on sundays"});
+        let stage = changed(gives, move |_, _| Response::json(403, &problem));
+        refuses(gives, "words", stage, 105, "closed on sundays");
+    });
+}
+
+#[test]
 fn a_secret_that_a_refusal_repeats_is_told_by_no_provider() {
     at_each(|gives| {
         let stage = changed(gives, |request, _| {

@@ -1,6 +1,27 @@
 //! What a provider said instead of giving a credential, in the words that all providers share.
 
+use super::json::Tree;
 use dataflow_host::http::StatusCode;
+
+/// Where servers write what is wrong, beside the fields that a provider documents (`detail` and `title`: RFC 9457).
+const WORDS: [&str; 16] = [
+    "/error_description",
+    "/error/message",
+    "/error/description",
+    "/errors/0/message",
+    "/errors/0/detail",
+    "/errors/0/description",
+    "/errors/0",
+    "/message",
+    "/Message",
+    "/errorMessage",
+    "/error_message",
+    "/detail",
+    "/title",
+    "/reason",
+    "/error/0",
+    "/error",
+];
 
 /// What a provider said instead of giving a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +49,32 @@ pub enum Remedy {
     Stop,
 }
 
+/// A server's words, short, in one line, and without anything that could be a token it repeats.
+pub(crate) fn plain(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| if word.len() > 60 { "[…]" } else { word });
+    let line: String = words.collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).collect();
+    line.chars().take(300).collect()
+}
+
 impl Refusal {
+    /// The same with the words of the body, where the provider's own fields hold none: a page of HTML has none.
+    pub(crate) fn or_words_of(mut self, body: &str) -> Self {
+        if self.message.is_empty() {
+            let tree = Tree::read(body.as_bytes());
+            let is_page = body.trim_start().starts_with('<');
+            let words = match &tree {
+                Ok(tree) => tree.text(&WORDS).unwrap_or_default(),
+                Err(_) if is_page => "",
+                Err(_) => body,
+            };
+            self.message = plain(words);
+            if self.message == self.code {
+                self.message.clear();
+            }
+        }
+        self
+    }
+
     /// A refusal known by nothing but its status.
     pub fn by_status(status: StatusCode) -> Self {
         let remedy = match status {
@@ -38,5 +84,35 @@ impl Refusal {
             _ => Remedy::Stop,
         };
         Self { code: status.as_u16().to_string(), message: String::new(), remedy, hint: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_refusal_are_found_wherever_a_server_writes_them() {
+        for body in [
+            r#"{"error": null, "message": "closed today"}"#,
+            r#"{"errors": [{"message": "closed today"}]}"#,
+            r#"{"errors": ["closed today"]}"#,
+            r#"{"error": ["closed today"]}"#,
+            r#"{"type": "about:blank", "title": "Forbidden", "detail": "closed today"}"#,
+            r#"{"errorMessage": "closed today"}"#,
+            r#"{"Message": "closed today"}"#,
+            "closed\n\ttoday\n",
+        ] {
+            assert_eq!(
+                Refusal::by_status(StatusCode::FORBIDDEN).or_words_of(body).message,
+                "closed today",
+                "{body}"
+            );
+        }
+        for body in ["<html>closed today</html>", "", "{}", "[]", r#"{"error": "403"}"#] {
+            assert_eq!(Refusal::by_status(StatusCode::FORBIDDEN).or_words_of(body).message, "", "{body}");
+        }
+        let own = Refusal { message: "its own".to_owned(), ..Refusal::by_status(StatusCode::FORBIDDEN) };
+        assert_eq!(own.or_words_of(r#"{"message": "another"}"#).message, "its own");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::call::{Refusal, Remedy};
 use crate::json::Tree;
+pub(crate) use crate::refusal::plain;
 use dataflow_config::oauth::Grant;
 use dataflow_host::http::StatusCode;
 
@@ -11,13 +12,6 @@ pub(crate) fn told(body: &[u8]) -> Option<(String, String)> {
     let code = told.text(&["/error", "/error/code", "/error/status", "/errorCode"])?;
     let words = told.text(&["/error_description", "/error/message", "/message", "/errorSummary"]);
     Some((plain(code), plain(words.unwrap_or_default())))
-}
-
-/// A server's words, short, in one line, and without anything that could be a token it repeats.
-pub(crate) fn plain(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| if word.len() > 60 { "[…]" } else { word });
-    let line: String = words.collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).collect();
-    line.chars().take(300).collect()
 }
 
 /// What a refusal of a token endpoint means for a grant.
