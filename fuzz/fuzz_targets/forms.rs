@@ -12,7 +12,8 @@ fuzz_target!(|text: &str| {
     assert!(forms.len() <= MOST && forms.iter().all(|form| form.expose().len() >= MIN_LENGTH));
     let mask = Mask::default();
     mask.add(&secret);
-    if text.len() < MIN_LENGTH {
+    // Neither is lent as a secret: no log could hide it.
+    if text.len() < MIN_LENGTH || text.trim().is_empty() {
         return;
     }
     for form in &forms {
