@@ -1,13 +1,14 @@
 //! The `aws` block of a credential.
 
-use chrono::DateTime;
 use serde::Deserialize;
 use url::Url;
 
-use super::{address::is_safe, kind::Kind, token::Token};
+use super::kind::Kind;
+use super::token::Token;
 use dataflow_types::span::Span;
 
 mod chain;
+mod check;
 mod names;
 pub(super) mod partition;
 pub(super) mod region;
@@ -47,7 +48,7 @@ pub struct Aws {
     /// How long the credentials live: `15m` to `12h`, at most the role's maximum session duration. Independent of the
     /// token's lifetime. Default: `1h`, or the host's limit where that is less.
     pub duration: Option<Span>,
-    /// When whoever copied the credentials can use them no more: `1s` to `12h`, instead of `duration` ([what it
+    /// When a copy of the credentials stops working: `1s` to `12h`, instead of `duration` ([what it
     /// bounds](#what-a-deadline-bounds)).
     pub deadline: Option<Span>,
     /// The session's name, 2 to 64 of `A-Z a-z 0-9 _ + = , . @ -`. A fixed name makes CloudTrail name no job. Default:
@@ -77,7 +78,7 @@ pub struct Aws {
     #[serde(default)]
     pub mask_account_id: bool,
     /// Further roles, each assumed with the session of the one before (`AssumeRole`); the last one's session is lent.
-    /// It lives for `1h` at most, and those before it are asked for 15 minutes and handed to nobody.
+    /// It lives for `1h` at most, and those before it are asked for 15 minutes and are not lent.
     #[serde(default)]
     pub chain: Vec<Hop>,
     /// Hands over through this profile of a private `AWS_CONFIG_FILE` and `AWS_SHARED_CREDENTIALS_FILE`, which all
@@ -111,24 +112,7 @@ impl Kind for Aws {
     }
 
     fn check(&self) -> Result<(), Wrong> {
-        self.check_times()?;
-        self.check_chain()?;
-        self.check_policy()?;
-        self.check_worlds()?;
-        if self.profile.is_some() && self.prefix.is_some() {
-            return wrong(
-                "prefix",
-                "expected one of `profile` and `prefix`: a profile sets no such variable",
-            );
-        }
-        if let Some(url) = self.endpoint.as_ref().filter(|url| !is_safe(url)) {
-            let seen = url.origin().ascii_serialization();
-            return wrong(
-                "endpoint",
-                format!("expected an https URL, saw `{seen}`: a token would travel in clear"),
-            );
-        }
-        self.token.check().map_err(|(key, problem)| (format!("token.{key}"), problem))
+        self.check_block()
     }
 
     fn exports(&self) -> Vec<String> {
@@ -215,85 +199,11 @@ impl Aws {
         self.prefix.as_ref().map_or_else(|| name.to_owned(), |prefix| prefix.before(name))
     }
 
-    /// A key of whatever is lent: the block's own, or the last role's.
+    /// A key of what is lent: the block's own, or the last role's.
     fn key(&self, name: &str) -> String {
         match self.chain.len().checked_sub(1) {
             Some(last) => format!("chain[{last}].{name}"),
             None => name.to_owned(),
-        }
-    }
-
-    fn check_times(&self) -> Result<(), Wrong> {
-        let max = if self.chain.is_empty() { MAX_DURATION } else { MAX_CHAINED };
-        let asked = self.chain.last().map_or(self.duration, |last| last.duration);
-        if let Some(duration) = asked.filter(|asked| !(MIN_DURATION..=max).contains(asked)) {
-            let problem = format!("expected {MIN_DURATION} to {max}, saw `{duration}`");
-            return wrong(self.key("duration"), problem);
-        }
-        let Some(deadline) = self.deadline else { return Ok(()) };
-        if deadline.as_secs() == 0 || deadline > max {
-            return wrong("deadline", format!("expected 1s to {max}, saw `{deadline}`"));
-        }
-        if asked.is_some() {
-            return wrong("deadline", format!("expected one of `deadline` and `{}`", self.key("duration")));
-        }
-        Ok(())
-    }
-
-    fn check_chain(&self) -> Result<(), Wrong> {
-        let Some((_, before)) = self.chain.split_last() else { return Ok(()) };
-        let own = [
-            ("duration", self.duration.is_some()),
-            ("session-policy", self.session_policy.is_some()),
-            ("policy-arns", !self.policy_arns.is_empty()),
-        ];
-        let own = own.into_iter().filter(|(_, there)| *there).map(|(key, _)| key.to_owned());
-        let hops = before.iter().enumerate();
-        let hops = hops.filter_map(|(at, hop)| Some(format!("chain[{at}].{}", hop.of_the_last()?)));
-        if let Some(key) = own.chain(hops).next() {
-            return wrong(key, "expected it at the last role of `chain`: only that one's session is lent");
-        }
-        for (at, hop) in self.chain.iter().enumerate() {
-            hop.check().map_err(|(key, problem)| (format!("chain[{at}].{key}"), problem))?;
-        }
-        Ok(())
-    }
-
-    fn check_policy(&self) -> Result<(), Wrong> {
-        let (policy, managed) = self.narrowed();
-        if managed.len() > MAX_ARNS {
-            let problem = format!("expected at most {MAX_ARNS}, saw {}", managed.len());
-            return wrong(self.key("policy-arns"), problem);
-        }
-        let given = match policy {
-            Some(SessionPolicy::Inline(policy)) => Some(policy),
-            // Read when it is needed: it is on the host, where this may not be.
-            Some(SessionPolicy::File(_)) => return Ok(()),
-            None => None,
-        };
-        let deadline = self.short_deadline().map(|_| DateTime::UNIX_EPOCH);
-        let unfit = |unfit: Unfit| (self.key("session-policy"), unfit.to_string());
-        document(given, managed, deadline).map(drop).map_err(unfit)
-    }
-
-    /// Roles, region and managed policies are of one partition, and the roles of allowed accounts.
-    fn check_worlds(&self) -> Result<(), Wrong> {
-        let partition = self.role.partition();
-        self.check_regions()?;
-        let place = |at: usize| if at == 0 { "role".to_owned() } else { format!("chain[{}].role", at - 1) };
-        let roles = || std::iter::once(&self.role).chain(self.chain.iter().map(|hop| &hop.role)).enumerate();
-        if let Some((at, role)) = roles().find(|(_, role)| role.partition() != partition) {
-            let problem = format!("expected a role of the partition of `{}`, saw `{role}`", self.role);
-            return wrong(place(at), problem);
-        }
-        let allowed = |role: &RoleArn| self.allowed_accounts.iter().any(|one| one.as_str() == role.account());
-        match roles().find(|(_, role)| !self.allowed_accounts.is_empty() && !allowed(role)) {
-            Some((at, role)) => {
-                let allowed: Vec<&str> = self.allowed_accounts.iter().map(Account::as_str).collect();
-                let allowed = allowed.join("` or `");
-                wrong(place(at), format!("expected a role of account `{allowed}`, saw `{role}`"))
-            }
-            None => Ok(()),
         }
     }
 }

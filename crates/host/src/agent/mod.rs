@@ -3,6 +3,7 @@
 pub mod job_api;
 pub mod oidc;
 pub mod protected;
+pub mod token_request;
 
 /// What a server said about a refusal: the named field of a JSON object, on one line.
 fn said(body: &[u8], field: &str) -> Option<String> {

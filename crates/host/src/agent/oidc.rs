@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use url::Url;
 
+pub use super::token_request::TokenRequest;
 use crate::http::{self, Http, Method, Request, StatusCode};
 use crate::process::Command;
 use crate::retry::{Backoff, UNTIL_THE_DEADLINE, Verdict, retry, retry_after};
@@ -21,33 +21,13 @@ use dataflow_types::secret::{Mask, Secret};
 /// The longest that one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Answers that speak of the shape of the request and not of the job: worth asking the agent's own command.
-const SHAPE_REFUSED: [StatusCode; 4] = [
+/// Answers that speak of the form of the request and not of the job: worth asking the agent's own command.
+const FORM_REFUSED: [StatusCode; 4] = [
     StatusCode::BAD_REQUEST,
     StatusCode::NOT_FOUND,
     StatusCode::METHOD_NOT_ALLOWED,
     StatusCode::UNSUPPORTED_MEDIA_TYPE,
 ];
-
-/// What a token should be like. Equal shapes share one token.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct TokenRequest {
-    /// Who should believe it (`aud`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub audience: Option<String>,
-    /// How long it should live, in seconds; 300 when absent, 7200 at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lifetime: Option<u64>,
-    /// Optional claims to add.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub claims: Vec<String>,
-    /// Claims to add as AWS session tags.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub aws_session_tags: Vec<String>,
-    /// The claim to use as `sub`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subject_claim: Option<String>,
-}
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
@@ -206,7 +186,7 @@ impl Issuer {
     ) -> Result<SubjectToken, Error> {
         let ask = |_| self.ask(token_request, until);
         let token = match retry(&self.clock, self.backoff, until, Error::verdict, ask).await {
-            Err(Error::Refused { status, message, later }) if SHAPE_REFUSED.contains(&status) => {
+            Err(Error::Refused { status, message, later }) if FORM_REFUSED.contains(&status) => {
                 self.ask_command(token_request, Error::Refused { status, message, later }, until).await?
             }
             answer => answer?,
