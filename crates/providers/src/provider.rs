@@ -31,6 +31,23 @@ pub struct Provider {
     pub settle: for<'a> fn(&'a RevocationTarget, &'a SettleContext<'a>) -> Pending<'a, Settlement>,
 }
 
+/// The exchange of an entry: of a request for this provider's own block, and of no other.
+macro_rules! exchanges {
+    ($variant:ident($block:ident), $request:ident => $asked:expr) => {
+        |$request, session, context| {
+            Box::pin(async move {
+                match &$request.ask {
+                    dataflow_config::credential::ProviderRequest::$variant($block) => {
+                        $asked.exchange(session, context).await
+                    }
+                    _ => Err($crate::Error::OtherProvider(NAME)),
+                }
+            })
+        }
+    };
+}
+pub(crate) use exchanges;
+
 impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Provider").field("name", &self.name).finish_non_exhaustive()

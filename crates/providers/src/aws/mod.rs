@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::ready;
 
-use crate::provider::Provider;
+use crate::provider::{Provider, exchanges};
 use dataflow_config::aws::Aws;
 use dataflow_config::credential::ProviderRequest;
 
@@ -63,14 +63,7 @@ pub static PROVIDER: Provider = Provider {
         }
         _ => session_name(job_id),
     },
-    exchange: |request, session, context| {
-        Box::pin(async move {
-            let ProviderRequest::Aws(aws) = &request.ask else {
-                return Err(crate::Error::OtherProvider(NAME));
-            };
-            Role { aws, name: request.callback() }.exchange(session, context).await
-        })
-    },
+    exchange: exchanges!(Aws(aws), request => Role { aws, name: request.callback() }),
     settle: |lease, context| Box::pin(ready(settle::settle(lease, context))),
 };
 

@@ -4,10 +4,8 @@
 
 use std::future::ready;
 
-use crate::Error;
-use crate::provider::Provider;
+use crate::provider::{Provider, exchanges};
 use dataflow_config::azure::Azure;
-use dataflow_config::credential::ProviderRequest;
 
 mod exchange;
 mod refusal;
@@ -30,11 +28,6 @@ pub static PROVIDER: Provider = Provider {
     public_details: &[],
     own_addresses: &[],
     session: |_, _| String::new(),
-    exchange: |request, session, context| {
-        Box::pin(async move {
-            let ProviderRequest::Azure(azure) = &request.ask else { return Err(Error::OtherProvider(NAME)) };
-            Identity(azure).exchange(session, context).await
-        })
-    },
+    exchange: exchanges!(Azure(azure), request => Identity(azure)),
     settle: |lease, context| Box::pin(ready(settle::settle(lease, context))),
 };

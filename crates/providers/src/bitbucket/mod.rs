@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crate::Error;
-use crate::provider::Provider;
+use crate::provider::{Provider, exchanges};
 use dataflow_config::bitbucket::Bitbucket;
-use dataflow_config::credential::ProviderRequest;
 use dataflow_types::span::Span;
 
 mod exchange;
@@ -32,13 +30,6 @@ pub static PROVIDER: Provider = Provider {
     public_details: &[],
     own_addresses: &[],
     session: |_, job_id| job_id.to_owned(),
-    exchange: |request, session, context| {
-        Box::pin(async move {
-            let ProviderRequest::Bitbucket(bitbucket) = &request.ask else {
-                return Err(Error::OtherProvider(NAME));
-            };
-            AccessToken(bitbucket).exchange(session, context).await
-        })
-    },
+    exchange: exchanges!(Bitbucket(bitbucket), request => AccessToken(bitbucket)),
     settle: |lease, context| Box::pin(settle::settle(lease, context)),
 };

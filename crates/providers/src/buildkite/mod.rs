@@ -1,9 +1,7 @@
 //! Buildkite: a scoped API token by its own token exchange, deleted at the end.
 
-use crate::Error;
-use crate::provider::Provider;
+use crate::provider::{Provider, exchanges};
 use dataflow_config::buildkite::Buildkite;
-use dataflow_config::credential::ProviderRequest;
 
 mod exchange;
 mod refusal;
@@ -31,13 +29,6 @@ pub static PROVIDER: Provider = Provider {
     public_details: &[],
     own_addresses: &[API],
     session: |_, job_id| job_id.to_owned(),
-    exchange: |request, session, context| {
-        Box::pin(async move {
-            let ProviderRequest::Buildkite(buildkite) = &request.ask else {
-                return Err(Error::OtherProvider(NAME));
-            };
-            ApiToken(buildkite).exchange(session, context).await
-        })
-    },
+    exchange: exchanges!(Buildkite(buildkite), request => ApiToken(buildkite)),
     settle: |lease, context| Box::pin(settle::settle(lease, context)),
 };

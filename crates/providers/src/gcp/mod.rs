@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::call::CallError;
-use crate::provider::Provider;
+use crate::provider::{Provider, exchanges};
 use dataflow_config::credential::ProviderRequest;
 use dataflow_config::gcp::Gcp;
 use dataflow_types::span::Span;
@@ -45,12 +45,7 @@ pub static PROVIDER: Provider = Provider {
         ProviderRequest::Gcp(gcp) => gcp.request_reason.clone().unwrap_or_default(),
         _ => String::new(),
     },
-    exchange: |request, session, context| {
-        Box::pin(async move {
-            let ProviderRequest::Gcp(gcp) = &request.ask else { return Err(Error::OtherProvider(NAME)) };
-            Federation { gcp, name: request.name.as_deref() }.exchange(session, context).await
-        })
-    },
+    exchange: exchanges!(Gcp(gcp), request => Federation { gcp, name: request.name.as_deref() }),
     settle: |lease, context| Box::pin(ready(settle::settle(lease, context))),
 };
 

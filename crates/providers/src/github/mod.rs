@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::Error;
-use crate::provider::Provider;
-use dataflow_config::credential::ProviderRequest;
+use crate::provider::{Provider, exchanges};
 use dataflow_config::github::GitHub;
 use dataflow_types::span::Span;
 
@@ -35,14 +33,7 @@ pub static PROVIDER: Provider = Provider {
     public_details: &[],
     own_addresses: &[API],
     session: |_, job_id| job_id.to_owned(),
-    exchange: |request, session, context| {
-        Box::pin(async move {
-            let ProviderRequest::GitHub(github) = &request.ask else {
-                return Err(Error::OtherProvider(NAME));
-            };
-            Installation(github).exchange(session, context).await
-        })
-    },
+    exchange: exchanges!(GitHub(github), request => Installation(github)),
     settle: |lease, context| Box::pin(settle::settle(lease, context)),
 };
 

@@ -2,9 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::Error;
-use crate::provider::Provider;
-use dataflow_config::credential::ProviderRequest;
+use crate::provider::{Provider, exchanges};
 use dataflow_config::oauth::OAuth;
 
 mod discovery;
@@ -30,11 +28,6 @@ pub static PROVIDER: Provider = Provider {
     public_details: &[],
     own_addresses: &[],
     session: |_, job_id| job_id.to_owned(),
-    exchange: |request, session, context| {
-        Box::pin(async move {
-            let ProviderRequest::OAuth(oauth) = &request.ask else { return Err(Error::OtherProvider(NAME)) };
-            Client(oauth).exchange(session, context).await
-        })
-    },
+    exchange: exchanges!(OAuth(oauth), request => Client(oauth)),
     settle: |lease, context| Box::pin(settle::settle(lease, context)),
 };

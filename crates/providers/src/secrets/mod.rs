@@ -4,9 +4,7 @@
 
 use std::future::ready;
 
-use crate::Error;
-use crate::provider::Provider;
-use dataflow_config::credential::ProviderRequest;
+use crate::provider::{Provider, exchanges};
 use dataflow_config::secrets::Secrets;
 
 mod aws;
@@ -32,13 +30,6 @@ pub static PROVIDER: Provider = Provider {
     public_details: &[],
     own_addresses: &[],
     session: |_, job_id| job_id.to_owned(),
-    exchange: |request, session, context| {
-        Box::pin(async move {
-            let ProviderRequest::Secrets(secrets) = &request.ask else {
-                return Err(Error::OtherProvider(NAME));
-            };
-            Reading(secrets).exchange(session, context).await
-        })
-    },
+    exchange: exchanges!(Secrets(secrets), request => Reading(secrets)),
     settle: |lease, context| Box::pin(ready(settle::settle(lease, context))),
 };

@@ -3,9 +3,7 @@
 //! At the end the login gives itself back (`auth/token/revoke-self`): with it go its children and every
 //! lease of a dynamic engine. What has no lease lives on, and the settlement says so.
 
-use crate::Error;
-use crate::provider::Provider;
-use dataflow_config::credential::ProviderRequest;
+use crate::provider::{Provider, exchanges};
 use dataflow_config::vault::Vault;
 
 pub mod accessor;
@@ -46,11 +44,6 @@ pub static PROVIDER: Provider = Provider {
     own_addresses: &[],
     // The log of Vault holds the accessor, and the claims that its role maps.
     session: |_, job_id| job_id.to_owned(),
-    exchange: |request, session, context| {
-        Box::pin(async move {
-            let ProviderRequest::Vault(vault) = &request.ask else { return Err(Error::OtherProvider(NAME)) };
-            Login(vault).exchange(session, context).await
-        })
-    },
+    exchange: exchanges!(Vault(vault), request => Login(vault)),
     settle: |lease, context| Box::pin(settle::settle(lease, context)),
 };
