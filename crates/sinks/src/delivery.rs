@@ -56,8 +56,7 @@ impl Delivery {
 
     /// Waits for the answers: what came of each link.
     pub async fn finish(self) -> Vec<Sent> {
-        let links = self.block().0.into_iter();
-        join_all(links.map(|(digest, steps)| async {
+        join_all(self.0.into_iter().map(|(digest, steps)| async {
             let outcomes = join_all(steps.into_iter().map(finished)).await;
             let is_over = !outcomes.iter().any(|outcome| matches!(outcome, Outcome::TryAgain(_)));
             Sent { digest, is_over, result: outcomes.into_iter().try_for_each(Outcome::into_result) }
@@ -96,7 +95,7 @@ mod tests {
     use super::*;
     use dataflow_record::Place;
 
-    /// A sink that answers as it is told to, later or at once.
+    /// A sink with a fixed answer, given later or at once.
     #[derive(Debug)]
     struct Scripted {
         waits: bool,

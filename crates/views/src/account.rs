@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use dataflow_record::end::{JobOutcome, SettledLease};
 use dataflow_record::parts::{DataUse, Finding, IdentityTrust, Lent};
 use dataflow_record::{End, Kind, Link, Start};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// The account of one job.
@@ -65,10 +65,9 @@ impl Account {
         self.links.iter().filter(|link| link.kind == Kind::End).map(|link| link.sealed_at).max()
     }
 
-    /// The claims of its token; empty where there was none.
-    pub fn claims(&self) -> Map<String, Value> {
-        let identity = self.starts().find_map(|start| start.identity.as_ref());
-        identity.map(|identity| identity.claims.clone()).unwrap_or_default()
+    /// A claim of its token.
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.starts().find_map(|start| start.identity.as_ref())?.claims.get(name)
     }
 
     /// Whether the signature of its token was checked.
@@ -77,15 +76,21 @@ impl Account {
         identities.peek().is_some() && identities.all(|identity| identity.trust == IdentityTrust::Verified)
     }
 
+    /// What the agent reported under this name.
+    pub fn reported(&self, name: &str) -> Option<&str> {
+        let reported = self.starts().find_map(|start| start.reported.get(name));
+        reported.map(String::as_str).filter(|text| !text.is_empty())
+    }
+
     /// What a claim says, or else what the agent reported under `reported`.
     pub fn text(&self, claim: &str, reported: &str) -> Option<String> {
-        let claimed = match self.claims().get(claim) {
+        let claimed = match self.claim(claim) {
             Some(Value::String(text)) => Some(text.clone()),
             Some(Value::Number(number)) => Some(number.to_string()),
             _ => None,
         };
-        let told = || self.starts().find_map(|start| start.reported.get(reported).cloned());
-        claimed.or_else(told).filter(|text| !text.is_empty())
+        let claimed = claimed.filter(|text| !text.is_empty());
+        claimed.or_else(|| self.reported(reported).map(str::to_owned))
     }
 
     /// The organization's slug.
@@ -100,7 +105,7 @@ impl Account {
 
     /// The step's key, or its label, or nothing that is the same from build to build.
     pub fn step(&self) -> Option<String> {
-        self.text("step_key", "step-key").or_else(|| self.text("", "label"))
+        self.text("step_key", "step-key").or_else(|| self.reported("label").map(str::to_owned))
     }
 
     /// The build's page.
@@ -116,8 +121,8 @@ impl Account {
 
     /// The build's id: as the agent reported it, or made of its page.
     pub fn build_id(&self) -> Uuid {
-        let told = self.text("build_id", "build-id").and_then(|id| Uuid::parse_str(&id).ok());
-        told.unwrap_or_else(|| Uuid::new_v5(&Uuid::NAMESPACE_URL, self.build_url().as_bytes()))
+        let id = self.text("build_id", "build-id").and_then(|id| Uuid::parse_str(&id).ok());
+        id.unwrap_or_else(|| Uuid::new_v5(&Uuid::NAMESPACE_URL, self.build_url().as_bytes()))
     }
 
     /// The job's id as a UUID: made of it, where it is none.

@@ -13,7 +13,7 @@ const VERSION: &str = "0.5.1";
 pub fn events(account: &Account) -> Vec<Value> {
     let started = account.began().map(|at| event(account, "started", at, json!({})));
     let ended = account.ended().zip(account.outcome()).map(|(at, outcome)| {
-        let (outcome, errors) = told(account, outcome);
+        let (outcome, errors) = in_words(account, outcome);
         let mut content = json!({ "outcome": outcome });
         if let (Some(content), Some(errors)) = (content.as_object_mut(), errors) {
             content.insert("errors".to_owned(), json!(errors));
@@ -24,7 +24,7 @@ pub fn events(account: &Account) -> Vec<Value> {
 }
 
 /// Only words that the next version of the specification has too.
-fn told(account: &Account, outcome: JobOutcome) -> (&'static str, Option<String>) {
+fn in_words(account: &Account, outcome: JobOutcome) -> (&'static str, Option<String>) {
     let exit = account.exit_status().map(|status| format!("exit status {status}"));
     let why = account.failure().map(str::to_owned).or(exit);
     match outcome {

@@ -119,8 +119,7 @@ fn failure(account: &Account) -> String {
 
 /// Who ran, and how sure that is.
 fn identity(account: &Account) -> Value {
-    let claims = account.claims();
-    let text = |claim: &str| claims.get(claim).cloned().unwrap_or(Value::Null);
+    let text = |claim: &str| account.claim(claim).cloned().unwrap_or(Value::Null);
     json!({
         "trust": if account.is_verified() { "verified" } else { "reported" },
         "issuer": text("iss"), "subject": text("sub"), "buildSource": text("build_source"),
@@ -146,7 +145,7 @@ fn access(account: &Account, ended: bool) -> Value {
 fn job_facets(account: &Account) -> Value {
     let kind = json!({ "processingType": "BATCH", "integration": "BUILDKITE", "jobType": "JOB" });
     let mut facets = json!({ "jobType": facet(account, "2-0-4", "JobTypeJobFacet", kind) });
-    let repository = account.text("", "repository").filter(|url| url::Url::parse(url).is_ok());
+    let repository = account.reported("repository").filter(|url| url::Url::parse(url).is_ok());
     if let (Some(url), Some(facets)) = (repository, facets.as_object_mut()) {
         let code = json!({
             "type": "git", "url": url, "repoUrl": url,
