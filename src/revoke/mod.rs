@@ -184,7 +184,7 @@ impl Story<'_> {
         let mut causes = self.unrevoked;
         causes.extend(self.report.failure.take().map(|failure| failure.sentence()));
         let failure =
-            Failure::new(Ident::LoginNotRevoked, "what should be revoked is not, or nobody can tell")
+            Failure::new(Ident::LoginNotRevoked, "what should be revoked is not, or that is not known")
                 .caused_by(causes);
         Err(if denied {
             let paths = format!("`{}` and on `{}`", accessor::PATH, accessor::LOOKUP);

@@ -53,7 +53,7 @@ pub struct DataCenter {
     /// What the token may do. Default: `REPO_READ`.
     #[serde(default)]
     pub permissions: OneOrMore<String>,
-    /// After how many days it ends by itself where nobody could delete it. `limits.duration` in the host config must
+    /// After how many days it ends by itself where it could not be deleted. `limits.duration` in the host config must
     /// allow it, `24h` at least. Default: `1`.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub expiry_days: Option<u16>,

@@ -25,8 +25,8 @@ pub struct FileSink {
     /// The group of its folders and files, a name or a number in quotes. With one, agents of several users share the
     /// sink ([how](#a-sink-that-several-users-share)). Default: the user's own.
     pub group: Option<String>,
-    /// The permissions of its folders, octal in quotes: all for the owner, no writing for everybody. Its files can be
-    /// read by whoever can read its folders. Default: `"0700"`; with `group`, `"3770"`.
+    /// The permissions of its folders, octal in quotes: all for the owner, no writing for everybody. Its files have
+    /// the same readers as its folders. Default: `"0700"`; with `group`, `"3770"`.
     pub mode: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SurviveReboot {
     /// The X25519 public key of the sweeper, who runs as another user: an absolute path of a file as `openssl pkey
-    /// -pubout` writes it. It is root's, the sweeper's or the agent user's, and writable by nobody else.
+    /// -pubout` writes it. It is root's, the sweeper's or the agent user's, and no other user can write it.
     pub public_key: PathBuf,
     /// A folder of the sweeper's user in which the agent's user may make files: an absolute path, on this host's own
     /// disk. A folder that everybody may write to is refused.

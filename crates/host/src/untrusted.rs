@@ -96,7 +96,7 @@ pub(super) fn read_whole(
     if !meta.is_file() {
         return Err(Untrusted::NotRegular { path: path.to_owned() });
     }
-    // Before a byte is read: a file full of holes costs whoever made it nothing.
+    // Before a byte is read: to make a file full of holes costs nothing.
     if meta.len() > most {
         return Err(Untrusted::TooLong { path: path.to_owned(), most });
     }

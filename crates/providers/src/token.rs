@@ -50,7 +50,7 @@ impl Minted {
         DateTime::from_timestamp(end, 0)
     }
 
-    /// When the last credential ends that could be had for it: whoever has it can exchange it until its end, and what
+    /// When the last credential ends that could be had for it: its holder can exchange it until its end, and what
     /// comes of that lives for `life`.
     pub fn last_use(&self, life: Span, now: DateTime<Utc>) -> DateTime<Utc> {
         let end = self.ends().unwrap_or(now);

@@ -17,11 +17,11 @@ identifiers! {
     NotAskedFor = "not-asked-for", "START",
         "the `if` of a credential is false, so nothing was asked; it is named with its condition, and nothing is wrong";
     AnswerLost = "answer-lost", "START, END",
-        "an earlier try's answer was lost: a second session of the same name may live until the time that is told";
+        "an earlier try's answer was lost: a second session of the same name may live until the time that is named";
     PolicyNearlyFull = "policy-nearly-full", "START",
         "session policy, `policy-arns` and session tags take 80 % or more of what STS packs: it refuses at more than 100 %";
     TextsNotHidden = "texts-not-hidden", "START",
-        "a structured secret has more texts, in all their forms, than the log is told to hide (512 a secret, 4,096 a block); the first of them are hidden";
+        "a structured secret has more texts, in all their forms, than the log can hide (512 a secret, 4,096 a block); the first of them are hidden";
     SecretTakenOff = "secret-taken-off", "START",
         "a variable such as `BUILDKITE_REPO` holds a user, a query or a fragment, which can carry a secret: the record has it without; `(unreadable)` is what is no repository at all";
     NotSecret = "not-secret", "START",
@@ -41,7 +41,7 @@ identifiers! {
     NotRestored = "not-restored", "END",
         "variables could not be put back, for the Job API was gone or refused";
     JournalDamaged = "journal-damaged", "END",
-        "lines of the journal could not be read: what they told, a lease perhaps, is not told";
+        "lines of the journal could not be read: what they recorded, a lease perhaps, is missing";
     JournalNotBelieved = "journal-not-believed", "END, LATE",
         "the journal said of a lease what cannot be: an end that its provider cannot give, or of something that was not lent. It was not recorded; a process that is not of this program wrote there";
     NoStart = "no-start", "END",

@@ -58,7 +58,7 @@ fn at_hop(error: crate::Error, at: usize, hop: &Hop, before: &[Session]) -> crat
     }
 }
 
-/// Where somebody named the accounts, the session that came must be of one of them.
+/// Where the configuration names accounts, the session that came must be of one of them.
 fn check_account(aws: &Aws, account: &str, context: &Context<'_>, sts: &Sts<'_>) -> Result<(), Error> {
     let named = |accounts: &[aws::Account]| {
         accounts.is_empty() || accounts.iter().any(|allowed| allowed.as_str() == account)

@@ -146,7 +146,7 @@ fn plain(azure: &Azure, context: &Context<'_>) -> Result<Vec<(&'static str, Stri
     Ok(plain)
 }
 
-/// Where one token was refused the others may have been made all the same, and nobody holds them.
+/// Where one token was refused the others may have been made all the same, and no process holds them.
 fn all_or_none(answers: Vec<Result<Granted, Error>>) -> Result<Vec<Granted>, Error> {
     let some =
         answers.iter().any(|answer| answer.as_ref().map_or_else(|error| !error.nothing_issued(), |_| true));

@@ -111,13 +111,13 @@ async fn data_center(center: &DataCenter, session: &str, context: &Context<'_>) 
         token,
         handle: id,
         expires_at: context.clock.now() + TimeDelta::days(i64::from(days)),
-        // A token cannot delete itself: whoever made it does.
+        // A token cannot delete itself: the user who made it does.
         settle_with: SettleWith::Handle { secret: admin, detail },
         lost: answer.lost,
     })
 }
 
-/// The value of the `Authorization` header of whoever makes tokens.
+/// The value of the `Authorization` header of the user who makes tokens.
 async fn admin(center: &DataCenter, context: &Context<'_>) -> Result<Secret, Error> {
     let secret = context.sources.field(&center.admin).await?;
     if let Some(user) = &center.admin_user {

@@ -19,9 +19,9 @@ pub(super) fn of_consumer(status: StatusCode, body: &[u8]) -> Refusal {
 /// A refusal of Data Center: `{errors: [{message, exceptionName}]}`.
 pub(super) fn of_data_center(status: StatusCode, body: &[u8]) -> Refusal {
     let by_status = Refusal::by_status(status);
-    let told = Tree::of(body);
-    let message = told.text(&["/errors/0/message", "/message"]).map(plain).unwrap_or_default();
-    let name = told.text(&["/errors/0/exceptionName"]);
+    let tree = Tree::of(body);
+    let message = tree.text(&["/errors/0/message", "/message"]).map(plain).unwrap_or_default();
+    let name = tree.text(&["/errors/0/exceptionName"]);
     let name = name.and_then(|name| name.rsplit('.').next()).map(plain);
     let says = |words: &str| message.to_lowercase().contains(words);
     let (remedy, hint) = match status {

@@ -36,7 +36,7 @@ impl Federation<'_> {
     /// Exchanges what this provider takes for a credential.
     pub(super) async fn exchange(&self, _: &str, context: &Context<'_>) -> Result<Credential, Error> {
         let gcp = self.gcp;
-        // Before anything is asked for: afterwards there would be tokens that nobody holds.
+        // Before anything is asked for: afterwards there would be tokens that no process holds.
         let source = file::source(gcp, self.name, context)?;
         let federated = self.federated(context).await.map_err(leg("exchange at STS", false))?;
         context.mask.add(&federated.token);
@@ -49,7 +49,7 @@ impl Federation<'_> {
                 let answer = self.impersonated(account, &access.token, context).await;
                 answer.map_err(leg("impersonation for an access token", false))
             };
-            // The federated token, which nobody holds any more, lives on.
+            // The federated token lives on, and no process holds it.
             let until = access.ends;
             let on_the_way = |error| Error::OnTheWay { until, source: Box::new(error) };
             let impersonated = impersonated.map_err(on_the_way)?;

@@ -34,7 +34,7 @@ impl Client<'_> {
             tracing::warn!("the token endpoint does not say what type of token it gave, as RFC 8693 wants");
         }
         let clients = match &signer {
-            // A key that is elsewhere is not asked for what nobody will need.
+            // A key that is elsewhere signs no assertion that is not needed.
             Some(_) if endpoints.revocation.is_none() => Vec::new(),
             Some(signer) => self.assertions(signer, &endpoints, expires_at, context).await?,
             None => vec![client],
@@ -236,7 +236,7 @@ fn is_of_the_client(error: &Error) -> bool {
 
 /// Some servers tell an error with status 200.
 fn in_a_good_answer(answer: &Answer, error: Error) -> Error {
-    match refusal::told(answer.bytes()) {
+    match refusal::code_and_words(answer.bytes()) {
         Some((code, message)) => {
             answer.malformed(format!("answered 200 OK and the error `{code}` {message}"))
         }

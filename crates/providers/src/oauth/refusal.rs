@@ -6,17 +6,17 @@ pub(crate) use crate::refusal::plain;
 use dataflow_config::oauth::Grant;
 use dataflow_host::http::StatusCode;
 
-/// The error that a body tells, in a code and words.
-pub(crate) fn told(body: &[u8]) -> Option<(String, String)> {
-    let told = Tree::of(body);
-    let code = told.text(&["/error", "/error/code", "/error/status", "/errorCode"])?;
-    let words = told.text(&["/error_description", "/error/message", "/message", "/errorSummary"]);
+/// The error in a body: its code and its words.
+pub(crate) fn code_and_words(body: &[u8]) -> Option<(String, String)> {
+    let tree = Tree::of(body);
+    let code = tree.text(&["/error", "/error/code", "/error/status", "/errorCode"])?;
+    let words = tree.text(&["/error_description", "/error/message", "/message", "/errorSummary"]);
     Some((plain(code), plain(words.unwrap_or_default())))
 }
 
 /// What a refusal of a token endpoint means for a grant.
 pub(crate) fn explain(grant: Grant, status: StatusCode, body: &[u8]) -> Refusal {
-    let Some((code, message)) = told(body) else { return Refusal::by_status(status) };
+    let Some((code, message)) = code_and_words(body) else { return Refusal::by_status(status) };
     let late = message.contains("expired") || message.contains("not yet valid");
     let jobs = grant.sends_the_jobs_token();
     let (remedy, hint) = match code.as_str() {
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn an_error_is_read_whatever_else_a_server_says_or_leaves_out() {
-        let read = |body: &str| told(body.as_bytes()).unwrap();
+        let read = |body: &str| code_and_words(body.as_bytes()).unwrap();
         for body in [
             r#"{"error":"invalid_client","error_description":null}"#,
             r#"{"error":"invalid_client","error_description":7,"error_uri":null}"#,
@@ -115,6 +115,6 @@ mod tests {
         }
         let nested = read(r#"{"error":{"code":"invalid_client","message":"no"},"message":null}"#);
         assert_eq!(nested, ("invalid_client".to_owned(), "no".to_owned()));
-        assert_eq!(told(br#"{"error":null}"#), None);
+        assert_eq!(code_and_words(br#"{"error":null}"#), None);
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::discovery::Endpoints;
-use super::refusal::told;
+use super::refusal::code_and_words;
 use super::wire::{Client, Form, basic};
 use crate::SettleContext;
 use crate::giving_back::{RevokeAnswer, TIMEOUT, send};
@@ -110,7 +110,7 @@ pub(super) async fn settle(lease: &RevocationTarget, context: &SettleContext<'_>
         Err(reason) => return failed(reason),
     };
     if !given.response.status.is_success() {
-        return match told(handle.hidden(given.response.body.bytes()).as_bytes()) {
+        return match code_and_words(handle.hidden(given.response.body.bytes()).as_bytes()) {
             // The server gives out tokens of a kind that it does not take back.
             Some((code, _)) if code == "unsupported_token_type" => {
                 Settlement::Expires { at: lease.expires_at }

@@ -90,7 +90,7 @@ impl Login<'_> {
         let usual = policy::duration(*vault, context.host);
         let ends = fields.ends_in("/auth/lease_duration", &token, usual, context.clock.now());
         Ok(GivenLogin {
-            // Its name stands in records: a login without a name that can be told is one without a name.
+            // Its name stands in records: a login whose name cannot be recorded is one without a name.
             accessor: fields
                 .text(&["/auth/accessor"])
                 .filter(|name| of_token(name).is_none())
@@ -120,7 +120,7 @@ impl Login<'_> {
         detail.extend(vault.namespace.clone().map(|namespace| (NAMESPACE.to_owned(), namespace)));
         // Paths hold no line breaks: the step config is checked for them.
         detail.extend((!read.living.is_empty()).then(|| (LIVING.to_owned(), read.living.join("\n"))));
-        // Nobody can revoke a batch token: the journal needs not hold it.
+        // A batch token cannot be revoked: the journal need not hold it.
         let settle_with = if is_batch {
             detail.insert("batch".to_owned(), "true".to_owned());
             SettleWith::Detail(detail)

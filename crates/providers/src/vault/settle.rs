@@ -42,14 +42,14 @@ impl Answer {
         let mask = Mask::default();
         mask.add(token);
         let said = refusal::words(mask.apply_to_answer(response.body.bytes()).as_bytes());
-        let told = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
+        let words = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
         match status.as_u16() {
             200 | 204 => Self::Gone,
             403 if said.contains("invalid token") || said.contains("bad token") => Self::Unknown,
             403 => Self::Forbidden,
             400 if said.contains("batch token") => Self::Batch,
-            _ if refusal::is_busy(status) => Self::Busy(told),
-            _ => Self::Refused(told),
+            _ if refusal::is_busy(status) => Self::Busy(words),
+            _ => Self::Refused(words),
         }
     }
 }

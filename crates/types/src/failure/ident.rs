@@ -30,7 +30,7 @@ identifiers! {
     RevocationImpossible = "revocation-impossible", Class::Configuration,
         "`revoke` has no record of the job, no address of Vault, or no token of an operator";
     RecordsUnreadable = "records-unreadable", Class::Configuration,
-        "there are no records where `records` was told to look";
+        "`records` found no record in the folder";
     NotInThisBuild = "not-in-this-build", Class::Configuration,
         "the build for hosts lacks this command";
     NoToken = "no-token", Class::Configuration,
