@@ -44,7 +44,7 @@ where
             later.set(header.and_then(|value| retry_after(value, context.clock.now())));
             // Before it is cut short: half a secret would not be known for one.
             let said = context.mask.apply_to_answer(json::text(response.body.bytes()).as_bytes());
-            let refusal = explain(status, said.as_bytes()).or_words_of(&said);
+            let refusal = explain(status, said.as_bytes()).or_words_of(said.as_bytes());
             Err(CallError::Refused { host, status, refusal })
         });
         answered.map_err(|error| {

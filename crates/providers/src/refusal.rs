@@ -1,6 +1,6 @@
 //! What a provider said instead of giving a credential, in the words that all providers share.
 
-use super::json::Tree;
+use super::json::{self, Tree};
 use dataflow_host::http::StatusCode;
 
 /// Where servers write what is wrong, beside the fields that a provider documents (`detail` and `title`: RFC 9457).
@@ -56,18 +56,26 @@ pub(crate) fn plain(text: &str) -> String {
     line.chars().take(300).collect()
 }
 
+/// The words of a body, wherever they stand in it: a page of HTML has none.
+fn words_of(body: &[u8]) -> String {
+    match Tree::read(body) {
+        Ok(tree) => plain(tree.text(&WORDS).unwrap_or_default()),
+        Err(_) if body.trim_ascii_start().starts_with(b"<") => String::new(),
+        Err(_) => plain(&json::text(body)),
+    }
+}
+
+/// A message about one name of several that were asked for: `words`, or what else the body says.
+pub(crate) fn about(name: &str, words: String, body: &[u8]) -> String {
+    let words = if words.is_empty() { words_of(body) } else { words };
+    if words.is_empty() { format!("for `{name}`") } else { format!("for `{name}`: {words}") }
+}
+
 impl Refusal {
-    /// The same with the words of the body, where the provider's own fields hold none: a page of HTML has none.
-    pub(crate) fn or_words_of(mut self, body: &str) -> Self {
+    /// The same with the words of the body, where the provider's own fields hold none.
+    pub(crate) fn or_words_of(mut self, body: &[u8]) -> Self {
         if self.message.is_empty() {
-            let tree = Tree::read(body.as_bytes());
-            let is_page = body.trim_start().starts_with('<');
-            let words = match &tree {
-                Ok(tree) => tree.text(&WORDS).unwrap_or_default(),
-                Err(_) if is_page => "",
-                Err(_) => body,
-            };
-            self.message = plain(words);
+            self.message = words_of(body);
             if self.message == self.code {
                 self.message.clear();
             }
@@ -104,15 +112,19 @@ mod tests {
             "closed\n\ttoday\n",
         ] {
             assert_eq!(
-                Refusal::by_status(StatusCode::FORBIDDEN).or_words_of(body).message,
+                Refusal::by_status(StatusCode::FORBIDDEN).or_words_of(body.as_bytes()).message,
                 "closed today",
                 "{body}"
             );
         }
         for body in ["<html>closed today</html>", "", "{}", "[]", r#"{"error": "403"}"#] {
-            assert_eq!(Refusal::by_status(StatusCode::FORBIDDEN).or_words_of(body).message, "", "{body}");
+            assert_eq!(
+                Refusal::by_status(StatusCode::FORBIDDEN).or_words_of(body.as_bytes()).message,
+                "",
+                "{body}"
+            );
         }
         let own = Refusal { message: "its own".to_owned(), ..Refusal::by_status(StatusCode::FORBIDDEN) };
-        assert_eq!(own.or_words_of(r#"{"message": "another"}"#).message, "its own");
+        assert_eq!(own.or_words_of(br#"{"message": "another"}"#).message, "its own");
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::call::{Refusal, Remedy, call};
 use super::json::Tree;
 use super::jws::{self, Unusable};
+use super::refusal::about;
 use super::sigv4::Call;
 use super::{Context, Error, vault};
 use dataflow_config::key::{Algorithm, Kms, PrivateKey, Transit};
@@ -134,13 +135,13 @@ async fn by_kms(kms: &Kms, keys: &Material, text: &str, context: &Context<'_>) -
 
 /// What KMS says when it says no ("Errors" of `Sign`, and AWS's common errors), by what to do about it.
 fn explain(status: StatusCode, body: &[u8], kms: &Kms) -> Refusal {
-    let body = Tree::of(body);
+    let tree = Tree::of(body);
     let text =
-        |names: &[&str]| body.text(names).unwrap_or_default().chars().take(LONGEST).collect::<String>();
+        |names: &[&str]| tree.text(names).unwrap_or_default().chars().take(LONGEST).collect::<String>();
     let usual = Refusal::by_status(status);
     let code = text(&["/__type"]);
     let code = code.rsplit('#').next().filter(|code| !code.is_empty()).unwrap_or(&usual.code).to_owned();
-    let message = format!("for `{}`: {}", kms.key, text(&["/message", "/Message"]));
+    let message = about(&kms.key, text(&["/message", "/Message"]), body);
     let is = |words: &[&str]| words.iter().any(|word| code.contains(word));
     if usual.remedy == Remedy::Wait
         || is(&["Throttling", "KMSInternal", "DependencyTimeout", "KeyUnavailable"])

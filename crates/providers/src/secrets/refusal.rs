@@ -5,6 +5,7 @@
 
 use crate::call::{Refusal, Remedy};
 use crate::json::Tree;
+use crate::refusal::about;
 use dataflow_config::secrets::{Secrets, Store, Stored};
 use dataflow_host::http::StatusCode;
 
@@ -20,9 +21,7 @@ pub(super) fn explain(status: StatusCode, body: &[u8], secrets: &Secrets, one: &
     let usual = Refusal::by_status(status);
     let (code, message) = words(body);
     let code = if code.is_empty() { usual.code } else { code };
-    let name = &one.name;
-    let message =
-        if message.is_empty() { format!("for `{name}`") } else { format!("for `{name}`: {message}") };
+    let message = about(&one.name, message, body);
     if usual.remedy == Remedy::Wait || BUSY.contains(&code.as_str()) {
         return Refusal { code, message, remedy: Remedy::Wait, hint: None };
     }

@@ -5,6 +5,7 @@
 
 use crate::call::{Refusal, Remedy};
 use crate::json::Tree;
+use crate::refusal::about;
 use dataflow_config::vault::{Read, Vault};
 use dataflow_host::http::StatusCode;
 
@@ -126,9 +127,7 @@ pub(super) fn read(status: StatusCode, body: &[u8], read: &Read) -> Refusal {
         _ => None,
     };
     // What this refuses is a path and not the job's token, whatever the status.
-    let message =
-        if message.is_empty() { format!("for `{path}`") } else { format!("for `{path}`: {message}") };
-    refusal(status, message, Remedy::Stop, hint)
+    refusal(status, about(path, message, body), Remedy::Stop, hint)
 }
 
 /// Why nothing was signed.
@@ -146,9 +145,7 @@ pub(super) fn sign(status: StatusCode, body: &[u8], path: &str) -> Refusal {
         400 => Some("the key must be there, and of the kind that `algorithm` names".to_owned()),
         _ => None,
     };
-    let message =
-        if message.is_empty() { format!("for `{path}`") } else { format!("for `{path}`: {message}") };
-    refusal(status, message, Remedy::Stop, hint)
+    refusal(status, about(path, message, body), Remedy::Stop, hint)
 }
 
 #[cfg(test)]
